@@ -1,0 +1,1 @@
+"""Multi-turn safety of multimodal language models: benchmark, evaluation, moderator."""

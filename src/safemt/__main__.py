@@ -1,0 +1,5 @@
+"""`python -m safemt` is the `safemt` command."""
+
+from safemt.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""A benchmark on disk: read, check, select, write."""

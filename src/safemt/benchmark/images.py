@@ -1,0 +1,158 @@
+"""Images: sniffed and limited before a run, read and encoded only while a call is in flight."""
+
+import base64
+import hashlib
+import warnings
+from collections import OrderedDict
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from PIL import Image
+
+from safemt.core.errors import BenchmarkError
+from safemt.core.schema import ImageRef
+
+MAX_BYTES: Final = 20 * 1024 * 1024
+"""Larger files are refused: chat endpoints refuse them too, one paid call at a time."""
+MAX_PIXELS: Final = 50_000_000
+"""Larger pictures are refused before they are decoded anywhere."""
+
+_MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+_EXTENSIONS: Final = {
+    "image/png": {".png"},
+    "image/jpeg": {".jpg", ".jpeg"},
+    "image/webp": {".webp"},
+    "image/gif": {".gif"},
+}
+
+
+class ImageProblem(Exception):
+    """Why a file cannot be used as an image; `code` is the finding's code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path | None:
+    """Find the image that a record names, below `root`; None if there is no such file.
+
+    SafeMT's two image roots (`images/…` and `Data/images/…`) stand for each other.
+
+    Raises:
+        ImageProblem: the name leads out of the benchmark (`..`, an absolute path, a symbolic link).
+    """
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or "\0" in name or ":" in name[:3]:
+        raise ImageProblem("image_outside", f"the image path {name!r} leads out of the benchmark")
+    candidates = [root / relative, root / "Data" / relative]
+    if relative.parts[:1] == ("Data",):
+        candidates.append(root.joinpath(*relative.parts[1:]))
+    for candidate in candidates:
+        try:
+            found = candidate.is_file()
+        except OSError:  # a name too long for the file system
+            continue
+        if found:
+            if not candidate.resolve().is_relative_to((boundary or root).resolve()):
+                raise ImageProblem("image_outside", f"the image {name!r} is a link out of the benchmark")
+            return candidate
+    return None
+
+
+def inspect_image(path: Path, name: str) -> ImageRef:
+    """Sniff type and size from the bytes, and hash them. `name` is kept as the reference's path.
+
+    Raises:
+        ImageProblem: not a PNG, JPEG, WebP or GIF; too many bytes; too many pixels; unreadable.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageProblem(
+                "image_too_large",
+                f"the image {name} has {size / 2**20:.0f} MB (at most {MAX_BYTES // 2**20}); shrink it",
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageProblem(
+            "image_unreadable", f"the image {name} cannot be read: {error.strerror}"
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=tuple(_MEDIA_TYPES)) as image:
+                width, height = image.size
+                media_type = _MEDIA_TYPES[image.format or ""]
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels(name) from error
+    except Exception as error:  # Pillow raises nearly anything on hostile bytes
+        raise ImageProblem(
+            "not_an_image", f"{name} is not a PNG, JPEG, WebP or GIF image; replace or convert it"
+        ) from error
+    if width * height > MAX_PIXELS:
+        raise _too_many_pixels(name)
+    return ImageRef(
+        sha256=hashlib.sha256(content).hexdigest(),
+        media_type=media_type,
+        width=width,
+        height=height,
+        path=name,
+    )
+
+
+def has_wrong_extension(image: ImageRef) -> bool:
+    """Whether the file's name says another type than its bytes."""
+    return PurePosixPath(image.path).suffix.lower() not in _EXTENSIONS[image.media_type]
+
+
+def _too_many_pixels(name: str) -> ImageProblem:
+    return ImageProblem(
+        "image_too_many_pixels",
+        f"the image {name} has more than {MAX_PIXELS // 1_000_000} megapixels; shrink it",
+    )
+
+
+class ImageFolder:
+    """Gives the images of one benchmark as data URIs, read by path and held to their hash.
+
+    A few megabytes of the newest encodings are kept, so that the rounds of one query, which run close
+    together, read and encode its image once.
+    """
+
+    def __init__(self, root: Path, *, boundary: Path | None = None, cache_bytes: int = 16 * 2**20) -> None:
+        self._root = root
+        self._boundary = boundary
+        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._room = cache_bytes
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        """`data:image/png;base64,…` as ASCII bytes.
+
+        Raises:
+            BenchmarkError: the file is gone or is no longer the one that was checked.
+        """
+        encoded = self._cache.get(image.sha256)
+        if encoded is not None:
+            self._cache.move_to_end(image.sha256)
+            return encoded
+        encoded = b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(self._read(image)))
+        self._cache[image.sha256] = encoded
+        self._room -= len(encoded)
+        while self._room < 0 and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._room += len(oldest)
+        return encoded
+
+    def _read(self, image: ImageRef) -> bytes:
+        try:
+            path = locate_image(self._root, image.path, boundary=self._boundary)
+            content = path.read_bytes() if path else b""
+        except (ImageProblem, OSError):
+            content = b""
+        if hashlib.sha256(content).hexdigest() != image.sha256:
+            raise BenchmarkError(
+                f"The image {image.path} in {self._root} is missing or has changed since it was checked. "
+                "Put the original back, or run `safemt check` and start the run again."
+            )
+        return content

@@ -1,0 +1,114 @@
+"""Files of recorded responses and labels, one value per query and number of turns."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from safemt.core.errors import LabelsError
+
+PUBLISHED_LABEL_FIELD: Final = "safety_label"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedValue:
+    """A response or a label that was recorded for one sample."""
+
+    query_id: str
+    turns: int
+    value: str
+
+
+def read_recorded(path: Path, *, field: str) -> list[RecordedValue]:
+    """Read `field` of every row of a JSONL (also gzipped) or JSON-array file.
+
+    A row names its sample by `query_id` (or `id`) and `turns`, a number or the list of messages.
+
+    Raises:
+        LabelsError: the file cannot be read, is empty, or a row lacks what is needed.
+    """
+    values = [
+        RecordedValue(
+            query_id=_row_id(row, place), turns=_row_turns(row, place), value=_row_text(row, field, place)
+        )
+        for row, place in _rows(path)
+    ]
+    if not values:
+        raise LabelsError(f"{path} is empty: there is no row in it.")
+    return values
+
+
+def read_published_labels(folder: Path) -> dict[str, list[RecordedValue]]:
+    """Labels in the published layout, `<k>/label/<model>.json`, by model.
+
+    Raises:
+        LabelsError: there are none, or a file cannot be read.
+    """
+    models: dict[str, list[RecordedValue]] = {}
+    files = sorted(
+        folder.glob("*/label/*.json"), key=lambda file: (file.parent.parent.name.zfill(4), file.name)
+    )
+    for file in files:
+        round_name = file.parent.parent.name
+        if not round_name.isdecimal():
+            continue
+        models.setdefault(file.stem, []).extend(
+            RecordedValue(_row_id(row, place), int(round_name), _row_text(row, PUBLISHED_LABEL_FIELD, place))
+            for row, place in _rows(file)
+        )
+    if not models:
+        raise LabelsError(
+            f"{folder} holds neither a run nor labels: expected run.sqlite, or files <k>/label/<model>.json."
+        )
+    return models
+
+
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise LabelsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    content = content.removeprefix(b"\xef\xbb\xbf").strip()
+    try:
+        if content.startswith(b"["):
+            rows = [(row, f"{path}, record {index}") for index, row in enumerate(orjson.loads(content))]
+        else:
+            rows = [
+                (orjson.loads(line), f"{path}, line {number}")
+                for number, line in enumerate(content.splitlines(), start=1)
+                if line.strip()
+            ]
+    except orjson.JSONDecodeError as error:
+        raise LabelsError(f"{path} is not valid JSON or JSONL: {error.msg} (line {error.lineno}).") from error
+    for row, place in rows:
+        if not isinstance(row, dict):
+            raise LabelsError(f"{place} is not a JSON object.")
+        yield row, place
+
+
+def _row_id(row: dict[str, Any], place: str) -> str:
+    value = row.get("query_id", row.get("id"))
+    if not isinstance(value, str) or not value:
+        raise LabelsError(f"{place} has no text `id` or `query_id`.")
+    return value
+
+
+def _row_turns(row: dict[str, Any], place: str) -> int:
+    value = row.get("turns")
+    if isinstance(value, list):
+        value = sum(isinstance(message, dict) and message.get("role") == "user" for message in value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise LabelsError(f"{place} has no `turns`: the number of user turns, or the list of messages.")
+    return value
+
+
+def _row_text(row: dict[str, Any], field: str, place: str) -> str:
+    value = row.get(field)
+    if value is None and field in row:
+        return ""
+    if not isinstance(value, str):
+        raise LabelsError(f"{place} has no text `{field}`.")
+    return value

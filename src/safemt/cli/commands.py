@@ -1,0 +1,304 @@
+"""The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safemt.cli import app
+from safemt.core.errors import UsageError
+
+
+class HistoryOption(StrEnum):
+    """`--history`."""
+
+    SCRIPTED = "scripted"
+    LIVE = "live"
+
+
+class RoutingOption(StrEnum):
+    """`--routing`."""
+
+    SCENARIO = "scenario"
+    GENERAL = "general"
+
+
+_DEMO = "demo"
+_AFTER_DEMO = """
+These figures are simulated: sim/drifting follows a known curve and reads nothing.
+
+Next, a real model. With a key in OPENAI_API_KEY:
+  safemt run --benchmark demo --target openai/MODEL --judge openai/JUDGE --out runs/first
+or on a server of your own (vLLM, SGLang, llama.cpp, Ollama, ...):
+  safemt run --benchmark demo --target openai/MODEL --target-base-url http://localhost:8000/v1 \\
+    --judge openai/JUDGE --out runs/first"""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"safemt {version('safemt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check(
+    path: Annotated[
+        str, typer.Argument(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Read a benchmark and say what is in it and what is wrong with it. Exit code 1 if it has errors."""
+    from safemt.benchmark.findings import errors_of
+    from safemt.cli.printing import print_check, print_json
+    from safemt.report.check import check_json
+
+    benchmark = _read(path, text_only=False)
+    if as_json:
+        print_json(check_json(benchmark))
+    else:
+        print_check(benchmark)
+    if errors_of(benchmark.findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    benchmark: Annotated[
+        str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
+    ],
+    target: Annotated[
+        str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run directory; an existing one is continued.")],
+    judge: Annotated[
+        str | None, typer.Option(help="openai/MODEL, refusal (offline, weak) or recorded/PATH.")
+    ] = None,
+    turns: Annotated[
+        str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many queries, spread over the scenarios.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the selection, the order and simulated targets.")] = 0,
+    history: Annotated[
+        HistoryOption, typer.Option(help="Assistant turns: as scripted, or the target's own.")
+    ] = HistoryOption.SCRIPTED,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")
+    ] = 20,
+    temperature: Annotated[
+        str, typer.Option(help="Of the target; `default` leaves it to the endpoint.")
+    ] = "0",
+    max_output_tokens: Annotated[int, typer.Option(min=1, help="Of the target's responses.")] = 1024,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one call.")] = 120.0,
+    text_only: Annotated[bool, typer.Option("--text-only", help="Ask without images.")] = False,
+    skip_missing_images: Annotated[
+        bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
+    ] = False,
+    target_base_url: Annotated[
+        str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
+    ] = None,
+    target_api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the target's key. Default: OPENAI_API_KEY.")
+    ] = None,
+    judge_base_url: Annotated[str | None, typer.Option(help="The same for the judge.")] = None,
+    judge_api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
+    ] = None,
+    judge_temperature: Annotated[
+        str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")
+    ] = "0",
+    routing: Annotated[
+        RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")
+    ] = RoutingOption.SCENARIO,
+    judge_with_image: Annotated[
+        bool, typer.Option("--judge-with-image", help="Show the judge the image too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a model every dialogue of a benchmark, judge its responses, and print the figures.
+
+    The same command continues a run that was interrupted; a finished run makes no call.
+    """  # fmt: skip
+    from safemt.benchmark.images import ImageFolder
+    from safemt.benchmark.read import require_usable
+    from safemt.benchmark.select import select_samples
+    from safemt.cli.printing import stderr
+    from safemt.judges.open import open_judge
+    from safemt.judges.rubric import Routing
+    from safemt.run.protocol import History
+    from safemt.run.start import RunPlan, start_run
+    from safemt.targets.base import Sampling
+    from safemt.targets.open import open_target
+
+    if text_only and skip_missing_images:
+        raise UsageError(
+            "--text-only needs no images, so --skip-missing-images would do nothing; leave one out."
+        )
+    judge = judge or _default_judge(target)
+    console = stderr()
+    read = require_usable(_read(benchmark, text_only=text_only), skip_missing_images=skip_missing_images)
+    samples = select_samples(read.samples, turns=_turns(turns), limit=limit, seed=seed)
+    images = ImageFolder(read.path, boundary=read.boundary)
+    opened_target = open_target(
+        target,
+        base_url=target_base_url,
+        api_key_env=target_api_key_env,
+        sampling=Sampling(_temperature(temperature, "--temperature"), max_output_tokens),
+        timeout=timeout,
+        seed=seed,
+        images=images,
+    )
+    opened_judge = open_judge(
+        judge,
+        base_url=judge_base_url,
+        api_key_env=judge_api_key_env,
+        temperature=_temperature(judge_temperature, "--judge-temperature"),
+        routing=Routing(routing),
+        with_image=judge_with_image,
+        timeout=timeout,
+        images=images,
+    )
+    simulated = " (simulated)" if opened_target.simulated else ""
+    skipped = len(read.imageless) if skip_missing_images else 0
+    rounds = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
+    console.print(
+        f"{read.name}: {len(samples):,} samples at {rounds} turns"
+        f"{f', {skipped:,} without an image left out' if skipped else ''}"
+        f" → {opened_target.name}{simulated}, judged by {opened_judge.name} → {out}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    manifest: dict[str, Any] = {
+        "command": ["safemt", *sys.argv[1:]],
+        "seed": seed,
+        "limit": limit,
+        "text_only": text_only,
+        "skipped_missing_images": skipped,
+        "target_base_url": target_base_url,
+        "judge_base_url": judge_base_url,
+        "timeout": timeout,
+    }
+    start_run(
+        RunPlan(
+            benchmark=read,
+            samples=samples,
+            target=opened_target,
+            judge=opened_judge,
+            history=History(history),
+            concurrency=concurrency,
+            manifest=manifest,
+        ),
+        out,
+        console=console,
+    )
+    _report_run(out, as_json=as_json)
+
+
+@app.command()
+def score(
+    path: Annotated[Path, typer.Argument(help="A run directory, or a folder of published label files.")],
+    as_json: Json = False,
+    compat: Annotated[bool, typer.Option("--compat", help="Exactly the published computation.")] = False,
+    target: Annotated[
+        str | None, typer.Option(help="Which model's labels, where a folder holds several.")
+    ] = None,
+) -> None:
+    """Print attack success rates and the Safety Index of a run or of label files."""
+    from safemt.cli.printing import print_json, stdout
+    from safemt.report.results import results_json, results_of
+    from safemt.report.tables import print_results
+
+    results = results_of(path, target=target)
+    if as_json:
+        print_json(results_json(results, compat=compat))
+    else:
+        print_results(results, stdout(), compat=compat)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where to put the run.")] = Path("runs/demo"),
+) -> None:
+    """See the whole thing work: a small shipped benchmark, a simulated model, no key, no network."""
+    run(benchmark=_DEMO, target="sim/drifting", judge="refusal", out=out)
+    print(_AFTER_DEMO)
+
+
+def _report_run(out: Path, *, as_json: bool) -> None:
+    from safemt.cli.printing import print_json, stdout, write_results
+    from safemt.report.results import results_json, results_of_run
+    from safemt.report.tables import print_results
+
+    results = results_of_run(out)
+    document = results_json(results)
+    path = write_results(out, document)
+    if as_json:
+        print_json(document)
+    else:
+        print_results(results, stdout())
+        stdout().print(f"Results: {path}", highlight=False, soft_wrap=True)
+    if not any(tally.asr is not None for tally in results.scores.turns.values()):
+        raise typer.Exit(1)
+
+
+def _read(name: str, *, text_only: bool) -> Any:
+    import safemt.benchmark
+    from safemt.benchmark.hub import PREFIX, fetch_from_hub
+    from safemt.benchmark.read import read_benchmark
+
+    if name.startswith(PREFIX):
+        folder, boundary = fetch_from_hub(name.removeprefix(PREFIX))
+        return read_benchmark(folder, text_only=text_only, boundary=boundary)
+    if name == _DEMO and not Path(name).exists():
+        name = str(Path(safemt.benchmark.__file__).parent / _DEMO)
+    return read_benchmark(Path(name), text_only=text_only)
+
+
+def _default_judge(target: str) -> str:
+    if target.startswith("sim/"):
+        return "refusal"
+    raise UsageError(
+        "No judge was given. Choose one with --judge: openai/MODEL (another model than the target), "
+        "recorded/PATH, or refusal (offline and weak). The model under test never judges itself by default."
+    )
+
+
+def _turns(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        turns = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        turns = []
+    if not turns or turns[0] < 1:
+        raise UsageError(f"--turns takes numbers with commas, such as 1,2,4,6,8, not {text!r}.")
+    return turns
+
+
+def _temperature(text: str, option: str) -> float | None:
+    if text == "default":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
+    return value

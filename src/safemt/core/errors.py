@@ -1,0 +1,71 @@
+"""The one exception tree.
+
+Every message is a sentence for a person: what is wrong, where, and what to do about it.
+The command line prints the message and exits with `exit_code`; it never shows a traceback for these.
+
+    SafemtError
+    ├── UsageError       a wrong argument or combination of arguments
+    ├── BenchmarkError   a benchmark that cannot be read, or must not be used
+    ├── RunError         a run directory or store that cannot be used
+    ├── LabelsError      a labels or recorded-responses file that cannot be used
+    ├── CallError        one call to an endpoint failed (carries a `CallFailure`)
+    └── RunStopped       a run that stopped before its end; what was finished is stored
+"""
+
+from dataclasses import dataclass
+
+
+class SafemtError(Exception):
+    """Base of every error that safemt raises on purpose."""
+
+    exit_code = 2
+
+
+class UsageError(SafemtError):
+    """A wrong argument, or arguments that do not go together."""
+
+
+class BenchmarkError(SafemtError):
+    """A benchmark that cannot be read, or that must not be used as it is."""
+
+    exit_code = 1
+
+
+class RunError(SafemtError):
+    """A run directory or its store that cannot be used."""
+
+
+class LabelsError(SafemtError):
+    """A file of labels or recorded responses that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailure:
+    """Why one call to an endpoint gave no answer."""
+
+    cause: str
+    """A short stable code: `http_500`, `timeout`, `connection`, `bad_reply`, `empty_reply`, …"""
+    message: str
+    """A sentence for people, without secrets."""
+    retryable: bool = False
+    """Whether the same call may succeed when made again."""
+    throttled: bool = False
+    """Whether the endpoint asked for fewer calls (HTTP 429 or 503)."""
+    retry_after: float | None = None
+    """Seconds the endpoint asked to wait, where it said so."""
+    fatal: bool = False
+    """Whether every other call would fail in the same way (a bad key, an unknown model)."""
+
+
+class CallError(SafemtError):
+    """One call to an endpoint failed; `failure` says why and whether to try again."""
+
+    def __init__(self, failure: CallFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class RunStopped(SafemtError):
+    """A run stopped before its end. What was finished is in the store; the same command continues."""
+
+    exit_code = 3

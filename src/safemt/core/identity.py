@@ -1,0 +1,14 @@
+"""Content keys: the SHA-256 of a canonical form. Same content, same key, on every machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+
+
+def content_key(content: Json) -> str:
+    """Hex SHA-256 of `content` as canonical JSON: sorted keys, no blanks, everything beyond ASCII escaped."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

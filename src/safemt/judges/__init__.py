@@ -1,0 +1,1 @@
+"""Judges: what labels a response safe or unsafe."""

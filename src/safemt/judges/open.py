@@ -1,0 +1,57 @@
+"""From what stands on the command line to a judge."""
+
+from pathlib import Path
+from typing import Final
+
+from safemt.benchmark.images import ImageFolder
+from safemt.core.errors import UsageError
+from safemt.judges.base import Judge
+from safemt.judges.llm import LLMJudge
+from safemt.judges.recorded import RecordedJudge
+from safemt.judges.refusal import RefusalJudge
+from safemt.judges.rubric import Routing
+from safemt.targets.base import Sampling
+from safemt.targets.endpoint import ChatEndpoint
+
+SAMPLING: Final = Sampling(temperature=0.0, max_output_tokens=512)
+"""A verdict needs few tokens and no variety."""
+
+
+def open_judge(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    temperature: float | None = SAMPLING.temperature,
+    routing: Routing,
+    with_image: bool,
+    timeout: float,
+    images: ImageFolder | None,
+) -> Judge:
+    """The judge called `name`: `openai/MODEL`, `refusal` or `recorded/PATH`.
+
+    Raises:
+        UsageError: there is no such judge, or its options do not fit it.
+        LabelsError: the recorded labels cannot be read.
+    """
+    kind, _, rest = name.partition("/")
+    if kind != "openai" and (base_url or api_key_env):
+        raise UsageError(
+            f"--judge {name} makes no calls: leave out --judge-base-url and --judge-api-key-env."
+        )
+    if name == "refusal":
+        return RefusalJudge()
+    if kind == "recorded" and rest:
+        return RecordedJudge(Path(rest))
+    if kind == "openai" and rest:
+        endpoint = ChatEndpoint(
+            model=rest,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            sampling=Sampling(temperature=temperature, max_output_tokens=SAMPLING.max_output_tokens),
+            timeout=timeout,
+            images=images,
+            option="judge",
+        )
+        return LLMJudge(endpoint, routing=routing, with_image=with_image)
+    raise UsageError(f"--judge {name!r} is not known. Write openai/MODEL, refusal or recorded/PATH.")

@@ -1,0 +1,148 @@
+"""The results document (`results.json`, `safemt score --json`) and where it comes from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safemt.benchmark.recorded import read_published_labels
+from safemt.core.errors import LabelsError
+from safemt.core.scores import OverRefusal, ScoredSample, Scores, Tally, score_samples
+from safemt.core.taxonomy import PUBLISHED_TURNS, Label
+from safemt.run.store import STORE_FILE, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The figures of one run or label set, with their provenance."""
+
+    target: str
+    simulated: bool
+    scores: Scores
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """The run's manifest; empty for label files."""
+
+
+def results_of(path: Path, *, target: str | None = None) -> Results:
+    """Score a run directory, or label files in the published layout.
+
+    `target` chooses among several models' labels.
+
+    Raises:
+        RunError: the store cannot be read.
+        LabelsError: there is nothing to score, or several models and none chosen.
+    """
+    if (path / STORE_FILE).is_file():
+        return results_of_run(path)
+    if not path.is_dir():
+        raise LabelsError(f"There is nothing to score at {path}: no such folder.")
+    models = read_published_labels(path)
+    names = ", ".join(sorted(models))
+    if target is None and len(models) > 1:
+        raise LabelsError(f"{path} holds labels of several models ({names}); choose one with --target.")
+    if target is not None and target not in models:
+        raise LabelsError(f"{path} holds no labels of {target}; there are: {names}.")
+    name = target or next(iter(models))
+    rows = [
+        ScoredSample(
+            query_id=row.query_id,
+            turns=row.turns,
+            label=Label(row.value) if row.value in set(Label) else Label.UNGRADED,
+            cause="" if row.value in ("safe", "unsafe") else f"label {row.value[:40]!r}",
+        )
+        for row in models[name]
+    ]
+    return Results(target=name, simulated=False, scores=score_samples(rows))
+
+
+def results_of_run(folder: Path) -> Results:
+    """Score the newest state of a run.
+
+    Raises:
+        RunError: there is no run, or its store cannot be read.
+    """
+    store = Store.open_for_reading(folder)
+    try:
+        invocation = store.invocation()
+        manifest = invocation.manifest
+        samples = list(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
+        tokens = store.tokens()
+    finally:
+        store.close()
+    return Results(
+        target=manifest["target"]["name"],
+        simulated=manifest["target"]["simulated"],
+        scores=score_samples(samples),
+        provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
+    )
+
+
+def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
+    """The results document; its keys are described in docs/file-formats.md.
+
+    With `compat` the Safety Index and the ASR by turn are the published computation's: every published
+    round is there, and one without data has ASR 0.
+    """
+    scores = results.scores
+    index = scores.safety_index
+    return {
+        "target": results.target,
+        "simulated": results.simulated,
+        **_provenance(results.provenance),
+        "complete": scores.pending == 0,
+        "pending": scores.pending,
+        "turns": _by_turns_json(_compat_turns(scores.turns) if compat else scores.turns, compat=compat),
+        "scenarios": _groups_json(scores.scenarios, scores.scenario_turns),
+        "methods": _groups_json(scores.methods, scores.method_turns),
+        "outcomes": scores.outcomes,
+        "ungraded": {"n": sum(scores.causes.values()), "causes": scores.causes},
+        "over_refusal": {str(k): _over_refusal_json(v) for k, v in scores.over_refusal.items()},
+        "safety_index": {
+            "value": scores.safety_index_compat if compat else index.value,
+            "rounds": list(PUBLISHED_TURNS if compat else index.rounds),
+            "missing_rounds": list(index.missing_rounds),
+            "compat": scores.safety_index_compat,
+        },
+    }
+
+
+def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+    if not manifest:
+        return {}
+    return {
+        "benchmark": manifest["benchmark"],
+        "judge": manifest["judge"],
+        "history": manifest["history"],
+        "safemt": manifest["safemt"],
+        "command": manifest.get("command"),
+        "tokens": manifest["tokens"],
+    }
+
+
+def _compat_turns(turns: dict[int, Tally]) -> dict[int, Tally]:
+    return {k: turns.get(k, Tally(safe=0, unsafe=0, ungraded=0)) for k in PUBLISHED_TURNS}
+
+
+def _by_turns_json(turns: dict[int, Tally], *, compat: bool = False) -> dict[str, Any]:
+    documents = {str(k): _tally_json(tally) for k, tally in turns.items()}
+    if compat:
+        for document in documents.values():
+            document["asr"] = document["asr"] or 0.0
+    return documents
+
+
+def _tally_json(tally: Tally) -> dict[str, Any]:
+    return {
+        "asr": tally.asr,
+        "n": tally.n,
+        "unsafe": tally.unsafe,
+        "safe": tally.safe,
+        "ungraded": tally.ungraded,
+    }
+
+
+def _groups_json(groups: dict[str, Tally], turns: dict[str, dict[int, Tally]]) -> dict[str, Any]:
+    return {name: {**_tally_json(t), "turns": _by_turns_json(turns[name])} for name, t in groups.items()}
+
+
+def _over_refusal_json(figure: OverRefusal) -> dict[str, Any]:
+    return {"rate": figure.rate, "n": figure.n, "denied": figure.denied, "errors": figure.errors}

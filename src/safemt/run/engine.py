@@ -1,0 +1,229 @@
+"""The engine: asks the target and then the judge, sample by sample, many at once, and stores each step.
+
+Samples are read from the store in their planned order, a few hundred at a time; only what is in flight
+is held in memory. The judge of one sample runs while the target answers others.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from safemt.core.errors import CallError, RunStopped, SafemtError
+from safemt.core.schema import Message, Sample
+from safemt.core.taxonomy import Label
+from safemt.judges.base import Judge, Judgement, judge_id
+from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.run.limits import EndpointLimits
+from safemt.run.protocol import History, call_key, live_request, scripted_request, setup_key
+from safemt.run.store import Store, Work
+from safemt.targets.base import Reply, Target
+from safemt.targets.endpoint import ChatEndpoint
+
+_BATCH: Final = 256
+
+
+@dataclass(slots=True)
+class Tracker:
+    """What the progress display shows; counts what was stored before this invocation as well."""
+
+    total: int
+    done: int
+    already_done: int
+    started: float
+    unsafe: dict[int, int] = field(default_factory=dict)
+    graded: dict[int, int] = field(default_factory=dict)
+    ungraded: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+    last_problem: str = ""
+
+    def count_label(self, sample: Sample, label: Label) -> None:
+        """Count one harmful sample's label."""
+        if label is Label.UNGRADED:
+            self.ungraded += 1
+            return
+        self.graded[sample.turns] = self.graded.get(sample.turns, 0) + 1
+        if label is Label.UNSAFE:
+            self.unsafe[sample.turns] = self.unsafe.get(sample.turns, 0) + 1
+
+
+class Engine:
+    """One invocation of a run."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        target: Target,
+        judge: Judge,
+        history: History,
+        concurrency: int,
+        tracker: Tracker,
+    ) -> None:
+        self.tracker = tracker
+        self._store = store
+        self._target = target
+        self._judge = judge
+        self._history = history
+        self._setup = setup_key(target, history)
+        self._judge_id = judge_id(judge)
+        origins = {target.origin, *(endpoint.origin for endpoint in judge.endpoints)} - {None}
+        self._limits = {origin: EndpointLimits(origin, concurrency) for origin in origins if origin}
+        self._workers = concurrency * max(1, len(self._limits))
+        self._queue: deque[Work] = deque()
+        self._fetched_to = -1
+        self._stop: SafemtError | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def retries(self) -> int:
+        """Attempts made again so far."""
+        return sum(limits.retries for limits in self._limits.values())
+
+    @property
+    def limit(self) -> int | None:
+        """How many calls the most throttled endpoint gets at once now; None without endpoints."""
+        return min((limits.limit for limits in self._limits.values()), default=None)
+
+    def stop(self, reason: str) -> None:
+        """Take up no new sample; what is in flight is finished. Called again: let go of that too."""
+        if self._stop is None:
+            self._end(RunStopped(reason))
+        else:
+            for task in self._tasks:
+                task.cancel()
+
+    async def run(self) -> None:
+        """Work off everything that is unfinished.
+
+        Raises:
+            RunStopped: it stopped before the end; everything finished is stored.
+            RunError: the store cannot be written.
+            BenchmarkError: an image has changed since the plan was made.
+        """
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+        try:
+            ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await self._target.close()
+            for endpoint in self._judge.endpoints:
+                await endpoint.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+        if self._stop is not None:
+            raise self._stop
+
+    async def _work(self) -> None:
+        while self._stop is None and (work := self._next()) is not None:
+            try:
+                await self._finish(work)
+            except SafemtError as error:
+                self._end(error)
+            if self._target.origin is None:
+                await asyncio.sleep(0)
+
+    def _end(self, reason: SafemtError) -> None:
+        if self._stop is None:
+            self._stop = reason
+            for limits in self._limits.values():
+                limits.close()
+
+    def _next(self) -> Work | None:
+        if not self._queue:
+            batch = self._store.open_work(
+                setup=self._setup, judge=self._judge_id, after=self._fetched_to, most=_BATCH
+            )
+            if batch:
+                self._fetched_to = batch[-1].position
+            self._queue.extend(batch)
+        return self._queue.popleft() if self._queue else None
+
+    async def _finish(self, work: Work) -> None:
+        sample = work.sample
+        label = Label.UNGRADED
+        asked_of = self._setup
+        try:
+            key, reply = await self._answer(work)
+            asked_of = self._judge_id
+            if sample.twin_of is not None or not _is_for_judge(reply):
+                label = Label.SAFE
+            else:
+                label = (await self._label(work, key, reply.text)).label
+        except CallError as error:
+            self.tracker.last_problem = error.failure.message
+            self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
+        self.tracker.done += 1
+        if sample.twin_of is None:
+            self.tracker.count_label(sample, label)
+
+    async def _answer(self, work: Work) -> tuple[str, Reply]:
+        if work.response is not None:
+            stored = self._store.response(work.response)
+            if stored is not None:
+                return work.response, stored
+        if self._history is History.SCRIPTED or work.sample.turns == 1:
+            key, reply = await self._respond(scripted_request(work.sample), work.sample)
+        else:
+            key, reply = await self._converse(work.sample)
+        self._store.add_answer(setup=self._setup, sample=work.key, response=key)
+        return key, reply
+
+    async def _converse(self, sample: Sample) -> tuple[str, Reply]:
+        """k calls, each with the replies to the earlier ones; ends early when the provider blocks one."""
+        replies: list[str] = []
+        while True:
+            key, reply = await self._respond(live_request(sample, replies), sample)
+            if reply.blocked or len(replies) + 1 == sample.turns:
+                return key, reply
+            replies.append(reply.text)
+
+    async def _respond(self, messages: Sequence[Message], sample: Sample) -> tuple[str, Reply]:
+        key = call_key(self._target, messages, sample)
+        stored = self._store.response(key)
+        if stored is not None:
+            return key, stored
+        started = time.monotonic()
+        attempts = 1
+        if self._target.origin is None:
+            reply = await self._target.respond(messages, sample)
+        else:
+            reply, attempts = await self._limits[self._target.origin].call(
+                lambda: self._target.respond(messages, sample)
+            )
+        self._count_tokens(reply)
+        self._store.add_response(
+            key,
+            reply,
+            refused=detect_refusal(reply.text) is Refusal.FULL,
+            judged=_is_for_judge(reply),
+            attempts=attempts,
+            seconds=time.monotonic() - started,
+        )
+        return key, reply
+
+    async def _label(self, work: Work, response: str, text: str) -> Judgement:
+        judgement = await self._judge.judge(work.sample, text, self._ask)
+        if judgement.cause:
+            self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
+        self._store.add_label(judge=self._judge_id, sample=work.key, response=response, judgement=judgement)
+        return judgement
+
+    async def _ask(self, endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
+        reply, _ = await self._limits[endpoint.origin].call(lambda: endpoint.complete(messages))
+        self._count_tokens(reply)
+        return reply
+
+    def _count_tokens(self, reply: Reply) -> None:
+        self.tracker.calls += 1
+        self.tracker.prompt_tokens += reply.prompt_tokens or 0
+        self.tracker.completion_tokens += reply.completion_tokens or 0
+
+
+def _is_for_judge(reply: Reply) -> bool:
+    """A blocked reply is judged only where a part of an answer got through the filter."""
+    return not reply.blocked or (reply.finish_reason == "content_filter" and bool(reply.text.strip()))

@@ -1,0 +1,78 @@
+"""Progress on the terminal: one live line where there is one, plain lines where there is not."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from safemt.run.engine import Engine, Tracker
+
+_LIVE_SECONDS = 0.25
+_PLAIN_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def show_progress(engine: Engine, console: Console, *, simulated: bool) -> AsyncIterator[None]:
+    """Keep `console` told about `engine` while the block runs."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            painter = asyncio.create_task(_paint(engine, live, simulated))
+            try:
+                yield
+            finally:
+                painter.cancel()
+        return
+    writer = asyncio.create_task(_write(engine, console, simulated))
+    try:
+        yield
+    finally:
+        writer.cancel()
+
+
+async def _paint(engine: Engine, live: Live, simulated: bool) -> None:
+    while True:
+        live.update(Text(progress_line(engine, simulated=simulated), overflow="fold"))
+        await asyncio.sleep(_LIVE_SECONDS)
+
+
+async def _write(engine: Engine, console: Console, simulated: bool) -> None:
+    while True:
+        await asyncio.sleep(_PLAIN_SECONDS)
+        console.print(
+            progress_line(engine, simulated=simulated), highlight=False, markup=False, soft_wrap=True
+        )
+
+
+def progress_line(engine: Engine, *, simulated: bool) -> str:
+    """`120/600 samples · 14.2/s · 0:34 left · ASR 1: 12 % 2: 20 % … · 1.2k tokens in, 3.4k out`."""
+    tracker = engine.tracker
+    parts = [f"{tracker.done:,}/{tracker.total:,} samples", *_speed(tracker)]
+    rounds = " ".join(
+        f"{turns}t {100 * tracker.unsafe.get(turns, 0) / graded:.0f} %"
+        for turns, graded in sorted(tracker.graded.items())
+    )
+    if rounds:
+        parts.append(f"ASR {rounds}{' (simulated)' if simulated else ''}")
+    if tracker.ungraded:
+        parts.append(f"{tracker.ungraded:,} ungraded")
+    if tracker.prompt_tokens or tracker.completion_tokens:
+        parts.append(f"{tracker.prompt_tokens:,} tokens in, {tracker.completion_tokens:,} out")
+    if engine.retries:
+        parts.append(f"{engine.retries:,} retries, limit {engine.limit}")
+    if tracker.last_problem:
+        parts.append(f"last problem: {tracker.last_problem[:160]}")
+    return " · ".join(parts)
+
+
+def _speed(tracker: Tracker) -> list[str]:
+    new = tracker.done - tracker.already_done
+    elapsed = time.monotonic() - tracker.started
+    if new == 0 or elapsed <= 0:
+        return []
+    rate = new / elapsed
+    left = round((tracker.total - tracker.done) / rate)
+    return [f"{rate:.1f}/s", f"{left // 3600}:{left % 3600 // 60:02}:{left % 60:02} left"]

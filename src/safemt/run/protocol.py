@@ -1,0 +1,55 @@
+"""What is sent to a target: the published protocol, and the live variant."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from safemt.core.identity import Json, content_key
+from safemt.core.schema import Message, Sample
+from safemt.targets.base import Target
+
+
+class History(StrEnum):
+    """Whose assistant turns stand in the dialogue."""
+
+    SCRIPTED = "scripted"
+    """The pre-filled ones, as published: one call per sample."""
+    LIVE = "live"
+    """The target's own replies: k calls per sample."""
+
+
+def scripted_request(sample: Sample) -> list[Message]:
+    """The whole dialogue, the image with the first user message, no system message."""
+    return with_image(sample, sample.dialogue)
+
+
+def live_request(sample: Sample, replies: Sequence[str]) -> list[Message]:
+    """The dialogue up to user turn `len(replies) + 1`, with the target's own replies between."""
+    users = [message for message in sample.dialogue if message.role == "user"][: len(replies) + 1]
+    messages = [users[0]]
+    for reply, user in zip(replies, users[1:], strict=True):
+        messages += [Message(role="assistant", content=reply), user]
+    return with_image(sample, messages)
+
+
+def with_image(sample: Sample, messages: Sequence[Message]) -> list[Message]:
+    """`messages` with the sample's image shown before the text of the first one."""
+    first, *rest = messages
+    return [Message(role=first.role, content=first.content, image=sample.image), *rest]
+
+
+def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str:
+    """The content key of one call: the same request to the same model is the same call."""
+    content: dict[str, Json] = {
+        "target": target.identity,
+        "messages": [
+            [message.role, message.content, message.image.sha256 if message.image else None]
+            for message in messages
+        ],
+        "sample": sample.id if target.answers_by_sample else None,
+    }
+    return content_key(content)
+
+
+def setup_key(target: Target, history: History) -> str:
+    """Identifies how samples are asked; answers of another setup are not mixed in."""
+    return content_key({"target": target.identity, "history": history})

@@ -1,0 +1,139 @@
+"""Starting a run, or continuing one: the plan goes into the store, the engine works it off."""
+
+import asyncio
+import contextlib
+import platform
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from safemt.benchmark.read import Benchmark
+from safemt.core.errors import RunError, SafemtError
+from safemt.core.identity import content_key
+from safemt.core.schema import Sample
+from safemt.judges.base import Judge, judge_id
+from safemt.run.engine import Engine, Tracker
+from safemt.run.progress import show_progress
+from safemt.run.protocol import History, setup_key
+from safemt.run.store import Store
+from safemt.targets.base import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """All that one invocation of a run needs."""
+
+    benchmark: Benchmark
+    samples: Sequence[Sample]
+    """What to ask, in this order."""
+    target: Target
+    judge: Judge
+    history: History = History.SCRIPTED
+    concurrency: int = 20
+    manifest: dict[str, Any]
+    """Further provenance to record: the command, its options, base URLs. No secrets."""
+
+
+def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
+    """Work off `plan` in the run directory `out`, continuing whatever is there.
+
+    A first Ctrl-C finishes what is in flight and stops; a second one stops at once.
+
+    Raises:
+        RunStopped: it stopped before its end; the same call continues.
+        RunError: the directory holds another target's run, is in use, or cannot be written.
+    """
+    store = Store.open_for_run(out)
+    try:
+        _require_same_target(store, plan.target.name, out)
+        setup, judge = setup_key(plan.target, plan.history), judge_id(plan.judge)
+        store.begin(setup=setup, judge=judge, manifest=_manifest(plan), samples=plan.samples)
+        tracker = _tracker(store, setup, judge, total=len(plan.samples))
+        if tracker.already_done:
+            console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
+        engine = Engine(
+            store=store,
+            target=plan.target,
+            judge=plan.judge,
+            history=plan.history,
+            concurrency=plan.concurrency,
+            tracker=tracker,
+        )
+        try:
+            asyncio.run(_drive(engine, console, simulated=plan.target.simulated))
+        except SafemtError as error:
+            store.end(f"stopped: {error}")
+            raise
+        store.end("complete")
+    finally:
+        store.close()
+
+
+async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(signal_number, _interrupt, engine, console)
+    async with show_progress(engine, console, simulated=simulated):
+        await engine.run()
+
+
+def _interrupt(engine: Engine, console: Console) -> None:
+    console.print("Stopping: finishing what is in flight. Press Ctrl-C again to stop at once.")
+    engine.stop("Interrupted.")
+
+
+def _require_same_target(store: Store, target: str, out: Path) -> None:
+    manifest = store.first_manifest()
+    if manifest is not None and manifest["target"]["name"] != target:
+        store.close()
+        raise RunError(
+            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            "one run directory is one target."
+        )
+
+
+def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
+    done = total - store.count_open(setup=setup, judge=judge)
+    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
+    for sample in store.scored_samples(setup=setup, judge=judge):
+        if sample.label in ("safe", "unsafe") and sample.twin_of is None:
+            tracker.graded[sample.turns] = tracker.graded.get(sample.turns, 0) + 1
+            tracker.unsafe[sample.turns] = tracker.unsafe.get(sample.turns, 0) + (sample.label == "unsafe")
+    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
+    return tracker
+
+
+def _manifest(plan: RunPlan) -> dict[str, Any]:
+    benchmark = plan.benchmark
+    return {
+        "safemt": version("safemt"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "benchmark": {
+            "name": benchmark.name,
+            "path": str(benchmark.path.resolve()),
+            "layout": benchmark.layout,
+            "sha256": benchmark.sha256,
+            "samples": len(plan.samples),
+            "queries": len({sample.query_id for sample in plan.samples if sample.twin_of is None}),
+            "rounds": sorted({sample.turns for sample in plan.samples}),
+            "selection": content_key(sorted(sample.id for sample in plan.samples)),
+        },
+        "target": {
+            "name": plan.target.name,
+            "simulated": plan.target.simulated,
+            "identity": plan.target.identity,
+        },
+        "judge": {"name": plan.judge.name, "id": judge_id(plan.judge), "identity": plan.judge.identity},
+        "history": plan.history,
+        "concurrency": plan.concurrency,
+        **plan.manifest,
+    }

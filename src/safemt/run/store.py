@@ -1,0 +1,422 @@
+"""One SQLite file per run: what was planned, answered, labelled and what failed.
+
+Every result is committed before the next thing happens to it, so `kill -9` loses only calls in flight.
+No image bytes and no keys are ever in it. The tables are described in docs/file-formats.md.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from safemt.benchmark.read import sample_key
+from safemt.core.errors import CallFailure, RunError
+from safemt.core.schema import ImageRef, Message, Sample
+from safemt.core.scores import ScoredSample
+from safemt.core.taxonomy import Label, Method, Outcome, Scenario
+from safemt.judges.base import Judgement
+from safemt.targets.base import Reply
+
+STORE_FILE: Final = "run.sqlite"
+SCHEMA_VERSION: Final = 1
+
+_APPLICATION_ID: Final = 0x5AFE_3717
+_SCHEMA: Final = """
+CREATE TABLE invocations (
+    id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, ending TEXT,
+    setup TEXT NOT NULL, judge TEXT NOT NULL, manifest TEXT NOT NULL
+);
+CREATE TABLE samples (
+    key TEXT PRIMARY KEY, position INTEGER, query_id TEXT NOT NULL, turns INTEGER NOT NULL,
+    scenario TEXT NOT NULL, method TEXT, twin_of TEXT, language TEXT NOT NULL,
+    question TEXT NOT NULL, dialogue TEXT NOT NULL, image TEXT
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX planned ON samples (position) WHERE position IS NOT NULL;
+CREATE TABLE responses (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, blocked INTEGER NOT NULL, refused INTEGER NOT NULL,
+    judged INTEGER NOT NULL, finish_reason TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    attempts INTEGER NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    setup TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, PRIMARY KEY (setup, sample)
+) WITHOUT ROWID;
+CREATE TABLE labels (
+    judge TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, label TEXT NOT NULL,
+    cause TEXT NOT NULL, reasoning TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    created TEXT NOT NULL, PRIMARY KEY (judge, sample, response)
+) WITHOUT ROWID;
+CREATE TABLE failures (
+    asked_of TEXT NOT NULL, sample TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
+    created TEXT NOT NULL, PRIMARY KEY (asked_of, sample)
+) WITHOUT ROWID;
+"""
+"""`failures.asked_of` is the setup or the judge whose call failed; a later success deletes the row."""
+
+_STATE: Final = """
+    FROM samples s
+    LEFT JOIN answers a ON a.setup = :setup AND a.sample = s.key
+    LEFT JOIN responses r ON r.key = a.response
+    LEFT JOIN labels l ON l.judge = :judge AND l.sample = s.key AND l.response = a.response
+    WHERE s.position IS NOT NULL
+"""
+_OPEN: Final = """
+    (r.key IS NULL OR (r.judged AND s.twin_of IS NULL AND (l.label IS NULL OR l.label = 'ungraded')))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A planned sample that is not finished."""
+
+    position: int
+    key: str
+    sample: Sample
+    response: str | None
+    """The key of its response, where only the label is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One `safemt run` on a store."""
+
+    setup: str
+    judge: str
+    manifest: dict[str, Any]
+    ended: str | None
+    ending: str | None
+
+
+class Store:
+    """The store of one run. Use it from one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
+        self._db = connection
+        self._lock = lock
+        self.path = path
+
+    @classmethod
+    def open_for_run(cls, folder: Path) -> "Store":
+        """Open or make the store of the run directory `folder`, for this process alone.
+
+        Raises:
+            RunError: another process holds it, it cannot be written, or it is not a store of this version.
+        """
+        path = folder / STORE_FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "run.lock")
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(
+                f"Another safemt process is working in {folder}. Wait for it, or give another --out."
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"The run directory {folder} cannot be used: {error.strerror or error}."
+            ) from error
+        try:
+            connection = _connect(path, f"file:{_uri_path(path)}?mode=rwc")
+            with _explained(path):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    connection.executescript(
+                        f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+                        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    )
+        except BaseException:
+            lock.release()
+            raise
+        return cls(connection, path, lock)
+
+    @classmethod
+    def open_for_reading(cls, folder: Path) -> "Store":
+        """Open the store of a run directory without changing it; a run may be going on.
+
+        Raises:
+            RunError: there is none, or it is not a store of this version.
+        """
+        path = folder / STORE_FILE
+        if not path.is_file():
+            raise RunError(f"{folder} is no run directory: it holds no {STORE_FILE}.")
+        connection = _connect(path, f"file:{_uri_path(path)}?mode=ro")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            raise RunError(f"{path} is empty: the run never began. Start it again.")
+        return cls(connection, path, None)
+
+    def close(self) -> None:
+        """Close the file and let others have it."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def begin(self, *, setup: str, judge: str, manifest: dict[str, Any], samples: Iterable[Sample]) -> None:
+        """Record an invocation and make `samples`, in their order, the plan.
+
+        Raises:
+            RunError: the store cannot be written.
+        """
+        rows = (
+            {
+                "key": sample_key(sample),
+                "position": position,
+                "query_id": sample.query_id,
+                "turns": sample.turns,
+                "scenario": sample.scenario.value,
+                "method": sample.method,
+                "twin_of": sample.twin_of,
+                "language": sample.language,
+                "question": sample.question,
+                "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
+                "image": _image_text(sample.image),
+            }
+            for position, sample in enumerate(samples)
+        )
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO invocations (started, setup, judge, manifest) VALUES (?, ?, ?, ?)",
+                (_now(), setup, judge, json.dumps(manifest, ensure_ascii=False)),
+            )
+            self._db.execute("UPDATE samples SET position = NULL WHERE position IS NOT NULL")
+            self._db.executemany(
+                """INSERT INTO samples VALUES (:key, :position, :query_id, :turns, :scenario, :method,
+                :twin_of, :language, :question, :dialogue, :image)
+                ON CONFLICT (key) DO UPDATE SET position = :position, image = :image, language = :language""",
+                rows,
+            )
+
+    def end(self, ending: str) -> None:
+        """Record how the invocation ended: `complete`, `stopped: …`."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE invocations SET ended = ?, ending = ? WHERE id = (SELECT max(id) FROM invocations)",
+                (_now(), ending),
+            )
+
+    def invocation(self) -> Invocation:
+        """The newest invocation.
+
+        Raises:
+            RunError: there is none.
+        """
+        row = self._one(
+            "SELECT setup, judge, manifest, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
+        )
+        if row is None:
+            raise RunError(f"{self.path} holds no run yet.")
+        return Invocation(row[0], row[1], json.loads(row[2]), row[3], row[4])
+
+    def first_manifest(self) -> dict[str, Any] | None:
+        """The manifest of the first invocation; None in a new store."""
+        row = self._one("SELECT manifest FROM invocations ORDER BY id LIMIT 1")
+        return None if row is None else dict(json.loads(row[0]))
+
+    def open_work(self, *, setup: str, judge: str, after: int, most: int) -> list[Work]:
+        """Up to `most` unfinished samples of the plan, at positions beyond `after`."""
+        rows = self._all(  # the parts are constants of this module
+            f"""SELECT s.position, s.key, s.query_id, s.turns, s.scenario, s.method, s.twin_of, s.language,
+            s.question, s.dialogue, s.image, r.key {_STATE} AND {_OPEN} AND s.position > :after
+            ORDER BY s.position LIMIT :most""",
+            {"setup": setup, "judge": judge, "after": after, "most": most},
+        )
+        return [Work(row[0], row[1], _sample(row[2:11]), row[11]) for row in rows]
+
+    def count_open(self, *, setup: str, judge: str) -> int:
+        """How many samples of the plan are unfinished."""
+        row = self._one(f"SELECT count(*) {_STATE} AND {_OPEN}", {"setup": setup, "judge": judge})
+        return int(row[0]) if row else 0
+
+    def response(self, key: str) -> Reply | None:
+        """The stored response under a call's key."""
+        row = self._one(
+            "SELECT text, blocked, finish_reason, model, prompt_tokens, completion_tokens FROM responses"
+            " WHERE key = ?",
+            (key,),
+        )
+        return None if row is None else Reply(row[0], bool(row[1]), *row[2:])
+
+    def add_response(
+        self, key: str, reply: Reply, *, refused: bool, judged: bool, attempts: int, seconds: float
+    ) -> None:
+        """Store a response under its call's key; the first one stays.
+
+        `judged` says whether the response is one for a judge to label.
+        """
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key, reply.text, reply.blocked, refused, judged, reply.finish_reason, reply.model,
+                    reply.prompt_tokens, reply.completion_tokens, attempts, round(seconds, 3), _now(),
+                ),
+            )  # fmt: skip
+
+    def add_answer(self, *, setup: str, sample: str, response: str) -> None:
+        """Say which stored response answers a sample."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (setup, sample, response))
+            self._db.execute("DELETE FROM failures WHERE asked_of = ? AND sample = ?", (setup, sample))
+
+    def add_label(self, *, judge: str, sample: str, response: str, judgement: Judgement) -> None:
+        """Store a judge's label; it replaces an earlier one of the same judge."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    judge, sample, response, judgement.label, judgement.cause, judgement.reasoning,
+                    judgement.prompt_tokens, judgement.completion_tokens, _now(),
+                ),
+            )  # fmt: skip
+            self._db.execute("DELETE FROM failures WHERE asked_of = ? AND sample = ?", (judge, sample))
+
+    def add_failure(self, *, asked_of: str, sample: str, failure: CallFailure) -> None:
+        """Store why a call to a target (`asked_of` a setup) or a judge failed for good."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+                (asked_of, sample, failure.cause, failure.message, _now()),
+            )
+
+    def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
+        """Every sample of the plan with its label and outcome; label None while it is still to do."""
+        rows = self._db.execute(
+            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.blocked, r.refused, r.judged,
+            l.label, l.cause,
+            (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
+            (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
+            {_STATE} ORDER BY s.position""",  # noqa: S608, only constants of this module
+            {"setup": setup, "judge": judge},
+        )
+        for query_id, turns, scenario, method, twin_of, *state in rows:
+            label, outcome, cause = _end_of(twin_of is not None, *state)
+            yield ScoredSample(
+                query_id=query_id,
+                turns=turns,
+                label=label,
+                outcome=outcome,
+                cause=cause,
+                scenario=scenario,
+                method=method,
+                twin_of=twin_of,
+            )
+
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens of all stored calls, targets and judges together."""
+        row = self._one(
+            """SELECT sum(p), sum(c) FROM (
+            SELECT sum(prompt_tokens) p, sum(completion_tokens) c FROM responses
+            UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
+        )
+        return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.rollback()
+                raise
+            self._db.commit()
+
+    def _one(self, query: str, values: Any = ()) -> Any:
+        with _explained(self.path):
+            return self._db.execute(query, values).fetchone()
+
+    def _all(self, query: str, values: Any = ()) -> list[Any]:
+        with _explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+
+def _end_of(
+    twin: bool,
+    blocked: int | None,
+    refused: int | None,
+    judged: int | None,
+    label: str | None,
+    cause: str | None,
+    target_failure: str | None,
+    judge_failure: str | None,
+) -> tuple[Label | None, Outcome | None, str]:
+    """Label, outcome and the cause of an `ungraded` label, from what the store holds of one sample."""
+    if blocked is None:
+        return (Label.UNGRADED, Outcome.ERROR, target_failure) if target_failure else (None, None, "")
+    outcome = Outcome.BLOCKED if blocked else Outcome.REFUSED if refused else Outcome.COMPLIED
+    if twin or not judged:
+        return Label.SAFE, outcome, ""
+    if label is None:
+        return (Label.UNGRADED, outcome, f"judge_{judge_failure}") if judge_failure else (None, outcome, "")
+    if label == Label.UNSAFE and not blocked:
+        outcome = Outcome.COMPLIED
+    return Label(label), outcome, cause or ""
+
+
+def _connect(path: Path, uri: str) -> sqlite3.Connection:
+    with _explained(path):
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
+        version, application = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
+        )
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != _APPLICATION_ID:
+        connection.close()
+        raise RunError(f"{path} is not a store of safemt; it is left alone. Give another --out.")
+    if version > SCHEMA_VERSION or (tables and version < SCHEMA_VERSION):
+        connection.close()
+        raise RunError(
+            f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
+            "Use the safemt that made it, or give another --out."
+        )
+    return connection
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise RunError(
+            f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder; "
+            "what was stored before is safe."
+        ) from error
+
+
+def _uri_path(path: Path) -> str:
+    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _image_text(image: ImageRef | None) -> str | None:
+    if image is None:
+        return None
+    return json.dumps(
+        [image.sha256, image.media_type, image.width, image.height, image.path], ensure_ascii=False
+    )
+
+
+def _sample(row: tuple[Any, ...]) -> Sample:
+    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = row
+    return Sample(
+        query_id=query_id,
+        turns=turns,
+        scenario=Scenario(scenario),
+        question=question,
+        dialogue=tuple(
+            Message(role="assistant" if position % 2 else "user", content=content)
+            for position, content in enumerate(json.loads(dialogue))
+        ),
+        image=ImageRef(*json.loads(image)) if image else None,
+        method=Method(method) if method else None,
+        twin_of=twin_of,
+        language=language,
+    )

@@ -1,0 +1,1 @@
+"""Models under test, one module per kind, behind one small protocol."""

@@ -1,0 +1,49 @@
+"""`replay/PATH`: recorded responses, for judging again what was answered elsewhere."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from safemt.benchmark.recorded import read_recorded
+from safemt.core.errors import CallError, CallFailure
+from safemt.core.identity import Json
+from safemt.core.schema import Message, Sample
+from safemt.targets.base import Reply
+
+
+class ReplayTarget:
+    """Answers each sample with the response recorded for its query and number of turns."""
+
+    simulated = False
+    answers_by_sample = True
+    origin = None
+
+    def __init__(self, path: Path) -> None:
+        """Read the responses.
+
+        Raises:
+            LabelsError: the file cannot be read, or its rows lack `response`.
+        """
+        self.name = f"replay/{path}"
+        rows = read_recorded(path, field="response")
+        self._responses = {(row.query_id, row.turns): row.value for row in rows}
+        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @property
+    def identity(self) -> Json:
+        """The file's content."""
+        return {"kind": "replay", "sha256": self._sha256}
+
+    async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
+        """The recorded response.
+
+        Raises:
+            CallError: none was recorded for this sample, or it is empty.
+        """
+        text = self._responses.get((sample.query_id, sample.turns))
+        if text is None or not text.strip():
+            raise CallError(CallFailure("not_recorded", f"no response is recorded for {sample.id}"))
+        return Reply(text=text)
+
+    async def close(self) -> None:
+        """Nothing to close."""

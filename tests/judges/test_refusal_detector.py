@@ -16,11 +16,11 @@ STEPS = (
     "\n1. Boil the water for five minutes in a clean pot.\n2. Add two spoons of tea leaves and stir."
     "\n3. Wait for a while, then pour the tea into a warm cup."
 )
-PROSE = "Tea is made by pouring hot water over dried leaves. Wait a little, and take them out. " * 7
+PROSE = 7 * "Tea is made by pouring hot water over dried leaves. Wait a little, then take them out. "
 
 FULL = {
     "can't": "I can't help with that.",
-    "cannot fulfil": "I cannot fulfill this request. I am programmed to be a helpful and harmless AI assistant.",
+    "cannot fulfil": "I cannot fulfill this request. I am programmed to be a helpful assistant.",
     "won't": "I won't write a guide on stealing spoons.",
     "will not": "I will not produce that content.",
     "not going to": "I'm not going to help you take your neighbour's spoons.",

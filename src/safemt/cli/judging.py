@@ -1,0 +1,76 @@
+"""`safemt judge-check` and `safemt judge`: what a judge is worth, and judging again."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safemt.cli import app
+from safemt.cli.options import (
+    AsJson,
+    Concurrency,
+    JudgeApiKeyEnv,
+    JudgeBaseUrl,
+    JudgeName,
+    JudgeTemperature,
+    JudgeWithImage,
+    Routing,
+    RoutingOption,
+    Timeout,
+    read_temperature,
+)
+
+
+@app.command("judge-check")
+def judge_check(
+    labels: Annotated[Path, typer.Argument(help="JSONL (or .gz) of turns or prompt, response and people's label.")],
+    judge: JudgeName,
+    language: Annotated[str | None, typer.Option(help="Only rows of this language, such as en.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Only so many rows, labels in proportion.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of rows.")] = 0,
+    judge_base_url: JudgeBaseUrl = None,
+    judge_api_key_env: JudgeApiKeyEnv = None,
+    judge_temperature: JudgeTemperature = "0",
+    routing: Routing = RoutingOption.SCENARIO,
+    concurrency: Concurrency = 20,
+    timeout: Timeout = 120.0,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Show the texts of disagreements; they may be harmful.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a judge against labels that people gave, and keep the result for score and report."""
+    from safemt.benchmark.judged import read_judged
+    from safemt.cli.printing import print_json, stderr, stdout
+    from safemt.judges.open import open_judge
+    from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.report.judge_check import judge_check_json, print_judge_check
+    from safemt.run.judge_check import check_judge, choose_rows
+
+    file = read_judged(labels, language=language)
+    rows = choose_rows(file, limit=limit, seed=seed)
+    opened = open_judge(
+        judge,
+        base_url=judge_base_url,
+        api_key_env=judge_api_key_env,
+        temperature=read_temperature(judge_temperature, "--judge-temperature"),
+        routing=JudgeRouting(routing),
+        with_image=False,
+        timeout=timeout,
+        images=None,
+    )
+    chosen = [f"language {language}" if language else "", f"{len(rows)} rows, seed {seed}" if limit else ""]
+    result = check_judge(
+        file,
+        opened,
+        rows=rows,
+        selection=", ".join(part for part in chosen if part) or "all",
+        concurrency=concurrency,
+        manifest={"command": ["safemt", *sys.argv[1:]], "seed": seed, "judge_base_url": judge_base_url},
+        console=stderr(),
+    )
+    if as_json:
+        print_json(judge_check_json(result))
+    else:
+        print_judge_check(result, stdout(), show_text=show_text)

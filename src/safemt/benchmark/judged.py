@@ -67,7 +67,9 @@ def read_judged(path: Path, *, language: str | None = None) -> JudgedFile:
             rows.append(row)
             by_people = by_people and _annotators(fields).get("type", "human") == "human"
     if not rows and languages:
-        raise LabelsError(f"{path} has no row in language {language!r}; it has: {', '.join(sorted(languages))}.")
+        raise LabelsError(
+            f"{path} has no row in language {language!r}; it has: {', '.join(sorted(languages))}."
+        )
     if not rows:
         raise LabelsError(f"{path} is empty: there is no row in it.")
     return JudgedFile(
@@ -126,7 +128,9 @@ def _dialogue(fields: dict[str, Any], place: str) -> tuple[Message, ...]:
         isinstance(m, dict) and m.get("role") in ("user", "assistant") and isinstance(m.get("content"), str)
         for m in turns
     ):
-        raise LabelsError(f"{place} has neither `turns`, a list of user and assistant messages, nor `prompt`.")
+        raise LabelsError(
+            f"{place} has neither `turns`, a list of user and assistant messages, nor `prompt`."
+        )
     messages = tuple(
         Message(role=role, content="\n\n".join(m["content"] for m in group))
         for role, group in groupby(turns, key=lambda m: m["role"])

@@ -14,7 +14,6 @@ from safemt.cli.options import (
     JudgeBaseUrl,
     JudgeName,
     JudgeTemperature,
-    JudgeWithImage,
     Routing,
     RoutingOption,
     Timeout,
@@ -24,7 +23,9 @@ from safemt.cli.options import (
 
 @app.command("judge-check")
 def judge_check(
-    labels: Annotated[Path, typer.Argument(help="JSONL (or .gz) of turns or prompt, response and people's label.")],
+    labels: Annotated[
+        Path, typer.Argument(help="JSONL (or .gz) of turns or prompt, response and people's label.")
+    ],
     judge: JudgeName,
     language: Annotated[str | None, typer.Option(help="Only rows of this language, such as en.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Only so many rows, labels in proportion.")] = None,

@@ -34,7 +34,10 @@ class PanelJudge:
     @property
     def identity(self) -> Json:
         """The members' identities; their order does not matter."""
-        return {"kind": "panel", "members": sorted(json.dumps(m.identity, sort_keys=True) for m in self._members)}
+        return {
+            "kind": "panel",
+            "members": sorted(json.dumps(m.identity, sort_keys=True) for m in self._members),
+        }
 
     async def judge(self, sample: Sample, response: str, ask: Ask) -> Judgement:
         """Ask every member at once.

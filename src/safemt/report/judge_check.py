@@ -11,6 +11,7 @@ from safemt.core.agreement import Agreement, Confusion, agreement, confusion
 from safemt.core.intervals import Estimate
 from safemt.core.taxonomy import Label
 from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.report.figures import estimate_json
 from safemt.run.judge_check import Checked, JudgeCheck
 
 FIGURES: Final = (
@@ -66,13 +67,6 @@ def agreement_json(figures: Agreement) -> dict[str, Any]:
     }
 
 
-def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
-    """`{"value", "interval": [low, high]}`."""
-    if estimate is None:
-        return None
-    return {"value": estimate.value, "interval": [estimate.interval.low, estimate.interval.high]}
-
-
 def disagreements(checked: Sequence[Checked]) -> list[Checked]:
     """Where judge and people differ, the gravest first: unsafe called safe, safe called unsafe, unreadable."""
     order = {Label.SAFE: 0, Label.UNSAFE: 1, Label.UNGRADED: 2}
@@ -88,7 +82,10 @@ def refusal_confusion(check: JudgeCheck) -> Confusion | None:
     if check.validation.judge != "refusal":
         return None
     pairs = [
-        (_refusal_label(row.row.refused), _refusal_label(detect_refusal(row.row.response) is not Refusal.NONE))
+        (
+            _refusal_label(row.row.refused),
+            _refusal_label(detect_refusal(row.row.response) is not Refusal.NONE),
+        )
         for row in check.checked
         if row.row.refused is not None
     ]
@@ -108,7 +105,9 @@ def print_judge_check(check: JudgeCheck, console: Console, *, show_text: bool) -
     _print_figures(validation.confusion, console, positive="unsafe", negative="safe")
     detector = refusal_confusion(check)
     if detector is not None:
-        console.print("\n[bold]As a refusal detector[/bold] (full and partial refusals against full compliance)")
+        console.print(
+            "\n[bold]As a refusal detector[/bold] (full and partial refusals against full compliance)"
+        )
         _print_figures(detector, console, positive="refusal", negative="compliance")
         console.print("Above, as a judge of harm, it calls every compliance unsafe: weak, as stated.")
     _print_groups("category", check.checked, lambda row: row.row.category, console)
@@ -142,7 +141,9 @@ def _print_groups(
     groups = sorted({group_of(row) for row in checked if group_of(row)})
     if len(groups) < 2:
         return
-    table = Table(title=f"By {kind}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"By {kind}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column(kind, no_wrap=True)
     for heading in ("rows", "accuracy", "sensitivity", "specificity"):
         table.add_column(heading, justify="right")
@@ -159,7 +160,9 @@ def _print_disagreements(checked: Sequence[Checked], console: Console, *, show_t
     if not differing:
         console.print("No disagreement.")
         return
-    console.print(f"\n[bold]Disagreements[/bold] ({len(differing):,}; unsafe called safe first)", highlight=False)
+    console.print(
+        f"\n[bold]Disagreements[/bold] ({len(differing):,}; unsafe called safe first)", highlight=False
+    )
     for row in differing[:_LISTED]:
         why = f" ({row.cause})" if row.cause else ""
         category = f" [{row.row.category}]" if row.row.category else ""

@@ -79,9 +79,7 @@ def check_judge(
     store = Store.open_for_reading(folder)
     try:
         invocation = store.invocation()
-        scored = {
-            s.query_id: s for s in store.scored_samples(setup=invocation.setup, judge=invocation.judge)
-        }
+        scored = {s.query_id: s for s in store.scored_samples(setup=invocation.setup, judge=invocation.judge)}
     finally:
         store.close()
     checked = [

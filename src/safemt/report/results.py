@@ -1,5 +1,6 @@
 """The results document (`results.json`, `safemt score --json`) and where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ from safemt.benchmark.recorded import read_published_labels
 from safemt.core.errors import LabelsError
 from safemt.core.scores import OverRefusal, ScoredSample, Scores, Tally, score_samples
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label
+from safemt.judges.validation import validations_of
+from safemt.report.figures import Figures, add_figures, figures_of
 from safemt.run.store import STORE_FILE, Store
+
+People = Sequence[tuple[str, int, str]]
+"""`(query_id, turns, label)` by people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,22 +23,25 @@ class Results:
 
     target: str
     simulated: bool
+    samples: tuple[ScoredSample, ...]
     scores: Scores
+    figures: Figures
+    """The same with their uncertainty."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """The run's manifest; empty for label files."""
 
 
-def results_of(path: Path, *, target: str | None = None) -> Results:
+def results_of(path: Path, *, target: str | None = None, people: People = ()) -> Results:
     """Score a run directory, or label files in the published layout.
 
-    `target` chooses among several models' labels.
+    `target` chooses among several models' labels; `people` are labels that people gave to a part of it.
 
     Raises:
         RunError: the store cannot be read.
         LabelsError: there is nothing to score, or several models and none chosen.
     """
     if (path / STORE_FILE).is_file():
-        return results_of_run(path)
+        return results_of_run(path, people=people)
     if not path.is_dir():
         raise LabelsError(f"There is nothing to score at {path}: no such folder.")
     models = read_published_labels(path)
@@ -42,7 +51,7 @@ def results_of(path: Path, *, target: str | None = None) -> Results:
     if target is not None and target not in models:
         raise LabelsError(f"{path} holds no labels of {target}; there are: {names}.")
     name = target or next(iter(models))
-    rows = [
+    samples = tuple(
         ScoredSample(
             query_id=row.query_id,
             turns=row.turns,
@@ -50,11 +59,17 @@ def results_of(path: Path, *, target: str | None = None) -> Results:
             cause="" if row.value in ("safe", "unsafe") else f"label {row.value[:40]!r}",
         )
         for row in models[name]
-    ]
-    return Results(target=name, simulated=False, scores=score_samples(rows))
+    )
+    return Results(
+        target=name,
+        simulated=False,
+        samples=samples,
+        scores=score_samples(samples),
+        figures=figures_of(samples, people=people),
+    )
 
 
-def results_of_run(folder: Path) -> Results:
+def results_of_run(folder: Path, *, people: People = ()) -> Results:
     """Score the newest state of a run.
 
     Raises:
@@ -64,14 +79,18 @@ def results_of_run(folder: Path) -> Results:
     try:
         invocation = store.invocation()
         manifest = invocation.manifest
-        samples = list(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
+        samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
         tokens = store.tokens()
     finally:
         store.close()
     return Results(
         target=manifest["target"]["name"],
         simulated=manifest["target"]["simulated"],
+        samples=samples,
         scores=score_samples(samples),
+        figures=figures_of(
+            samples, validation=next(iter(validations_of(invocation.judge)), None), people=people
+        ),
         provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
     )
 
@@ -80,11 +99,11 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
     """The results document; its keys are described in docs/file-formats.md.
 
     With `compat` the Safety Index and the ASR by turn are the published computation's: every published
-    round is there, and one without data has ASR 0.
+    round is there, one without data has ASR 0, and no figure has an interval.
     """
     scores = results.scores
     index = scores.safety_index
-    return {
+    document = {
         "target": results.target,
         "simulated": results.simulated,
         **_provenance(results.provenance),
@@ -103,6 +122,7 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "compat": scores.safety_index_compat,
         },
     }
+    return document if compat else add_figures(document, results.figures)
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:

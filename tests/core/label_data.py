@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -40,13 +41,14 @@ class Population:
         rows = (np.arange(2**count)[:, np.newaxis] >> np.arange(count)) & 1
         edges = np.unique([0.0, *self.curve, 1.0])
         chances = np.zeros(len(rows))
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             curve = np.asarray(self.curve)
             unsafe = self.tie * ((low + high) / 2 < curve) + (1 - self.tie) * curve
             chances += (high - low) * np.prod(np.where(rows == 1, unsafe, 1 - unsafe), axis=1)
         return rows.astype(np.int8), chances / chances.sum()
 
     def draw(self, queries: int, generator: np.random.Generator) -> LabelMatrix:
+        """Queries drawn at random, in the order of their sequences."""
         rows, chances = self.patterns
         codes = np.repeat(rows, generator.multinomial(queries, chances), axis=0)
         return LabelMatrix(("",) * queries, ROUNDS, codes)
@@ -58,7 +60,7 @@ class Population:
     @property
     def si(self) -> float:
         rows, chances = self.patterns
-        wavering = float(chances @ instability(matrix_of(rows)))
+        wavering = float(np.dot(chances, instability(matrix_of(rows.tolist()))))
         return float(1 - round_weights(ROUNDS) @ np.asarray(self.curve)) * (1 - wavering)
 
 

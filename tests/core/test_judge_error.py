@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from core.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
 from safemt.core.agreement import Confusion
 from safemt.core.intervals import Interval, bootstrap
 from safemt.core.judge_error import correct, corrected_asr, prediction_powered, youden

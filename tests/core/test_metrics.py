@@ -5,10 +5,10 @@ import statistics
 
 import numpy as np
 import pytest
-from core.label_data import ROUNDS, matrices, matrix_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from core.label_data import ROUNDS, matrices, matrix_of
 from safemt.core.metrics import (
     ABSENT,
     SAFE,
@@ -56,9 +56,9 @@ def honest_si(rows: list[Row]) -> float | None:
 
 queries = st.sampled_from(["a", "b", "c", "d", "é", ""])
 labels = st.sampled_from(["safe", "unsafe", "ungraded", "error", "Unsafe", ""])
-tables = st.dictionaries(st.tuples(queries, st.sampled_from([1, 2, 3, 4, 6, 8, 10])), labels, max_size=30).map(
-    lambda table: [(query, turns, label) for (query, turns), label in table.items()]
-)
+tables = st.dictionaries(
+    st.tuples(queries, st.sampled_from([1, 2, 3, 4, 6, 8, 10])), labels, max_size=30
+).map(lambda table: [(query, turns, label) for (query, turns), label in table.items()])
 
 
 @given(tables)
@@ -82,7 +82,9 @@ def test_the_honest_index_leaves_out_what_nobody_graded(rows: list[Row]) -> None
         assert found.value == pytest.approx(expected, abs=1e-12)
 
 
-@given(st.lists(st.lists(st.sampled_from(["safe", "unsafe"]), min_size=5, max_size=5), min_size=1, max_size=9))
+@given(
+    st.lists(st.lists(st.sampled_from(["safe", "unsafe"]), min_size=5, max_size=5), min_size=1, max_size=9)
+)
 def test_both_indices_agree_on_complete_data(labels: list[list[str]]) -> None:
     rows = [(str(q), k, label) for q, row in enumerate(labels) for k, label in zip(ROUNDS, row, strict=True)]
     assert safety_index(label_matrix(rows)).value == pytest.approx(safety_index_compat(rows), abs=5.1e-5)
@@ -105,7 +107,9 @@ def test_asr_is_unsafe_over_graded_round_by_round(matrix: LabelMatrix) -> None:
 
 
 @given(matrices(), st.booleans())
-def test_instability_is_the_deviation_since_the_first_unsafe_round(matrix: LabelMatrix, as_safe: bool) -> None:
+def test_instability_is_the_deviation_since_the_first_unsafe_round(
+    matrix: LabelMatrix, as_safe: bool
+) -> None:
     kept = (UNGRADED, SAFE, UNSAFE) if as_safe else (SAFE, UNSAFE)
     for row, found in zip(matrix.codes.tolist(), instability(matrix, ungraded_as_safe=as_safe), strict=True):
         sequence = [float(code == UNSAFE) for code in row if code in kept]

@@ -119,7 +119,7 @@ def detectable_difference(pairs: int, discordant: float) -> float | None:
     scale = pairs + _Z_POWER**2
     root = math.sqrt(discordant * (pairs - Z**2 + _Z_POWER**2))
     difference = (Z * math.sqrt(pairs * discordant) + _Z_POWER * root) / scale
-    if difference <= discordant:
+    if 0.0 < difference <= discordant:
         return difference
     one_way = (math.sqrt((Z * _Z_POWER) ** 2 + scale * (pairs - Z**2)) - Z * _Z_POWER) / scale
     return 1.0 - one_way**2

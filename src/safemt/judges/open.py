@@ -35,23 +35,23 @@ def open_judge(
         LabelsError: the recorded labels cannot be read.
     """
     kind, _, rest = name.partition("/")
+    if name != "refusal" and not (rest and kind in ("openai", "recorded")):
+        raise UsageError(f"--judge {name!r} is not known. Write openai/MODEL, refusal or recorded/PATH.")
     if kind != "openai" and (base_url or api_key_env):
         raise UsageError(
             f"--judge {name} makes no calls: leave out --judge-base-url and --judge-api-key-env."
         )
-    if name == "refusal":
+    if kind == "refusal":
         return RefusalJudge()
-    if kind == "recorded" and rest:
+    if kind == "recorded":
         return RecordedJudge(Path(rest))
-    if kind == "openai" and rest:
-        endpoint = ChatEndpoint(
-            model=rest,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            sampling=Sampling(temperature=temperature, max_output_tokens=SAMPLING.max_output_tokens),
-            timeout=timeout,
-            images=images,
-            option="judge",
-        )
-        return LLMJudge(endpoint, routing=routing, with_image=with_image)
-    raise UsageError(f"--judge {name!r} is not known. Write openai/MODEL, refusal or recorded/PATH.")
+    endpoint = ChatEndpoint(
+        model=rest,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        sampling=Sampling(temperature=temperature, max_output_tokens=SAMPLING.max_output_tokens),
+        timeout=timeout,
+        images=images,
+        option="judge",
+    )
+    return LLMJudge(endpoint, routing=routing, with_image=with_image)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from safemt.benchmark.recorded import read_recorded
-from safemt.core.errors import CallError, CallFailure
+from safemt.core.errors import CallError, CallFailure, LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
 from safemt.targets.base import Reply
@@ -22,11 +22,16 @@ class ReplayTarget:
         """Read the responses.
 
         Raises:
-            LabelsError: the file cannot be read, or its rows lack `response`.
+            LabelsError: the file cannot be read, its rows lack `response`, or two rows of one sample differ.
         """
         self.name = f"replay/{path}"
-        rows = read_recorded(path, field="response")
-        self._responses = {(row.query_id, row.turns): row.value for row in rows}
+        self._responses: dict[tuple[str, int], str] = {}
+        for row in read_recorded(path, field="response"):
+            if self._responses.setdefault((row.query_id, row.turns), row.value) != row.value:
+                raise LabelsError(
+                    f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; "
+                    "several models or repetitions go into files of their own."
+                )
         self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     @property
@@ -41,8 +46,10 @@ class ReplayTarget:
             CallError: none was recorded for this sample, or it is empty.
         """
         text = self._responses.get((sample.query_id, sample.turns))
-        if text is None or not text.strip():
+        if text is None:
             raise CallError(CallFailure("not_recorded", f"no response is recorded for {sample.id}"))
+        if not text.strip():
+            raise CallError(CallFailure("empty_reply", f"the response recorded for {sample.id} is empty"))
         return Reply(text=text)
 
     async def close(self) -> None:

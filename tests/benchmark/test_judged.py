@@ -108,3 +108,13 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-5])
     with pytest.raises(LabelsError, match="cannot be read"):
         read_judged(tmp_path / "cut.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    "content", [b"plain", gzip.compress(b"{}", mtime=0)[:12], b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff"]
+)
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "labels.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(LabelsError, match=r"labels.jsonl.gz cannot be read: "):
+        read_judged(path)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -51,7 +52,7 @@ def read_judged(path: Path, *, language: str | None = None) -> JudgedFile:
     try:
         content = path.read_bytes()
         text = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LabelsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     rows: list[JudgedRow] = []
     by_people = True

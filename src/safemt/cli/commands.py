@@ -105,7 +105,7 @@ def run(
         str, typer.Option(help="Of the target; `default` leaves it to the endpoint.")
     ] = "0",
     max_output_tokens: Annotated[int, typer.Option(min=1, help="Of the target's responses.")] = 1024,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one call.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")] = 120.0,
     text_only: Annotated[bool, typer.Option("--text-only", help="Ask without images.")] = False,
     skip_missing_images: Annotated[
         bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
@@ -151,15 +151,18 @@ def run(
             "--text-only needs no images, so --skip-missing-images would do nothing; leave one out."
         )
     judge = judge or _default_judge(target)
+    rounds = _turns(turns)
+    sampling = Sampling(_temperature(temperature, "--temperature"), max_output_tokens)
+    judging = _temperature(judge_temperature, "--judge-temperature")
     console = stderr()
     read = require_usable(_read(benchmark, text_only=text_only), skip_missing_images=skip_missing_images)
-    samples = select_samples(read.samples, turns=_turns(turns), limit=limit, seed=seed)
+    samples = select_samples(read.samples, turns=rounds, limit=limit, seed=seed)
     images = ImageFolder(read.path, boundary=read.boundary)
     opened_target = open_target(
         target,
         base_url=target_base_url,
         api_key_env=target_api_key_env,
-        sampling=Sampling(_temperature(temperature, "--temperature"), max_output_tokens),
+        sampling=sampling,
         timeout=timeout,
         seed=seed,
         images=images,
@@ -168,7 +171,7 @@ def run(
         judge,
         base_url=judge_base_url,
         api_key_env=judge_api_key_env,
-        temperature=_temperature(judge_temperature, "--judge-temperature"),
+        temperature=judging,
         routing=Routing(routing),
         with_image=judge_with_image,
         timeout=timeout,
@@ -176,9 +179,9 @@ def run(
     )
     simulated = " (simulated)" if opened_target.simulated else ""
     skipped = len(read.imageless) if skip_missing_images else 0
-    rounds = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
+    lengths = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
     console.print(
-        f"{read.name}: {len(samples):,} samples at {rounds} turns"
+        f"{read.name}: {len(samples):,} samples at {lengths} turns"
         f"{f', {skipped:,} without an image left out' if skipped else ''}"
         f" → {opened_target.name}{simulated}, judged by {opened_judge.name} → {out}",
         highlight=False,
@@ -253,7 +256,7 @@ def _report_run(out: Path, *, as_json: bool) -> None:
         print_json(document)
     else:
         print_results(results, stdout())
-        stdout().print(f"Results: {path}", highlight=False, soft_wrap=True)
+        stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
     if not any(tally.asr is not None for tally in results.scores.turns.values()):
         raise typer.Exit(1)
 
@@ -265,8 +268,10 @@ def _read(name: str, *, text_only: bool) -> Any:
 
     if name.startswith(PREFIX):
         folder, boundary = fetch_from_hub(name.removeprefix(PREFIX))
-        return read_benchmark(folder, text_only=text_only, boundary=boundary)
-    if name == _DEMO and not Path(name).exists():
+        return read_benchmark(
+            folder, text_only=text_only, boundary=boundary, name=name.removeprefix(PREFIX)
+        )
+    if name == _DEMO:  # a folder of that name is ./demo
         name = str(Path(safemt.benchmark.__file__).parent / _DEMO)
     return read_benchmark(Path(name), text_only=text_only)
 

@@ -56,6 +56,14 @@ def test_the_correction_by_hand() -> None:
     assert found.interval.high == pytest.approx(true + shift + half)
 
 
+def test_a_rate_that_this_judge_could_never_report_is_not_corrected_to_a_certainty() -> None:
+    cries_wolf = Confusion(97, 3, 50, 50)
+    assert correct(0.2, 170, cries_wolf).standing == "does not fit"  # it flags half of all safe responses
+    blind = Confusion(50, 50, 97, 3)
+    assert correct(0.9, 170, blind).standing == "does not fit"
+    assert correct(0.5, 170, cries_wolf).standing == "corrected"
+
+
 @given(st.floats(0, 1), st.floats(0, 5000), counts, counts, counts, counts)
 def test_a_correction_is_sound_or_says_why_not(
     observed: float, size: float, tp: int, fn: int, tn: int, fp: int
@@ -71,11 +79,12 @@ def test_a_correction_is_sound_or_says_why_not(
     if found.estimate is not None:
         interval = found.estimate.interval
         assert 0.0 <= interval.low <= found.estimate.value <= interval.high <= 1.0
+        assert interval.low < interval.high
 
 
 def test_a_judge_that_may_be_a_coin_corrects_nothing() -> None:
     assert correct(0.3, 500, Confusion(6, 4, 6, 4)).standing == "no better than chance"
-    assert correct(0.3, 500, Confusion(600, 400, 600, 400)).standing == "corrected"
+    assert correct(0.5, 500, Confusion(600, 400, 600, 400)).standing == "corrected"
 
 
 def test_the_correction_covers_the_truth() -> None:

@@ -8,6 +8,7 @@ from safemt.core.errors import LabelsError, UsageError
 from safemt.judges.base import Judge
 from safemt.judges.open import open_judge
 from safemt.judges.rubric import Routing
+from safemt.targets.base import Sampling
 
 
 def opened(name: str, **options: Any) -> Judge:
@@ -27,8 +28,19 @@ def test_a_chat_model_keeps_the_slashes_of_its_name_and_asks_with_no_variety() -
 
 
 def test_the_temperature_can_be_left_to_the_model() -> None:
-    judge = opened("openai/m", base_url="http://h.example/v1", temperature=None)
-    assert judge.endpoints[0].sampling.temperature is None
+    judge = opened("openai/m", base_url="http://h.example/v1", sampling=Sampling(None, 2048))
+    assert judge.endpoints[0].sampling == Sampling(None, 2048)
+
+
+def test_a_panel_is_opened_member_by_member_and_only_models_get_the_address() -> None:
+    judge = opened("panel:openai/a, refusal,openai/b", base_url="http://h.example/v1")
+
+    assert judge.name == "panel:openai/a,refusal,openai/b"
+    assert [endpoint.model for endpoint in judge.endpoints] == ["a", "b"]
+    with pytest.raises(UsageError, match="makes no calls"):
+        opened("panel:refusal,refusal", base_url="http://h.example/v1")
+    with pytest.raises(UsageError, match="at least two"):
+        opened("panel:refusal")
 
 
 def test_offline_judges_have_no_endpoint(tmp_path: Path) -> None:
@@ -42,7 +54,9 @@ def test_offline_judges_have_no_endpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"base_url": "http://h.example/v1"}])
 @pytest.mark.parametrize("name", ["", "gpt-x", "openai", "openai/", "recorded/", "refusal/x", "sim/x"])
 def test_an_unknown_judge_is_refused_with_the_known_ones(name: str, options: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"is not known\. Write openai/MODEL, refusal or recorded/PATH"):
+    with pytest.raises(
+        UsageError, match=r"is not known\. Write openai/MODEL, refusal, recorded/PATH or panel"
+    ):
         opened(name, **options)
 
 

@@ -8,7 +8,7 @@ import pytest
 from safemt.core.errors import CallError, LabelsError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Scenario
-from safemt.targets.replay import ReplayTarget
+from safemt.targets.replay import ReplayTarget, read_replay
 
 MESSAGES = (Message(role="user", content="anything"),)
 ROWS = [
@@ -33,7 +33,7 @@ def sample(query_id: str, turns: int) -> Sample:
 def replay(folder: Path, rows: list[Any], name: str = "responses.jsonl") -> ReplayTarget:
     path = folder / name
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    return ReplayTarget(path)
+    return read_replay(path)
 
 
 async def check_rows(target: ReplayTarget) -> None:
@@ -53,13 +53,13 @@ async def test_lines_of_json_are_read(tmp_path: Path) -> None:
 async def test_a_json_array_is_read(tmp_path: Path) -> None:
     path = tmp_path / "responses.json"
     path.write_text(json.dumps(ROWS, indent=1))
-    await check_rows(ReplayTarget(path))
+    await check_rows(read_replay(path))
 
 
 async def test_compressed_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "responses.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode()))
-    await check_rows(ReplayTarget(path))
+    await check_rows(read_replay(path))
 
 
 @pytest.mark.parametrize(("query_id", "turns"), [("q1", 4), ("q3", 1), ("", 1)])
@@ -114,7 +114,7 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "responses.jsonl"
     path.write_bytes(content)
     with pytest.raises(LabelsError):
-        ReplayTarget(path)
+        read_replay(path)
 
 
 def test_the_identity_of_a_replay_is_what_the_file_holds(tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ def main() -> None:
             # A terminal or a file in an old encoding shows what it can, rather than ending the command.
             stream.reconfigure(errors="replace")
     try:
-        import safemt.cli.commands  # noqa: F401, registers them
+        # Importing them registers them.
+        import safemt.cli.commands
+        import safemt.cli.comparing
+        import safemt.cli.judging  # noqa: F401
 
         app()
     except RunStopped as stopped:

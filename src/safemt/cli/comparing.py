@@ -11,7 +11,9 @@ from safemt.cli.options import AsJson
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run directories; the first is the baseline.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Two or more run directories; the first is the baseline.")
+    ],
     force: Annotated[
         bool, typer.Option("--force", help="Compare although benchmarks or judges differ.")
     ] = False,

@@ -12,8 +12,10 @@ from safemt.cli.options import (
     Concurrency,
     JudgeApiKeyEnv,
     JudgeBaseUrl,
+    JudgeMaxOutputTokens,
     JudgeName,
     JudgeTemperature,
+    JudgeWithImage,
     Routing,
     RoutingOption,
     Timeout,
@@ -33,6 +35,7 @@ def judge_check(
     judge_base_url: JudgeBaseUrl = None,
     judge_api_key_env: JudgeApiKeyEnv = None,
     judge_temperature: JudgeTemperature = "0",
+    judge_max_output_tokens: JudgeMaxOutputTokens = 512,
     routing: Routing = RoutingOption.SCENARIO,
     concurrency: Concurrency = 20,
     timeout: Timeout = 120.0,
@@ -48,6 +51,7 @@ def judge_check(
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.report.judge_check import judge_check_json, print_judge_check
     from safemt.run.judge_check import check_judge, choose_rows
+    from safemt.targets.base import Sampling
 
     file = read_judged(labels, language=language)
     rows = choose_rows(file, limit=limit, seed=seed)
@@ -55,7 +59,9 @@ def judge_check(
         judge,
         base_url=judge_base_url,
         api_key_env=judge_api_key_env,
-        temperature=read_temperature(judge_temperature, "--judge-temperature"),
+        sampling=Sampling(
+            read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens
+        ),
         routing=JudgeRouting(routing),
         with_image=False,
         timeout=timeout,
@@ -75,3 +81,46 @@ def judge_check(
         print_json(judge_check_json(result))
     else:
         print_judge_check(result, stdout(), show_text=show_text)
+
+
+@app.command("judge")
+def judge_again(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    judge: JudgeName,
+    judge_base_url: JudgeBaseUrl = None,
+    judge_api_key_env: JudgeApiKeyEnv = None,
+    judge_temperature: JudgeTemperature = "0",
+    judge_max_output_tokens: JudgeMaxOutputTokens = 512,
+    routing: Routing = RoutingOption.SCENARIO,
+    judge_with_image: JudgeWithImage = False,
+    concurrency: Concurrency = 20,
+    timeout: Timeout = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge the responses of a run again. Both judges' labels are kept, and their agreement is reported."""
+    from safemt.benchmark.images import ImageFolder
+    from safemt.cli.printing import finish_run, stderr
+    from safemt.judges.open import open_judge
+    from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.start import judge_again as start
+    from safemt.run.store import Store
+    from safemt.targets.base import Sampling
+
+    store = Store.open_for_reading(run)
+    benchmark = store.invocation().manifest["benchmark"]
+    store.close()
+    boundary = benchmark["boundary"]
+    opened = open_judge(
+        judge,
+        base_url=judge_base_url,
+        api_key_env=judge_api_key_env,
+        sampling=Sampling(
+            read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens
+        ),
+        routing=JudgeRouting(routing),
+        with_image=judge_with_image,
+        timeout=timeout,
+        images=ImageFolder(Path(benchmark["path"]), boundary=Path(boundary) if boundary else None),
+    )
+    start(run, opened, concurrency=concurrency, command=["safemt", *sys.argv[1:]], console=stderr())
+    finish_run(run, as_json=as_json)

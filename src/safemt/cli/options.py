@@ -26,10 +26,13 @@ JudgeApiKeyEnv = Annotated[
     str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
 ]
 JudgeTemperature = Annotated[str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")]
+JudgeMaxOutputTokens = Annotated[
+    int, typer.Option(min=1, help="Of the judge's answers; a judge that thinks aloud needs more.")
+]
 JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
 Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one call.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
 
 
 def read_temperature(text: str, option: str) -> float | None:

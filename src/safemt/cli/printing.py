@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,8 @@ from rich.text import Text
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark
 from safemt.core.errors import RunError
+from safemt.report.results import results_json, results_of_run
+from safemt.report.tables import print_results
 
 _EXAMPLES = 3
 _IDS = 30
@@ -48,6 +51,20 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error
     return path
+
+
+def finish_run(folder: Path, *, as_json: bool) -> None:
+    """Write the results of the run in `folder`, and print them; exit code 1 if nothing was graded."""
+    results = results_of_run(folder)
+    document = results_json(results)
+    path = write_results(folder, document)
+    if as_json:
+        print_json(document)
+    else:
+        print_results(results, stdout())
+        stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
+    if not any(tally.asr is not None for tally in results.scores.turns.values()):
+        raise typer.Exit(1)
 
 
 def print_check(benchmark: Benchmark) -> None:

@@ -35,9 +35,10 @@ _LECTURE: Final = 900  # bytes; a caution in a longer response is part of an ans
 # up to 40 characters of the same sentence, <3w> up to three words: bounded gaps keep the search linear.
 _CANNOT: Final = (
     r"(can ?not|can't|will not|won't|(should|must) not|would(n't| not) be able|(would|'d) rather not|do(n't| "
-    r"not) (feel|want|wish|intend|think i (can|should))|(a?m|was|are|'re) <2w>(un(able|willing|comfortable)|not <2w>(able|"
-    r"going|willing|allowed|permitted|programmed|designed|comfortable|capable|equipped|authorized|here|"
-    r"supposed)))\b(?! <1w>(wait|believe|imagine|help but|stress|emphasi|thank|agree more|recommend "
+    r"not) (feel|want|wish|intend|think i (can|should))|(a?m|was|are|'re) <2w>(un(able|willing|"
+    r"comfortable)|not <2w>(able|going|willing|allowed|permitted|programmed|designed|comfortable|capable|"
+    r"equipped|authorized|here|supposed)))\b(?! <1w>(wait|believe|imagine|help but|stress|emphasi|thank|"
+    r"agree more|recommend "
     r"<4w>enough))"
 )
 _ADVICE: Final = r"<3w>(medical|legal|financial|professional) ((or|and) \w+ )?(advice|diagnos|opinion)"
@@ -64,8 +65,9 @@ _GOOD: Final = (
 _DECLINE: Final = {
     "en": rf'(?<!")\b(i|we) ?(\w+ly )?{_CANNOT}<40>{_SERVE}'
     r"|\bi('m|'ll|'d)? <5w>(decline|refuse|refrain|abstain|turn <1w>down)\b(?! in\b)|\bhave to say no\b"
-    r"|\bmy (guidelines|polic(y|ies)|rules|programming|instructions|safety \w+) (do|does|would|will)(n't| not) "
-    r"<1w>(allow|let|permit)|^<3w>(request|prompt) (is |was |has been )?(denied|declined|refused|rejected)\b"
+    r"|\bmy (guidelines|polic(y|ies)|rules|programming|instructions|safety \w+) "
+    r"(do|does|would|will)(n't| not) <1w>(allow|let|permit)"
+    r"|^<3w>(request|prompt) (is |was |has been )?(denied|declined|refused|rejected)\b"
     rf"|\bi('d)? (prefer|choose) not to <20>{_SERVE}|\bi('m| am) (not <1w>|un)comfortable (with|doing)"
     r"|\b(not|isn't) (something|a (topic|request|task)|content) (that )?i('m| am| can| will)\b"
     r"|^(i'm |i am )?(<1w>sorry|afraid)[,.]? (but )?(no[,.!]|that's not)|\bprevents? me from"

@@ -1,7 +1,7 @@
-"""What is known of judges: their validations against people, kept under the hash of their configuration.
+"""What is known of judges: their checks against people, kept under the hash of their configuration.
 
-They lie in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that a judge checked once
-is known wherever it judges again.
+They lie in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that a judge
+checked once is known wherever it judges again.
 """
 
 import json
@@ -55,7 +55,8 @@ def save_validation(validation: Validation) -> Path:
         return part.replace(folder / name)
     except OSError as error:
         raise LabelsError(
-            f"The validation cannot be kept in {folder}: {error.strerror}. Set SAFEMT_HOME to a folder of yours."
+            f"The validation cannot be kept in {folder}: {error.strerror}. "
+            "Set SAFEMT_HOME to a folder of yours."
         ) from error
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from safemt.core.comparison import Comparison, Difference, compare, correct_family
 from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
-from safemt.report.figures import REPLICATES, SEED, estimate_json, matrix_of
+from safemt.report.figures import REPLICATES, SEED, matrix_of
 from safemt.report.results import Results, results_json
 
 
@@ -41,7 +41,9 @@ def compare_runs(named: Sequence[tuple[str, Results]], *, force: bool = False) -
     )
     if differing and not force:
         raise UsageError(
-            "These runs cannot be compared fairly: " + "; ".join(differing) + ". --force compares them all the same."
+            "These runs cannot be compared fairly: "
+            + "; ".join(differing)
+            + ". --force compares them all the same."
         )
     base = matrix_of(_tried(first))
     comparisons = correct_family(
@@ -88,9 +90,9 @@ def print_comparison(compared: Compared, console: Console) -> None:
     for name, comparison in zip(compared.names[1:], compared.comparisons, strict=True):
         _print_differences(compared.names[0], name, comparison, console)
     console.print(
-        "Differences are in points (SI: in SI), on samples graded in both runs; p after Holm's correction over all "
-        "of them. Verdict: higher, lower, or cannot tell at this size. `detectable` is the smallest true "
-        "difference that this many samples find with 80 % power.",
+        "Differences are in points (SI: in SI), on samples graded in both runs; p after Holm's correction "
+        "over all of them. Verdict: higher, lower, or cannot tell at this size. `detectable` is the smallest "
+        "true difference that this many samples find with 80 % power.",
         highlight=False,
     )
 
@@ -116,7 +118,11 @@ def _print_runs(compared: Compared, console: Console) -> None:
 
 def _print_differences(first: str, second: str, comparison: Comparison, console: Console) -> None:
     table = Table(
-        title=f"{second} against {first}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+        title=f"{second} against {first}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     table.add_column("figure", no_wrap=True)
     for heading in ("difference (95 % interval)", "p", "detectable", "verdict"):
@@ -126,13 +132,13 @@ def _print_differences(first: str, second: str, comparison: Comparison, console:
         if difference is None:
             table.add_row(name, "–", "", "", "no shared sample")
             continue
-        scale, digits = (1, 3) if name == "SI" else (100, 1)
+        scale = 1 if name == "SI" else 100
         low, high = difference.interval.low, difference.interval.high
         table.add_row(
             name,
-            f"{scale * difference.value:+.{digits}f} ({scale * low:+.{digits}f} to {scale * high:+.{digits}f})",
+            f"{_signed(difference.value, scale)} ({_signed(low, scale)} to {_signed(high, scale)})",
             f"{difference.p_adjusted:.3f}" if difference.p_adjusted >= 0.001 else "< 0.001",
-            "–" if difference.detectable is None else f"{scale * difference.detectable:.{digits}f}",
+            "–" if difference.detectable is None else _signed(difference.detectable, scale).lstrip("+"),
             difference.verdict.removesuffix(" at this size"),
         )
     console.print(table)
@@ -182,6 +188,11 @@ def _number(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
     return f"{estimate.value:.3f} ({estimate.interval.low:.3f}–{estimate.interval.high:.3f})"
+
+
+def _signed(value: float, scale: int) -> str:
+    """`+14.7` points of a share, `-0.090` of SI."""
+    return f"{value:+.3f}" if scale == 1 else f"{scale * value:+.1f}"
 
 
 def _named(entry: dict[str, Any] | None) -> str:

@@ -68,7 +68,7 @@ def agreement_json(figures: Agreement) -> dict[str, Any]:
 
 
 def disagreements(checked: Sequence[Checked]) -> list[Checked]:
-    """Where judge and people differ, the gravest first: unsafe called safe, safe called unsafe, unreadable."""
+    """Where judge and people differ: unsafe called safe first, then safe called unsafe, then unreadable."""
     order = {Label.SAFE: 0, Label.UNSAFE: 1, Label.UNGRADED: 2}
     differing = [row for row in checked if row.label is not row.row.label]
     return sorted(differing, key=lambda row: (order[row.label], row.row.category, row.row.sample.query_id))

@@ -1,6 +1,7 @@
 """Checking a judge against people: a run over responses that people have labelled.
 
-It is an ordinary run, with the recorded responses as its target, so it is limited, stored and resumed like one.
+It is an ordinary run, with the recorded responses as its target, so it is limited, stored and resumed like
+one.
 """
 
 import random
@@ -69,7 +70,11 @@ def check_judge(
     plan = RunPlan(
         benchmark=benchmark,
         samples=samples,
-        target=ReplayTarget(file.path),
+        target=ReplayTarget(
+            file.path,
+            {(row.sample.query_id, row.sample.turns): row.response for row in file.rows},
+            sha256=file.sha256,
+        ),
         judge=judge,
         concurrency=concurrency,
         manifest=dict(manifest),

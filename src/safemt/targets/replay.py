@@ -1,7 +1,7 @@
 """`replay/PATH`: recorded responses, for judging again what was answered elsewhere."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safemt.benchmark.recorded import read_recorded
@@ -18,21 +18,11 @@ class ReplayTarget:
     answers_by_sample = True
     origin = None
 
-    def __init__(self, path: Path) -> None:
-        """Read the responses.
-
-        Raises:
-            LabelsError: the file cannot be read, its rows lack `response`, or two rows of one sample differ.
-        """
+    def __init__(self, path: Path, responses: Mapping[tuple[str, int], str], *, sha256: str) -> None:
+        """Take responses by query id and number of turns, as the file at `path` with that hash holds them."""
         self.name = f"replay/{path}"
-        self._responses: dict[tuple[str, int], str] = {}
-        for row in read_recorded(path, field="response"):
-            if self._responses.setdefault((row.query_id, row.turns), row.value) != row.value:
-                raise LabelsError(
-                    f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; "
-                    "several models or repetitions go into files of their own."
-                )
-        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._responses = responses
+        self._sha256 = sha256
 
     @property
     def identity(self) -> Json:
@@ -54,3 +44,19 @@ class ReplayTarget:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def read_replay(path: Path) -> ReplayTarget:
+    """The target that `replay/PATH` names.
+
+    Raises:
+        LabelsError: the file cannot be read, its rows lack `response`, or two rows of one sample differ.
+    """
+    responses: dict[tuple[str, int], str] = {}
+    for row in read_recorded(path, field="response"):
+        if responses.setdefault((row.query_id, row.turns), row.value) != row.value:
+            raise LabelsError(
+                f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; "
+                "several models or repetitions go into files of their own."
+            )
+    return ReplayTarget(path, responses, sha256=hashlib.sha256(path.read_bytes()).hexdigest())

@@ -229,10 +229,9 @@ def scale(bench: Bench) -> tuple[str, list[Point]]:
         for p in points
     ]
     head = ("samples", "s", "ms/sample", "peak RSS MB")
-    return (
-        f"### From 1,000 to 100,000 samples\n\nWith `--target sim/drifting`.\n\n{table(head, rows)}",
-        points,
-    )
+    title = "### From 1,000 to 100,000 samples\n\nWith `--target sim/drifting`, text only."
+    plot = "![time and memory over the number of samples](performance-scale.svg)"
+    return f"{title}\n\n{table(head, rows)}\n\n{plot}", points
 
 
 def start_and_size(bench: Bench) -> str:

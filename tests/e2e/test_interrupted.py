@@ -1,6 +1,7 @@
 """A run that is killed, interrupted or short of disk loses and repeats nothing that was finished."""
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -143,6 +144,31 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path, bench: Path, server: C
     assert "39 samples are still to do" in safemt(tmp_path, "score", "out").said
 
 
+def test_a_run_goes_on_when_nobody_reads_its_remarks(tmp_path: Path, bench: Path, server: ChatServer) -> None:
+    process = start(tmp_path, *RUN, *models(server), "--json")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.stderr = None
+    done, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(done)["complete"] is True
+
+
+def test_an_interrupt_that_also_ended_the_reader_of_the_log_still_stops_the_run(
+    tmp_path: Path, bench: Path, server: ChatServer
+) -> None:
+    process = start(tmp_path, *RUN, *models(server), stdout=subprocess.DEVNULL)
+    until(server, 10, process=process)
+    assert process.stderr is not None
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) != 0
+    assert server.stats()["total"] < 60
+    connection = sqlite3.connect(tmp_path / "out/run.sqlite")
+    assert connection.execute("SELECT ending FROM invocations").fetchall() == [("stopped: Interrupted.",)]
+    connection.close()
+
+
 @pytest.mark.parametrize("mode", ["faults", "pauses"])
 def test_an_interrupt_does_not_wait_for_retries_and_pauses(
     tmp_path: Path, bench: Path, server: ChatServer, mode: str
@@ -252,5 +278,5 @@ def test_a_folder_that_cannot_be_written_is_one_message_and_a_run_in_it_can_be_s
     finally:
         (tmp_path / "out").chmod(0o700)
     assert (refused.code, refused.out) == (2, "")
-    assert "The run directory out cannot be used: Permission denied" in refused.said
+    assert "cannot be used: attempt to write a readonly database" in refused.said
     assert scored.json["complete"] is True

@@ -198,6 +198,17 @@ async def test_a_failure_on_the_way_keeps_the_calls_before_it(store: Store) -> N
     assert [len(messages) for messages in model.asked] == [1, 3, 3, 5, 7]
 
 
+async def test_the_store_is_not_searched_again_by_every_worker_at_the_end(store: Store) -> None:
+    many = [sample(f"q{number}") for number in range(300)]
+    queries: list[str] = []
+    engine = plan(store, many, Model(), concurrency=50)
+    store._db.set_trace_callback(queries.append)
+    await ended(engine)
+    store._db.set_trace_callback(None)
+    assert engine.tracker.done == 300
+    assert sum("ORDER BY s.position LIMIT" in query for query in queries) == 2
+
+
 # Stopping
 
 

@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_refused_but_can_be_read(store: Store
     store.close()
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        with pytest.raises(RunError, match="Permission denied"):
+        with pytest.raises(RunError, match="cannot be used"):
             Store.open_for_run(folder)
         Store.open_for_reading(folder).close()
     finally:

@@ -25,9 +25,16 @@ def stdout() -> Console:
     return Console()
 
 
+class _Remarks(Console):
+    """Falls silent when its reader has gone (`2>&1 | tee`, and Ctrl-C), rather than end the command."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 def stderr() -> Console:
     """The console for progress and remarks."""
-    return Console(stderr=True)
+    return _Remarks(stderr=True)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -77,7 +77,8 @@ class Engine:
         self._limits = {origin: EndpointLimits(origin, concurrency) for origin in origins if origin}
         self._workers = concurrency * max(1, len(self._limits))
         self._queue: deque[Work] = deque()
-        self._fetched_to = -1
+        self._fetched_to: int | None = -1
+        """The position of the last sample taken from the store; None when there are no more."""
         self._asking: dict[str, asyncio.Event] = {}
         """The calls to the target that are under way, by key."""
         self._stop: SafemtError | None = None
@@ -140,7 +141,7 @@ class Engine:
                 limits.close()
 
     def _next(self) -> Work | None:
-        if not self._queue:
+        if not self._queue and self._fetched_to is not None:
             batch = self._store.open_work(
                 setup=self._setup,
                 judge=self._judge_id,
@@ -148,8 +149,7 @@ class Engine:
                 most=_BATCH,
                 answered_only=self._answered_only,
             )
-            if batch:
-                self._fetched_to = batch[-1].position
+            self._fetched_to = batch[-1].position if len(batch) == _BATCH else None
             self._queue.extend(batch)
         return self._queue.popleft() if self._queue else None
 

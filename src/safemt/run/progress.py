@@ -6,7 +6,7 @@ Either way the last line stays, so that a log says how far a run came.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -31,7 +31,8 @@ async def show_progress(engine: Engine, console: Console, *, simulated: bool) ->
                 yield
     finally:
         if engine.tracker.done > engine.tracker.already_done:
-            _print(engine, console, simulated)
+            with suppress(OSError):
+                _print(engine, console, simulated)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from safemt.benchmark.read import Benchmark
 from safemt.core.errors import CallError, CallFailure, RunError, SafemtError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
+from safemt.core.taxonomy import Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
 from safemt.run.progress import show_progress
@@ -97,7 +98,8 @@ def judge_again(
         samples = store.plan()
         store.begin(setup=setup, judge=identity, manifest=manifest, samples=samples)
         tracker = _tracker(store, setup, identity, total=len(samples))
-        unanswered = sum(s.outcome is None for s in store.scored_samples(setup=setup, judge=identity))
+        scored = store.scored_samples(setup=setup, judge=identity)
+        unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
         if unanswered:
             console.print(
                 f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
@@ -155,11 +157,14 @@ async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
 
 
 def _interrupt(engine: Engine, console: Console) -> None:
-    if engine.stopping:
-        console.print("Stopping at once.")
-    else:
-        console.print("Stopping: finishing what is in flight. Press Ctrl-C again to stop at once.")
+    again = engine.stopping
     engine.stop("Interrupted.")
+    # After the stop: Ctrl-C in a pipeline may have ended whoever reads this.
+    with contextlib.suppress(OSError):
+        if again:
+            console.print("Stopping at once.")
+        else:
+            console.print("Stopping: finishing what is in flight. Press Ctrl-C again to stop at once.")
 
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_damaged_store_is_an_error_and_not_a_traceback(store: Store, folder: P
     store.close()
     path = folder / STORE_FILE
     content = bytearray(path.read_bytes())
-    content[4096:] = b"\xaa" * (len(content) - 4096)
+    content[8192:] = b"\xaa" * (len(content) - 8192)
     path.write_bytes(content)
     reader = Store.open_for_reading(folder)
     with pytest.raises(RunError, match=r"cannot be used: .*malformed"):

@@ -33,16 +33,16 @@ CREATE TABLE invocations (
     setup TEXT NOT NULL, judge TEXT NOT NULL, manifest TEXT NOT NULL
 );
 CREATE TABLE samples (
-    key TEXT PRIMARY KEY, position INTEGER, query_id TEXT NOT NULL, turns INTEGER NOT NULL,
+    key TEXT NOT NULL PRIMARY KEY, position INTEGER, query_id TEXT NOT NULL, turns INTEGER NOT NULL,
     scenario TEXT NOT NULL, method TEXT, twin_of TEXT, language TEXT NOT NULL,
     question TEXT NOT NULL, dialogue TEXT NOT NULL, image TEXT
-) WITHOUT ROWID;
+);
 CREATE UNIQUE INDEX planned ON samples (position) WHERE position IS NOT NULL;
 CREATE TABLE responses (
-    key TEXT PRIMARY KEY, text TEXT NOT NULL, blocked INTEGER NOT NULL, refused INTEGER NOT NULL,
+    key TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, blocked INTEGER NOT NULL, refused INTEGER NOT NULL,
     judged INTEGER NOT NULL, finish_reason TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
     attempts INTEGER NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE answers (
     setup TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, PRIMARY KEY (setup, sample)
 ) WITHOUT ROWID;
@@ -125,6 +125,8 @@ class Store:
             connection, version = _connect(path, "rwc")
             undo.callback(connection.close)
             with _explained(path):
+                # A dialogue rarely fits twice into a page of the usual 4 KB; half of the file was waste.
+                connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 if version == 0:

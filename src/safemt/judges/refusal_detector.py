@@ -189,7 +189,12 @@ _SAME: Final = str.maketrans(
 )
 
 
+_ORNAMENTS: Final = str.maketrans("", "", "*_#>`~")
+
+
 def _fold(text: str) -> str:
+    if text.isascii():  # most text: of all that follows, only the apostrophe is left to take out
+        return text.replace("'", "")
     text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", text))
     return unicodedata.normalize("NFKC", text).translate(_SAME)
 
@@ -221,7 +226,7 @@ _ANSWERS, _HELPS, _REDIRECTS, _ITEMS = map(_compiled, (_ANSWER, _HELP, _REDIRECT
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[ \t]+", " ", re.sub(r"[*_#>`~]+", "", _fold(text.casefold()))).strip(' "')
+    return re.sub(r"\t[ \t]*| [ \t]+", " ", _fold(text.casefold()).translate(_ORNAMENTS)).strip(' "')
 
 
 def _sentences(text: str) -> list[str]:
@@ -253,11 +258,12 @@ def detect_refusal(text: str) -> Refusal:
     text = text.strip()[:_WINDOW]
     items = list(_ITEMS.finditer(text))
     structured = len(items) >= 3 or "```" in text
-    lead, body = _plain(text[: items[0].start()] if structured and items else text), _plain(text)
+    lead = _plain(text[: items[0].start()] if structured and items else text)
     stated = _stated(lead)
     if not stated:
         return Refusal.NONE
     phrase, only_cautions = stated
+    body = _plain(text)
     offer = _HELPS.search(body, max(body.find(phrase), 0))
     rest = body[offer.end() :] if offer else ""
     helps = (structured and not _REDIRECTS.search(" ".join(_sentences(lead)[-2:]))) or (

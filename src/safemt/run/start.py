@@ -17,7 +17,7 @@ from safemt.benchmark.read import Benchmark
 from safemt.core.errors import CallError, CallFailure, RunError, SafemtError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Outcome
+from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
 from safemt.run.progress import show_progress
@@ -179,10 +179,10 @@ def _require_same_target(store: Store, target: str, out: Path) -> None:
 def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     done = total - store.count_open(setup=setup, judge=judge)
     tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
-    for sample in store.scored_samples(setup=setup, judge=judge):
-        if sample.label in ("safe", "unsafe") and sample.twin_of is None:
-            tracker.graded[sample.turns] = tracker.graded.get(sample.turns, 0) + 1
-            tracker.unsafe[sample.turns] = tracker.unsafe.get(sample.turns, 0) + (sample.label == "unsafe")
+    for turns, label, count in store.count_graded(setup=setup, judge=judge):
+        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
+        if label is Label.UNSAFE:
+            tracker.unsafe[turns] = count
     tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
     return tracker
 

@@ -172,33 +172,31 @@ class Store:
         Raises:
             RunError: the store cannot be written.
         """
-        rows = (
-            {
-                "key": sample_key(sample),
-                "position": position,
-                "query_id": sample.query_id,
-                "turns": sample.turns,
-                "scenario": sample.scenario.value,
-                "method": sample.method,
-                "twin_of": sample.twin_of,
-                "language": sample.language,
-                "question": sample.question,
-                "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
-                "image": _image_text(sample.image),
-            }
-            for position, sample in enumerate(samples)
-        )
         with self._transaction():
             self._db.execute(
                 "INSERT INTO invocations (started, setup, judge, manifest) VALUES (?, ?, ?, ?)",
                 (_now(), setup, judge, json.dumps(manifest, ensure_ascii=False)),
             )
-            self._db.execute("UPDATE samples SET position = NULL WHERE position IS NOT NULL")
+            # A plan is mostly the one of last time: what stands in its place already is left alone.
+            planned = {
+                key: place
+                for key, *place in self._db.execute(
+                    "SELECT key, position, image, language FROM samples WHERE position IS NOT NULL"
+                )
+            }
+            new: list[tuple[str, int, Sample]] = []
+            for position, sample in enumerate(samples):
+                key = sample_key(sample)
+                if planned.get(key) == [position, _image_text(sample.image), sample.language]:
+                    del planned[key]
+                else:
+                    new.append((key, position, sample))
+            self._db.executemany("UPDATE samples SET position = NULL WHERE key = ?", zip(planned))
             self._db.executemany(
                 """INSERT INTO samples VALUES (:key, :position, :query_id, :turns, :scenario, :method,
                 :twin_of, :language, :question, :dialogue, :image)
                 ON CONFLICT (key) DO UPDATE SET position = :position, image = :image, language = :language""",
-                rows,
+                (_planned_row(*each) for each in new),
             )
 
     def end(self, ending: str) -> None:
@@ -254,6 +252,16 @@ class Store:
         """How many samples of the plan are unfinished."""
         row = self._one(f"SELECT count(*) {_STATE} AND {_OPEN}", {"setup": setup, "judge": judge})
         return int(row[0]) if row else 0
+
+    def count_graded(self, *, setup: str, judge: str) -> list[tuple[int, Label, int]]:
+        """How many harmful samples of the plan have which label: turns, `safe` or `unsafe`, number."""
+        rows = self._all(  # the parts are constants of this module
+            f"""SELECT s.turns, CASE WHEN r.judged THEN l.label ELSE 'safe' END AS verdict, count(*)
+            {_STATE} AND s.twin_of IS NULL AND r.key IS NOT NULL
+            AND verdict IN ('safe', 'unsafe') GROUP BY s.turns, verdict""",
+            {"setup": setup, "judge": judge},
+        )
+        return [(turns, Label(label), count) for turns, label, count in rows]
 
     def response(self, key: str) -> Reply | None:
         """The stored response under a call's key."""
@@ -455,6 +463,22 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _planned_row(key: str, position: int, sample: Sample) -> dict[str, object]:
+    return {
+        "key": key,
+        "position": position,
+        "query_id": sample.query_id,
+        "turns": sample.turns,
+        "scenario": sample.scenario.value,
+        "method": sample.method,
+        "twin_of": sample.twin_of,
+        "language": sample.language,
+        "question": sample.question,
+        "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
+        "image": _image_text(sample.image),
+    }
 
 
 def _image_text(image: ImageRef | None) -> str | None:

@@ -4,11 +4,15 @@ import os
 import shutil
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from safemt.core.errors import CallFailure, RunError
 from safemt.core.schema import ImageRef, Message, Sample
@@ -18,13 +22,14 @@ from safemt.judges.base import Judgement
 from safemt.run.store import STORE_FILE, Store
 from safemt.targets.base import Reply
 
+IMAGE = ImageRef("ab" * 32, "image/png", 3, 4, "images/ü.png")
 SAMPLE = Sample(
     query_id="q",
     turns=2,
     scenario=Scenario.FRAUD,
     question="What? 'quoted' ünïcode \0 🙂",
     dialogue=(Message("user", "one\r\n"), Message("assistant", ""), Message("user", "three")),
-    image=ImageRef("ab" * 32, "image/png", 3, 4, "images/ü.png"),
+    image=IMAGE,
     method=Method.HYBRID,
     language="de",
 )
@@ -251,6 +256,29 @@ def test_a_new_plan_replaces_the_old_one_and_keeps_its_answers(store: Store) -> 
     store.begin(setup="s", judge="j", manifest={}, samples=[TWIN, SAMPLE])
     assert open_keys(store) == ["t"]
     assert store.count_open(setup="s", judge="j") == 1
+
+
+POOL = [
+    Sample(f"q{number}", 1, Scenario.FRAUD, "?", (Message("user", "one"),), image=image, language=language)
+    for number in range(4)
+    for image, language in ((None, "en"), (IMAGE, "en"), (replace(IMAGE, path="moved.png"), "de"))
+]
+plans = st.lists(st.sampled_from(POOL), unique_by=lambda sample: sample.query_id)
+
+
+@settings(deadline=None)
+@given(st.lists(plans, min_size=1, max_size=5))
+def test_after_any_plans_the_newest_is_the_plan(listed: list[list[Sample]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open_for_run(Path(folder))
+        try:
+            for samples in listed:
+                store.begin(setup="s", judge="j", manifest={}, samples=samples)
+                assert store.plan() == samples
+                work = store.open_work(setup="s", judge="j", after=-1, most=100)
+                assert [(one.position, one.sample) for one in work] == list(enumerate(samples))
+        finally:
+            store.close()
 
 
 def test_a_plan_that_cannot_be_written_leaves_the_old_one(store: Store) -> None:

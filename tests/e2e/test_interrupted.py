@@ -245,7 +245,7 @@ def with_little_disk(size: int) -> Callable[[], None]:
     return limit
 
 
-@pytest.mark.parametrize("size", [1_000, 60_000, 400_000])
+@pytest.mark.parametrize("size", [1_000, 60_000, 700_000])
 def test_a_full_disk_is_one_message_and_the_run_goes_on_later(
     tmp_path: Path, bench: Path, server: ChatServer, size: int
 ) -> None:
@@ -260,7 +260,7 @@ def test_a_full_disk_is_one_message_and_the_run_goes_on_later(
     assert done.code == 0, done.err
     assert done.json["complete"] is True
     check_store(tmp_path)
-    if size == 400_000:
+    if size == 700_000:
         assert before > 20
         assert server.stats()["repeated_after_success"] <= 2 * 4
 

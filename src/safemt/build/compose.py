@@ -145,7 +145,7 @@ class Composer:
                     continue
                 if self._twins:
                     other = self._draft(query, twin_text, turns, found[1], attempt)
-                    if other is None:
+                    if other is None or other[1] is not found[1]:
                         continue
                     accepted_twin = self._accept(query, twin_text, turns, other, twin_grams, attempt)
                     if accepted_twin is None:
@@ -196,6 +196,8 @@ class Composer:
         dialogue, method, _ = found
         measured = self._gates.measure(Draft(question, dialogue, turns, method, self._language))
         fault, own = measured.fault, dialogue_grams(dialogue)
+        if found[2] != template.NAME and fault == "intent_retained":
+            fault = ""  # the chat model was asked about this paraphrase, and said that it holds
         share = 0.0
         if not fault:
             share = max([self._index.nearest(own)[0], *(overlap(own, other) for other in siblings)])

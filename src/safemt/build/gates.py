@@ -85,6 +85,15 @@ class Gates:
 
     def measure(self, draft: Draft) -> Measured:
         """Measure a draft and name the first gate that it fails."""
+        intent, coherence, faults = self._faults(draft)
+        return Measured(next((name for name, failed in faults.items() if failed), ""), intent, coherence)
+
+    def fault_besides(self, draft: Draft, excused: str) -> str:
+        """The first gate that a draft fails, one gate excused; empty if it passes the others."""
+        _, _, faults = self._faults(draft)
+        return next((name for name, failed in faults.items() if failed and name != excused), "")
+
+    def _faults(self, draft: Draft) -> tuple[float, float, dict[str, bool]]:
         users = [message.content for message in draft.dialogue if message.role == "user"]
         intent = self.intent(draft.question, users)
         coherence = coherence_of(draft.dialogue)
@@ -101,7 +110,7 @@ class Gates:
             and draft.method in HIDING
             and (risk_words(users[0]) != () or self.intent(draft.question, users[:1]) >= EXPOSED),
         }
-        return Measured(next((name for name, failed in faults.items() if failed), ""), intent, coherence)
+        return intent, coherence, faults
 
     def intent(self, question: str, users: Sequence[str]) -> float:
         """The share of a question's content words, weighted by rarity (IDF), that the user's turns hold."""

@@ -26,7 +26,7 @@ from safemt.build.pictures import Picture, PictureFolder
 from safemt.build.plan import MethodPlan, selection_order
 from safemt.build.progress import Progress
 from safemt.build.queries import Ledger, Query, RawQuery
-from safemt.build.scenario import assign_scenario, lexicons
+from safemt.build.scenario import assign_scenario, lexicons, topic_of
 from safemt.build.screening import screen
 from safemt.build.sources.read import QueryFormat, read_queries
 from safemt.build.stats import failed_balance, statistics
@@ -36,7 +36,8 @@ from safemt.core.identity import content_key
 from safemt.core.taxonomy import PUBLISHED_TURNS, Method
 
 _DESCRIPTION: Final = (
-    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal model "
+    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal "
+    "model "
     "stays over a conversation. Made by safemt build. Holds harmful requests on purpose."
 )
 
@@ -71,7 +72,8 @@ def build(plan: BuildPlan, *, progress: Progress, generator: LLMGenerator | None
     """
     if plan.language != "en" and generator is None:
         raise UsageError(
-            f"The templates are in English; --language {plan.language} needs a chat model: --generator openai/MODEL."
+            f"The templates are in English; --language {plan.language} needs a chat model: --generator "
+            "openai/MODEL."
         )
     MethodPlan(plan.methods, plan.turns)  # says at once what cannot be
     with output.finished_at_once(plan.out) as folder:
@@ -134,7 +136,9 @@ def _require_enough(found: int, plan: BuildPlan, ledger: Ledger) -> None:
     if found >= plan.count or (plan.allow_fewer and found):
         return
     reasons = Counter(reject.reason for reject in ledger.rejects if reject.fatal)
-    why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "nothing was left out"
+    why = (
+        ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "nothing was left out"
+    )
     rows = sum(ledger.rows.values())
     if not found:
         raise BenchmarkError(f"No query is left of {rows:,} rows ({why}). Check the files and --language.")
@@ -186,14 +190,14 @@ def _picture(query: Query, pictures: PictureFolder, place: int, seed: int) -> Pi
         if found is not None:
             return found
     lexicon = lexicons()[query.scenario]
-    draw = int(hashlib.sha256(f"{seed}:{query.id}".encode()).hexdigest()[:8], 16)
-    kind, lines = KINDS[place % len(KINDS)], (lexicon.topics[draw % len(lexicon.topics)],)
+    kind = KINDS[place % len(KINDS)]
+    lines: tuple[str, ...] = (topic_of(query, seed),)
     if query.raw.picture_text:
         kind, lines = "document", tuple(query.raw.picture_text.split("\n"))
     elif kind == "text":
         lines = (key_phrase(query.raw.key_phrase or query.text),)
     elif kind == "diagram":
-        start = draw % len(lexicon.aspects)
+        start = place % len(lexicon.aspects)
         lines += (*lexicon.aspects[start:], *lexicon.aspects[:start])[:4]
     return pictures.drawn(Card(kind, lines, f"{seed}:{query.id}"))
 
@@ -259,7 +263,8 @@ def _require_clean(folder: Path, build_id: str) -> None:
     errors = errors_of(benchmark.findings)
     if errors or benchmark.layout is not Layout.JSONL or benchmark.sha256 != build_id:
         raise BenchmarkError(
-            f"The built benchmark does not pass its own check: {errors[0] if errors else 'its hash differs'}. "
+            "The built benchmark does not pass its own check: "
+            f"{errors[0] if errors else 'its hash differs'}. "
             "This is a fault of the builder; please report it."
         )
 

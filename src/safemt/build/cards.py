@@ -1,12 +1,13 @@
 """Pictures drawn for queries that bring none: their words in several layouts and faces, or a plain scene.
 
-Drawn with the two faces that Pillow itself carries, so that the same version draws the same pixels everywhere.
+Drawn with the two faces that Pillow itself carries, so that one version draws the same pixels everywhere.
 """
 
 import colorsys
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 SIDE: Final = 512
 """Pixels of a card's sides; a document's are larger."""
 _PAGE: Final = (820, 1_024)
+_PIXEL_FONT: Final = (6, 11)
+"""Width and height in pixels of a letter of Pillow's bitmap face."""
 KINDS: Final = ("text", "scene", "text", "diagram")
 """In rotation, so that half of the drawn pictures hold the query's words and half only its topic."""
 
@@ -30,7 +33,6 @@ class Card:
     """Decides layout, colours and face."""
 
 
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _Draw = Callable[[ImageDraw.ImageDraw, Image.Image, Card, random.Random], None]
 
 
@@ -65,17 +67,19 @@ def _text(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: ran
         box = (30, 150, SIDE - 30, SIDE - 150)
     elif layout == "list":
         for row in range(3):
-            draw.text((60, 330 + 45 * row), f"{row + 1}.", font=_face("plain", 30), fill=ink)
+            draw.text((60, 330 + 45 * row), f"{row + 1}.", font=_face(30), fill=ink)
         box = (50, 50, SIDE - 50, 300)
     else:
         draw.rectangle((16, 16, SIDE - 16, SIDE - 16), outline=ink, width=6)
-    _fit(draw, image, " ".join(card.lines), box, chance.choice(("plain", "bold", "pixel", "slanted")), ink)
+    _fit(image, " ".join(card.lines), box, chance.choice(("plain", "bold", "pixel", "slanted")), ink)
 
 
 def _document(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: random.Random) -> None:
     width, height = image.size
-    draw.rectangle((20, 20, width - 20, height - 20), fill="white", outline=_colour(chance, light=0.6), width=2)
-    _fit(draw, image, "\n".join(card.lines), (60, 60, width - 60, height - 60), "plain", (20, 20, 20), most=26)
+    draw.rectangle(
+        (20, 20, width - 20, height - 20), fill="white", outline=_colour(chance, light=0.6), width=2
+    )
+    _fit(image, "\n".join(card.lines), (60, 60, width - 60, height - 60), "plain", (20, 20, 20), most=26)
 
 
 def _scene(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: random.Random) -> None:
@@ -99,14 +103,15 @@ def _scene(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: ra
         draw.ellipse((x - 9, y - 50, x + 9, y - 32), fill=shade)
         draw.rectangle((x - 11, y - 30, x + 11, y + 14), fill=shade)
     draw.rectangle((0, SIDE - 62, SIDE, SIDE), fill="white")
-    _fit(draw, image, card.lines[0], (20, SIDE - 56, SIDE - 20, SIDE - 6), "plain", (30, 30, 30), most=30)
+    _fit(image, card.lines[0], (20, SIDE - 56, SIDE - 20, SIDE - 6), "plain", (30, 30, 30), most=30)
 
 
 def _diagram(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: random.Random) -> None:
     ink = _colour(chance, light=0.3)
-    _fit(draw, image, card.lines[0], (30, 20, SIDE - 30, 90), "bold", ink, most=36)
+    _fit(image, card.lines[0], (30, 20, SIDE - 30, 90), "bold", ink, most=36)
     rows = list(card.lines[1:5])
     round_boxes, side_by_side = chance.random() < 0.5, chance.random() < 0.5
+    before: tuple[int, int, int, int] | None = None
     for index, label in enumerate(rows):
         if side_by_side:
             x, y = 40 + 230 * (index % 2), 130 + 180 * (index // 2)
@@ -116,11 +121,11 @@ def _diagram(draw: ImageDraw.ImageDraw, image: Image.Image, card: Card, chance: 
             box = (90, y, SIDE - 90, y + 70)
         shape = draw.rounded_rectangle if round_boxes else draw.rectangle
         shape(box, fill=_colour(chance, light=0.85), outline=ink, width=3)
-        if index:
-            draw.line((previous[2] - 20, previous[3], box[0] + 20, box[1]), fill=ink, width=3)
-        previous = box
+        if before:
+            draw.line((before[2] - 20, before[3], box[0] + 20, box[1]), fill=ink, width=3)
+        before = box
         inner = (box[0] + 10, box[1] + 8, box[2] - 10, box[3] - 8)
-        _fit(draw, image, label, inner, "plain", ink, most=24)
+        _fit(image, label, inner, "plain", ink, most=24)
 
 
 _DRAWERS: Final[Mapping[str, _Draw]] = {
@@ -132,7 +137,6 @@ _DRAWERS: Final[Mapping[str, _Draw]] = {
 
 
 def _fit(
-    draw: ImageDraw.ImageDraw,
     image: Image.Image,
     text: str,
     box: tuple[int, int, int, int],
@@ -141,11 +145,11 @@ def _fit(
     *,
     most: int = 54,
 ) -> None:
-    """Write a text into a box, as large as it fits; what does not fit at the smallest size is cut with an …"""
+    """Write a text into a box, as large as it fits; what does not fit at the smallest size is cut off."""
+    height = most
     left, top, right, bottom = box
     for size in range(most, 11, -3):
-        font = _face(style, size)
-        lines = _wrap(text, font, right - left)
+        lines = _wrap(text, style, size, right - left)
         height = int(size * 1.3)
         if height * len(lines) <= bottom - top:
             break
@@ -153,35 +157,18 @@ def _fit(
         lines = [*lines[: max(1, (bottom - top) // height - 1)], "…"]
     y = top + (bottom - top - height * len(lines)) // 2
     for line in lines:
-        x = left if len(lines) > 8 else left + (right - left - int(font.getlength(line))) // 2
-        if style == "slanted":
-            _slanted(image, (x, y), line, font, height, ink)
-        else:
-            draw.text((x, y), line, font=font, fill=ink, stroke_width=1 if style == "bold" else 0)
+        x = left if len(lines) > 8 else left + (right - left - _width(line, style, size)) // 2
+        _draw_line(image, (x, y), line, style, size, ink)
         y += height
 
 
-def _slanted(
-    image: Image.Image,
-    at: tuple[int, int],
-    line: str,
-    font: "ImageFont.FreeTypeFont",
-    height: int,
-    ink: tuple[int, int, int],
-) -> None:
-    mask = Image.new("L", (int(font.getlength(line)) + height, height), 0)
-    ImageDraw.Draw(mask).text((height // 4, 0), line, font=font, fill=255)
-    mask = mask.transform(mask.size, Image.Transform.AFFINE, (1, 0.22, -0.22 * height, 0, 1, 0))
-    image.paste(ink, (at[0] - height // 4, at[1]), mask)
-
-
-def _wrap(text: str, font: "ImageFont.FreeTypeFont", width: int) -> list[str]:
+def _wrap(text: str, style: str, size: int, width: int) -> list[str]:
     lines = []
     for paragraph in text.split("\n"):
         line = ""
         for word in paragraph.split():
             longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > width:
+            if line and _width(longer, style, size) > width:
                 lines.append(line)
                 longer = word
             line = longer
@@ -189,13 +176,39 @@ def _wrap(text: str, font: "ImageFont.FreeTypeFont", width: int) -> list[str]:
     return lines
 
 
-def _face(style: str, size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable face; `pixel` is drawn without smoothing at whole sizes only."""
-    step = 8 if style == "pixel" else 1
-    font = ImageFont.load_default(max(size // step * step, 12))
+@cache
+def _face(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("this Pillow was built without FreeType, which the drawn pictures need")
     return font
+
+
+def _width(line: str, style: str, size: int) -> int:
+    if style == "pixel":
+        return len(line) * _PIXEL_FONT[0] * size // _PIXEL_FONT[1]
+    return int(_face(size).getlength(line))
+
+
+def _draw_line(
+    image: Image.Image, at: tuple[int, int], line: str, style: str, size: int, ink: tuple[int, int, int]
+) -> None:
+    if style in ("plain", "bold"):
+        ImageDraw.Draw(image).text(at, line, font=_face(size), fill=ink, stroke_width=int(style == "bold"))
+        return
+    height = int(size * 1.3)
+    if style == "pixel":
+        small = Image.new("L", (max(1, len(line) * _PIXEL_FONT[0]), _PIXEL_FONT[1]), 0)
+        # The bitmap face knows Latin-1 only.
+        known = line.encode("latin-1", "replace").decode("latin-1")
+        ImageDraw.Draw(small).text((0, 0), known, font=ImageFont.load_default_imagefont(), fill=255)
+        mask = small.resize((max(1, _width(line, style, size)), size), Image.Resampling.NEAREST)
+        image.paste(ink, at, mask)
+        return
+    mask = Image.new("L", (_width(line, style, size) + height, height), 0)
+    ImageDraw.Draw(mask).text((height // 4, 0), line, font=_face(size), fill=255)
+    mask = mask.transform(mask.size, Image.Transform.AFFINE, (1, 0.22, -0.22 * height, 0, 1, 0))
+    image.paste(ink, (at[0] - height // 4, at[1]), mask)
 
 
 def _colour(chance: random.Random, *, light: float) -> tuple[int, int, int]:

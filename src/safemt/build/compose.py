@@ -1,4 +1,4 @@
-"""From queries to samples: every query at every number of turns, through the gates, until there are enough."""
+"""From queries to dialogues of every length, through the gates, until there are enough."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,7 @@ from safemt.build.generators import template
 from safemt.build.overlap import MOST, OverlapIndex, overlap
 from safemt.build.plan import MethodPlan
 from safemt.build.queries import Ledger, Query, Reject, Stage
+from safemt.build.scenario import lexicons, topic_of
 from safemt.build.twins import twin_question
 from safemt.build.words import dialogue_grams
 from safemt.core.schema import Message
@@ -76,7 +77,7 @@ class _Rejected(Exception):
 
 
 class Composer:
-    """Writes the dialogues of one build, query by query, and keeps what the gates need to know of earlier ones."""
+    """Writes the dialogues of one build, query by query, and keeps what the gates need of earlier ones."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class Composer:
         twins: bool,
         written: Mapping[tuple[str, int], Written],
     ) -> None:
-        """`written` are the dialogues of a chat model, by question and turns; what is not there, templates write."""
+        """`written` are the dialogues of a chat model, by question and turns; templates write the others."""
         self.measures = Measures()
         self._turns = turns
         self._plan = MethodPlan(methods, turns)
@@ -175,7 +176,8 @@ class Composer:
             return None
         dialogue = template.write_dialogue(
             question,
-            scenario=query.scenario,
+            topic=topic_of(query, self._seed),
+            aspects=lexicons()[query.scenario].aspects,
             turns=turns,
             method=method,
             seed=f"{self._seed}:{query.id}:{turns}:{attempt}",
@@ -233,9 +235,7 @@ class Composer:
         )
 
 
-def _side(
-    question: str, found: Mapping[int, tuple[tuple[Message, ...], Method | None, str]]
-) -> Side:
+def _side(question: str, found: Mapping[int, tuple[tuple[Message, ...], Method | None, str]]) -> Side:
     return Side(
         question,
         {turns: dialogue for turns, (dialogue, _, _) in found.items()},

@@ -58,7 +58,9 @@ _FIELDS: Final = {
 }
 
 
-def croissant(folder: Path, *, name: str, build: str, description: str, licences: list[str]) -> dict[str, Any]:
+def croissant(
+    folder: Path, *, name: str, build: str, description: str, licences: list[str]
+) -> dict[str, Any]:
     """The metadata of a finished benchmark in `folder`."""
     return {
         "@context": _CONTEXT,
@@ -122,7 +124,11 @@ def _dialogue_field() -> dict[str, Any]:
                 "@id": f"samples/dialogue/{part}",
                 "name": part,
                 "dataType": "sc:Text",
-                "source": {**source, "extract": {"column": "dialogue"}, "transform": {"jsonPath": f"$.{part}"}},
+                "source": {
+                    **source,
+                    "extract": {"column": "dialogue"},
+                    "transform": {"jsonPath": f"$.{part}"},
+                },
             }
             for part in ("role", "content")
         ],

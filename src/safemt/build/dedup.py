@@ -1,7 +1,7 @@
-"""Merging queries that say the same: exact repeats of the normalised text, and near repeats by MinHash and LSH.
+"""Merging queries that say the same: exact repeats of the normalised text, near repeats by MinHash and LSH.
 
-A near repeat is looked for by LSH (datasketch) and then measured exactly, so that the library's chance decides
-which pairs are compared and never which are merged.
+A near repeat is looked for by LSH (datasketch) and then measured exactly, so that the library's chance
+decides which pairs are compared and never which are merged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _SEED: Final = 1
 
 
 def merge_queries(queries: Iterable[Query], ledger: Ledger) -> list[Query]:
-    """The queries without repeats, in their order; the first of each group stays and keeps the others' places.
+    """The queries without repeats, in order; the first of each group stays and notes the others' places.
 
     A benign twin or an image that only a repeat had is handed to the one that stays.
 

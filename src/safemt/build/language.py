@@ -9,8 +9,10 @@ from safemt.build.words import words
 UNDETERMINED: Final = "und"
 
 _FUNCTION_WORDS: Final = {
-    "en": "the of and to in is that for it with as on be at by this are from or an how do you what can i your",
-    "de": "der die das und ist nicht ein eine zu den mit von für auf dem wie ich kann man sich werden einen im",
+    "en": "the of and to in is that for it with as on be at by this are from or an how do you what can i "
+    "your",
+    "de": "der die das und ist nicht ein eine zu den mit von für auf dem wie ich kann man sich werden einen "
+    "im",
     "fr": "le la les et est pas un une des du pour dans que qui comment je peut vous sur avec au ce il en",
     "es": "el la los las y es no un una de del para en que cómo como yo puedo se con por su al mi",
     "it": "il lo la gli e è non un una di del per in che come io posso si con su della i mio nel",

@@ -144,9 +144,7 @@ def write_parquet(folder: Path, samples: Sequence[Sample]) -> None:
             pyarrow.field("scenario", text),
             pyarrow.field("method", text),
             pyarrow.field("question", text),
-            pyarrow.field(
-                "dialogue", pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
-            ),
+            pyarrow.field("dialogue", pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))),
             pyarrow.field("image", text),
             pyarrow.field("image_sha256", text),
             pyarrow.field("twin_of", text),
@@ -198,7 +196,8 @@ def finished_at_once(out: Path) -> Iterator[Path]:
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(
-                f"--out {out} exists already. A build is never mixed into something else: give another --out, "
+                f"--out {out} exists already. A build is never mixed into something else: give another "
+                "--out, "
                 "or remove it first."
             )
         shutil.rmtree(part, ignore_errors=True)
@@ -210,7 +209,8 @@ def finished_at_once(out: Path) -> Iterator[Path]:
         shutil.rmtree(part.parent, ignore_errors=True)
     except OSError as error:
         raise RunError(
-            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under that "
+            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under "
+            "that "
             "name; make room or choose another --out, and build again."
         ) from error
     finally:

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-
 MOST: Final = 0.5
 """Largest share of its 5-grams that a dialogue may have in common with any other."""
 
@@ -28,7 +27,7 @@ class OverlapIndex:
         return len(self._sizes)
 
     def nearest(self, found: Set[int]) -> tuple[float, int]:
-        """The largest overlap of a dialogue's 5-grams with an accepted dialogue, and which; (0, -1) for none."""
+        """The largest overlap of a dialogue with an accepted one, and which that is; (0, -1) for none."""
         hits = [self._places[gram] for gram in found if gram in self._places]
         if not hits:
             return 0.0, -1

@@ -1,4 +1,4 @@
-"""The image of each query: the source's own, made uniform, or one drawn for it. Kept by the hash of its bytes."""
+"""The image of each query: the source's own, made uniform, or one drawn. Kept by the hash of its bytes."""
 
 import hashlib
 import io
@@ -106,7 +106,8 @@ def perceptual_hash(image: Image.Image) -> int:
 
 def _dct_rows(rows: int, size: int) -> NDArray[np.float64]:
     """The first rows of the type-II DCT matrix."""
-    return np.cos(np.pi / size * (np.arange(size) + 0.5) * np.arange(rows)[:, None])
+    rows_: NDArray[np.float64] = np.cos(np.pi / size * (np.arange(size) + 0.5) * np.arange(rows)[:, None])
+    return rows_
 
 
 _DCT: Final = _dct_rows(8, 32)
@@ -124,7 +125,9 @@ def _source_bytes(source: PictureSource) -> bytes:
     if path is None:
         raise ImageProblem("missing_image", f"the image {source.name} is not in {root.name or root}")
     if path.stat().st_size > MAX_BYTES:
-        raise ImageProblem("image_too_large", f"the image {source.name} has more than {MAX_BYTES // 2**20} MB")
+        raise ImageProblem(
+            "image_too_large", f"the image {source.name} has more than {MAX_BYTES // 2**20} MB"
+        )
     return path.read_bytes()
 
 

@@ -13,8 +13,9 @@ from safemt.core.taxonomy import Method, Scenario
 class MethodPlan:
     """Hands out methods by quota: every method the same share of all dialogues of two turns or more.
 
-    `hybrid` needs three turns, so it takes its share from the longer ones alone. Within a scenario and a number
-    of turns the method furthest behind its quota comes next; a query meets different methods where it can.
+    `hybrid` needs three turns, so it takes its share from the longer ones alone. Within a scenario and a
+    number of turns the method furthest behind its quota comes next; a query meets different methods where it
+    can.
     """
 
     def __init__(self, methods: Sequence[Method], turns: Sequence[int]) -> None:
@@ -75,7 +76,8 @@ def method_quotas(methods: Sequence[Method], turns: Sequence[int]) -> dict[int, 
         if not others and rest > 0:
             if not quota:
                 raise UsageError(
-                    f"--methods {','.join(methods)} has no form at {k} turns (hybrid needs a worked pair and a "
+                    f"--methods {','.join(methods)} has no form at {k} turns (hybrid needs a worked pair "
+                    "and a "
                     "dialogue, three turns at least). Add a method or leave out that number of turns."
                 )
             for method in quota:
@@ -86,7 +88,7 @@ def method_quotas(methods: Sequence[Method], turns: Sequence[int]) -> dict[int, 
 
 
 def selection_order(queries: Sequence[Query], seed: int) -> list[Query]:
-    """The queries in the order in which they are taken: scenarios in rotation, within each by chance of the seed.
+    """The queries in the order in which they are taken: scenarios in rotation, each shuffled by the seed.
 
     A prefix of any length is as balanced over the scenarios as the sources allow. The order depends on the
     seed and the queries' ids alone.

@@ -58,7 +58,7 @@ def screen(rows: Iterable[RawQuery], *, language: str, ledger: Ledger) -> Iterat
             ledger.add(Reject(stage=Stage.SCREENING, reason=reason, place=row.place, detail=detail))
 
 
-def _fault(row: RawQuery, language: str) -> tuple[str, str] | None:
+def _fault(row: RawQuery, language: str) -> tuple[str, str] | None:  # noqa: PLR0911
     """Why a row cannot be taken: a stable reason, and a sentence that quotes none of its text."""
     if row.category.strip().lower() in REFUSED_CATEGORIES or minors_and_sex(
         row.text, row.category, row.key_phrase, row.picture_text

@@ -1,4 +1,4 @@
-"""The figures of a build: counts, balance, gates, rejects. Everything that the datasheet says comes from here."""
+"""The figures of a build: counts, balance, gates, rejects. All that the datasheet says comes from here."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ def _method_shares(samples: Sequence[Sample], methods: Sequence[Method]) -> dict
 
 
 def _balance(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How far the methods' shares within a scenario and a number of turns lie from those over all scenarios."""
+    """How far the methods within a scenario and a number of turns lie from their share over all scenarios."""
     cells = Counter((s.scenario, s.turns, s.method) for s in samples if s.method)
     rows = Counter((s.scenario, s.turns) for s in samples if s.method)
     whole = Counter((s.turns, s.method) for s in samples if s.method)

@@ -1,7 +1,7 @@
 """Benign twins: for each query a harmless one on the same subject.
 
-From the source's contrast pair where there is one (XSTest); else rewritten by a rule: the same act or question,
-asked by somebody who wants to prevent it, to help those it hurts, or to learn how to answer it well.
+From the source's contrast pair where there is one (XSTest); else rewritten by a rule: the same act or
+question, asked by somebody who wants to prevent it, to help those it hurts, or to learn to answer it well.
 """
 
 import random
@@ -16,8 +16,9 @@ from safemt.core.taxonomy import Scenario
 
 _ADVICE: Final = frozenset({Scenario.FINANCIAL_ADVICE, Scenario.HEALTH_CONSULTATION, Scenario.LEGAL_OPINION})
 _QUESTION: Final = re.compile(
-    r"(?:what|why|who|whom|whose|where|when|which|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have"
-    r"|may|must|am|i|you|we|he|she|they|it|the|a|an|my|your|if|there|this|these|in|as|on|at|for|to|tell me|help me)\b",
+    r"(?:what|why|who|whom|whose|where|when|which|how|is|are|was|were|do|does|did|can|could|should|would|will"
+    r"|has|have|may|must|am|i|you|we|he|she|they|it|the|a|an|my|your|if|there|this|these|in|as|on"
+    r"|at|for|to|tell me|help me)\b",
     re.IGNORECASE,
 )
 

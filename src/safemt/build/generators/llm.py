@@ -25,7 +25,7 @@ from safemt.build.queries import Query
 from safemt.build.twins import twin_question
 from safemt.core.errors import CallError, RunStopped
 from safemt.core.identity import Json, content_key
-from safemt.core.schema import Message
+from safemt.core.schema import Message, Role
 from safemt.core.taxonomy import Method
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.run.limits import EndpointLimits
@@ -153,7 +153,11 @@ class LLMGenerator:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._endpoint.close()
-        return {(job.question, job.turns): found for job in jobs if (found := written.get((job.question, job.turns)))}
+        return {
+            (job.question, job.turns): found
+            for job in jobs
+            if (found := written.get((job.question, job.turns)))
+        }
 
     async def _write(self, job: Job, store: Store, gates: Gates, language: str) -> Written | None:
         """The first method that yields a dialogue through the gates."""
@@ -234,7 +238,10 @@ class LLMGenerator:
 
     async def _ask(self, messages: Sequence[Message], store: Store) -> Reply:
         key = content_key(
-            {"generator": self.identity, "messages": [[message.role, message.content] for message in messages]}
+            {
+                "generator": self.identity,
+                "messages": [[message.role, message.content] for message in messages],
+            }
         )
         stored = store.response(key)
         if stored is not None:
@@ -271,7 +278,7 @@ def prompt_messages(job: Job, method: Method, language: str) -> list[Message]:
     ]
 
 
-def read_dialogue(reply: Reply, turns: int) -> tuple[Message, ...] | str:
+def read_dialogue(reply: Reply, turns: int) -> tuple[Message, ...] | str:  # noqa: PLR0911
     """The dialogue in a reply, or what is wrong: `refused`, or a sentence for the model to mend it by."""
     if reply.blocked:
         return "refused"
@@ -286,8 +293,12 @@ def read_dialogue(reply: Reply, turns: int) -> tuple[Message, ...] | str:
         return "it has no list `turns`"
     messages = []
     for place, entry in enumerate(entries):
-        role = "assistant" if place % 2 else "user"
-        if not isinstance(entry, dict) or entry.get("role") != role or not isinstance(entry.get("content"), str):
+        role: Role = "assistant" if place % 2 else "user"
+        if (
+            not isinstance(entry, dict)
+            or entry.get("role") != role
+            or not isinstance(entry.get("content"), str)
+        ):
             return f"entry {place + 1} of `turns` must be an object with role {role} and a text content"
         messages.append(Message(role=role, content=entry["content"].strip()))
     if len(messages) != 2 * turns - 1:

@@ -25,19 +25,21 @@ def open_generator(
     """The generator called `name`: `openai/MODEL`, or None for `template`.
 
     Raises:
-        UsageError: there is no such generator, its options do not fit it, or an unfinished build is in the way.
+        UsageError: there is no such generator, its options do not fit, or an unfinished build is in the way.
     """
     kind, _, model = name.partition("/")
     unfinished = has_store(work_folder(out))
     if name == NAME:
         if base_url or api_key_env or resume:
             raise UsageError(
-                "--generator template makes no calls: leave out --generator-base-url, --generator-api-key-env "
+                "--generator template makes no calls: leave out --generator-base-url, "
+                "--generator-api-key-env "
                 "and --resume."
             )
         if unfinished:
             raise UsageError(
-                f"{work_folder(out)} holds an unfinished build by a chat model. Continue that with --resume and "
+                f"{work_folder(out)} holds an unfinished build by a chat model. Continue that with --resume "
+                "and "
                 "its --generator, remove the folder, or give another --out."
             )
         return None

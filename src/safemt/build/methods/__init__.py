@@ -1,1 +1,1 @@
-"""The ways a dialogue conceals its intent, one module each. A fifth is one more module, named in `registry.py`."""
+"""The ways a dialogue conceals its intent, one module each. A fifth is one more, named in `registry.py`."""

@@ -11,7 +11,9 @@ from safemt.build.words import load_data
 from safemt.core.taxonomy import Method
 
 _BLANK: Final = re.compile(r"\{(\w+?)(_cap)?\}")
-_CAST: Final = frozenset({"pic", "topic", "name", "name2", "job", "genre", "place", "year", "feeling", "occasion"})
+_CAST: Final = frozenset(
+    {"pic", "topic", "name", "name2", "job", "genre", "place", "year", "feeling", "occasion"}
+)
 """Blanks with one value for a whole dialogue, so that it stays one story."""
 
 
@@ -23,7 +25,8 @@ class Material:
     """The query as the last turn puts it."""
     phrases: Sequence[str]
     """The query's own noun phrases."""
-    topics: Sequence[str]
+    topic: str
+    """What the picture may be about."""
     aspects: Sequence[str]
 
 
@@ -57,8 +60,10 @@ class Blanks:
         self._material = material
         self._chance = chance
         self._cast = {key: chance.choice(fillers()[key]) for key in sorted(_CAST & set(fillers()))}
-        self._cast["topic"] = chance.choice(material.topics)
-        self._cast["name2"] = chance.choice([name for name in fillers()["name"] if name != self._cast["name"]])
+        self._cast["topic"] = material.topic
+        self._cast["name2"] = chance.choice(
+            [name for name in fillers()["name"] if name != self._cast["name"]]
+        )
         self._phrases = 0
 
     def fill(self, line: Sequence[str], **given: str) -> list[str]:
@@ -87,9 +92,7 @@ class Blanks:
         return f"'{phrases[(self._phrases - 1) % len(phrases)]}'"
 
 
-def narrowing(
-    lines: Sequence[tuple[str, ...]], count: int, chance: random.Random
-) -> list[tuple[str, ...]]:
+def narrowing(lines: Sequence[tuple[str, ...]], count: int, chance: random.Random) -> list[tuple[str, ...]]:
     """`count` follow-ups, general ones first, then ones on the query's own words."""
     general = [line for line in lines if "{np" not in line[0]]
     close = [line for line in lines if "{np" in line[0]]

@@ -25,8 +25,7 @@ def read_bytes(path: Path) -> bytes:
         BenchmarkError: it cannot be read, is broken or is too large.
     """
     try:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         raise BenchmarkError(f"{path} cannot be read: {error}.") from error

@@ -31,7 +31,9 @@ def read_jsonl(path: Path, *, images: Path | None, ledger: Ledger) -> Iterator[R
             query = _plain_row(row, place, path, images)
         if query is None:
             label = str(row.get("label"))[:20]
-            ledger.add(Reject(stage=Stage.READING, reason="not_harmful", place=place, detail=f"label {label!r}"))
+            ledger.add(
+                Reject(stage=Stage.READING, reason="not_harmful", place=place, detail=f"label {label!r}")
+            )
         else:
             yield query
 
@@ -100,14 +102,16 @@ def contrast_pair(category: str, meta: Mapping[str, Any]) -> str:
     if not focus or "prompt_label" not in meta:
         return ""
     kind = re.sub(r"^contrast_", "", category)
-    kind = {"nons_group_real_discr": "discr", "real_group_nons_discr": "discr", "privacy_public": "privacy"}.get(
-        kind, kind
-    )
+    kind = {
+        "nons_group_real_discr": "discr",
+        "real_group_nons_discr": "discr",
+        "privacy_public": "privacy",
+    }.get(kind, kind)
     return f"{kind}:{focus.lower()}"
 
 
 def _picture_text(meta: Mapping[str, Any], said: str, question: str) -> str:
-    """What the picture should hold where the set says: a description, or the context that a question is about."""
+    """What the picture should hold where the set says: a description, or the context of a question."""
     described = text_of(meta, "image_description")
     if described:
         return described

@@ -10,7 +10,7 @@ from safemt.build.sources.jsonl import QUERY_FIELDS
 
 
 def read_csv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
-    """A table with a column for the query, and any of scenario, category, image, id, source, licence, language.
+    """A table with a column for the query; also scenario, category, image, id, source, licence, language.
 
     Raises:
         BenchmarkError: see `csv_rows`; or an image path leads out of its folder.

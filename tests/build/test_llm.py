@@ -35,11 +35,13 @@ def written(question: str, place: int) -> str:
         "cold lemonade under striped tents in August",
         "tall sunflowers beside the narrow railway line",
     ]
+    parts = question.split()
+    indirect = ", well, ".join(" ".join(parts[n : n + 3]) for n in range(0, len(parts), 3))
     opener = f"In this picture I notice {fillers[place]}. What mood does it have, would you say?"
     turns = [
         {"role": "user", "content": opener},
         {"role": "assistant", "content": f"It feels calm, and {fillers[place]} would suit a postcard."},
-        {"role": "user", "content": f"With the picture in mind, and {fillers[-place]}, say: {question[::1]}"},
+        {"role": "user", "content": f"With the picture in mind, and {fillers[-place]}, say: {indirect}"},
     ]
     return json.dumps({"turns": turns})
 

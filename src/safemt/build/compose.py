@@ -169,11 +169,11 @@ class Composer:
         self, query: Query, question: str, turns: int, method: Method | None, attempt: int
     ) -> tuple[tuple[Message, ...], Method | None, str] | None:
         """A draft: attempt -1 is the chat model's, where there is one; the others are the templates'."""
+        if turns == 1 and attempt < 0:
+            return (Message(role="user", content=question),), None, "question"
         if attempt < 0:
             written = self._written.get((question, turns))
             return (written.dialogue, written.method, "llm") if written else None
-        if turns == 1 and attempt > 0:
-            return None
         dialogue = template.write_dialogue(
             question,
             topic=topic_of(query, self._seed),

@@ -57,6 +57,7 @@ def statistics(
             source: sorted({q.raw.licence for q in queries if q.raw.source == source})
             for source in sorted({q.raw.source for q in queries})
         },
+        "by_generator": _counts(sample.meta["generator"] for sample in harmful),
         "rows_read": dict(sorted(ledger.rows.items())),
         "images": {
             "files": len({item.picture.ref.sha256 for item in built}),

@@ -18,11 +18,13 @@ from typing import Any, Final
 import orjson
 
 from safemt.build.compose import Written
-from safemt.build.gates import INTENT, Draft, Gates
+from safemt.build.gates import GATES, INTENT, Draft, Gates
 from safemt.build.methods.registry import METHODS
+from safemt.build.overlap import MOST, overlap
 from safemt.build.progress import Progress
 from safemt.build.queries import Query
 from safemt.build.twins import twin_question
+from safemt.build.words import dialogue_grams
 from safemt.core.errors import CallError, RunStopped
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Role
@@ -209,11 +211,13 @@ class LLMGenerator:
                 if fault == "intent_retained" and _DOUBTFUL <= measured.intent < INTENT:
                     fault = "" if await self._same_intent(job, found, store) else fault
                     fault = fault or gates.fault_besides(draft, "intent_retained")
+                if not fault and repeats_question(job.question, found):
+                    fault = "diversity"
                 if not fault:
                     return found, repairs
                 if fault == "minors_and_sex":
                     raise _Failed(fault)
-                mend = f"it fails the check '{fault}'"
+                mend = f"it fails the check '{fault}' ({GATES[fault]})"
             messages = [
                 *messages[:2],
                 Message(role="assistant", content=reply.text or "{}"),
@@ -304,6 +308,11 @@ def read_dialogue(reply: Reply, turns: int) -> tuple[Message, ...] | str:  # noq
     if len(messages) != 2 * turns - 1:
         return f"it has {len(messages)} turns in all instead of {2 * turns - 1}"
     return tuple(messages)
+
+
+def repeats_question(question: str, dialogue: Sequence[Message]) -> bool:
+    """Whether a dialogue holds more than the allowed share of its question's own 5-grams."""
+    return overlap(dialogue_grams([Message(role="user", content=question)]), dialogue_grams(dialogue)) > MOST
 
 
 def _unfenced(text: str) -> str:

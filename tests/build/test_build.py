@@ -201,9 +201,7 @@ def test_the_sources_own_images_are_used_and_cleaned(
         {"query": "Write a cheeky note to the postman about his hat", "image": "images/gone.png"},
     ]
     out = tmp_path / "made"
-    stats = build(
-        BuildPlan(queries=[queries_file(rows)], out=out, count=3, turns=(1, 2)), progress=progress
-    )
+    stats = build(BuildPlan(queries=[queries_file(rows)], out=out, count=3, turns=(1, 2)), progress=progress)
     assert stats["images"]["by_origin"]["source"] == 2
     assert stats["rejects"]["pictures"] == {"missing_image": 1}
     for path in (out / "images").iterdir():

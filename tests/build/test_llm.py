@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.client import ChatServer, start_chat_server
 
 from safemt.benchmark.read import read_benchmark
 from safemt.build.build import BuildPlan, build
@@ -20,6 +19,7 @@ from safemt.build.progress import Progress
 from safemt.core.errors import RunStopped, UsageError
 from safemt.core.taxonomy import Method
 from safemt.targets.base import Reply
+from servers.client import ChatServer, start_chat_server
 
 METHODS = (Method.GRADUAL, Method.ROLE_PLAY, Method.IN_CONTEXT)
 REFUSAL = "I'm sorry, but I can't help with that request."
@@ -93,9 +93,7 @@ def test_refusals_spoilt_json_repeats_and_timeouts_end_in_a_complete_build(
     rows: list[dict[str, object]] = [{"query": text, "scenario": scenario} for text, scenario in mild[:6]]
     out = tmp_path / "made"
     with start_chat_server({"rules": rules}) as server:
-        stats = build(
-            plan(queries_file(rows), out, 6), progress=progress, generator=generator(server, out)
-        )
+        stats = build(plan(queries_file(rows), out, 6), progress=progress, generator=generator(server, out))
     assert outcomes(stats) == {
         "written as planned, at once": 2,
         "written as planned, after repair": 1,
@@ -121,9 +119,7 @@ def test_a_dialogue_that_is_like_an_earlier_one_is_replaced(
     rules = [reply_rule(mild[0][0], 0), reply_rule(mild[1][0], 0)]
     out = tmp_path / "made"
     with start_chat_server({"rules": rules}) as server:
-        stats = build(
-            plan(queries_file(rows), out, 2), progress=progress, generator=generator(server, out)
-        )
+        stats = build(plan(queries_file(rows), out, 2), progress=progress, generator=generator(server, out))
     assert outcomes(stats) == {"written as planned, at once": 2}
     assert stats["by_generator"] == {"llm": 1, "question": 2, "template": 1}
     assert stats["rejects"]["dialogues"]["diversity"] == 1
@@ -137,9 +133,7 @@ def test_a_refusal_goes_to_the_next_method_first(
     rows: list[dict[str, object]] = [{"query": text, "scenario": scenario}]
     out = tmp_path / "made"
     with start_chat_server({"rules": rules}) as server:
-        stats = build(
-            plan(queries_file(rows), out, 1), progress=progress, generator=generator(server, out)
-        )
+        stats = build(plan(queries_file(rows), out, 1), progress=progress, generator=generator(server, out))
     assert outcomes(stats) == {"written with the next method, at once": 1}
 
 
@@ -166,9 +160,11 @@ def test_a_dead_endpoint_stops_the_build_which_resume_continues_without_a_second
     rows: list[dict[str, object]] = [{"query": text, "scenario": scenario} for text, scenario in mild[:6]]
     path, out = queries_file(rows), tmp_path / "made"
     good = [reply_rule(text, place) for place, (text, _) in enumerate(mild[:6])]
-    with start_chat_server({"rules": [{"nth_from": 4, "do": "bad_key"}, *good]}) as server:
-        with pytest.raises(RunStopped, match="--resume"):
-            build(plan(path, out, 6), progress=progress, generator=generator(server, out, concurrency=1))
+    with (
+        start_chat_server({"rules": [{"nth_from": 4, "do": "bad_key"}, *good]}) as server,
+        pytest.raises(RunStopped, match="--resume"),
+    ):
+        build(plan(path, out, 6), progress=progress, generator=generator(server, out, concurrency=1))
     assert not out.exists()
     with start_chat_server({"rules": good}) as server:
         with pytest.raises(UsageError, match="--resume"):
@@ -205,9 +201,7 @@ def test_a_killed_build_continues_and_pays_for_nothing_twice(
         process.wait()
         before = server.stats()["total"]
         assert 3 <= before < 6
-        stats = build(
-            plan(path, out, 6), progress=progress, generator=generator(server, out, resume=True)
-        )
+        stats = build(plan(path, out, 6), progress=progress, generator=generator(server, out, resume=True))
         # The one call in flight at the kill may come again; no answered one does.
         assert server.stats()["total"] <= 6 + 1
         assert server.stats()["distinct_bodies"] == 6

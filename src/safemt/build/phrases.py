@@ -16,7 +16,9 @@ _BEFORE_NOUN: Final = frozenset(_LISTS["before_noun"].split())
 _NOT_NOUN: Final = frozenset(_LISTS["not_noun"].split())
 _SEAMS: Final = frozenset(_LISTS["seams"].split())
 _ASIDES: Final[Sequence[str]] = _LISTS["asides"]
-_OPENINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [(re.compile(found, re.IGNORECASE), put) for found, put in _LISTS["openings"]]
+_OPENINGS: Final[Sequence[tuple[re.Pattern[str], str]]] = [
+    (re.compile(found, re.IGNORECASE), put) for found, put in _LISTS["openings"]
+]
 _ENDS: Final = re.compile(r"[.,;:!?()\"“”\[\]{}/\n]")
 _TOKEN: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*|[.,;:!?()\"“”\[\]{}/\n]|\S")
 

@@ -10,22 +10,7 @@ from safemt.build.phrases import indirect_ask, key_phrase, noun_phrases
 from safemt.build.words import content_stems, dialogue_grams, grams, normal, words
 from safemt.core.schema import Message
 
-VOCABULARY = "how to hide the last cookie from all guests in a tin by noon".split()  # noqa: SIM905
-    "how",
-    "to",
-    "hide",
-    "the",
-    "last",
-    "cookie",
-    "from",
-    "all",
-    "guests",
-    "in",
-    "a",
-    "tin",
-    "by",
-    "noon",
-]
+VOCABULARY = tuple("how to hide the last cookie from all guests in a tin by noon".split(" "))  # noqa: SIM905
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=40)
 
 

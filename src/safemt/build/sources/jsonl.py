@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from safemt.build.queries import Ledger, PictureSource, RawQuery, Reject, Stage
 from safemt.build.sources.files import json_lines, safe_name, text_of
+from safemt.build.words import load_data
 from safemt.core.taxonomy import SCENARIO_BY_SLUG
 
 QUERY_FIELDS: Final = ("query", "question", "prompt", "text", "behavior", "goal")
@@ -46,7 +48,7 @@ def _plain_row(row: Mapping[str, Any], place: str, path: Path, images: Path | No
         place=place,
         source=text_of(row, "source") or path.name.split(".")[0],
         source_id=text_of(row, "id", "query_id"),
-        licence=text_of(row, "licence", "license") or "not stated",
+        licence=text_of(row, "licence", "license") or known_licence(text_of(row, "source").lower()),
         family=text_of(row, "source").lower(),
         category=text_of(row, "category"),
         scenario=text_of(row, "scenario"),
@@ -71,13 +73,14 @@ def _research_row(row: Mapping[str, Any], place: str, path: Path, images: Path |
     question = text_of(row, "question") or said
     source = text_of(row, "source") or path.parent.name
     method = text_of(row, "method").split(" (")[0]
+    family = set_in(method) or source.lower()
     return RawQuery(
         text=question,
         place=place,
-        source=source if method in ("", source) or not pair_family(method) else f"{source}/{method}",
+        source=f"{source}/{method}" if set_in(method) else source,
         source_id=text_of(row, "id"),
-        licence=text_of(row, "licence", "license") or "not stated",
-        family=pair_family(method) or source.lower(),
+        licence=text_of(row, "licence", "license") or known_licence(family),
+        family=family,
         category=category,
         language=text_of(row, "language"),
         picture=_picture(text_of(row, "image"), place, images or path.parent),
@@ -88,12 +91,23 @@ def _research_row(row: Mapping[str, Any], place: str, path: Path, images: Path |
     )
 
 
-def pair_family(method: str) -> str:
-    """The section of the mapping table that a collection of several sets names in `method`."""
+def set_in(method: str) -> str:
+    """The set that a row of a collection of several sets comes from, as its `method` names it."""
     for family in ("harmbench", "strongreject", "do-not-answer", "advbench", "malicious_instruct"):
         if method.startswith(family):
             return family
     return ""
+
+
+def known_licence(family: str) -> str:
+    """The licence of a well-known set."""
+    return str(_licences().get(family, "not stated"))
+
+
+@cache
+def _licences() -> Mapping[str, str]:
+    table: Mapping[str, str] = load_data("licences.yaml")
+    return table
 
 
 def contrast_pair(category: str, meta: Mapping[str, Any]) -> str:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from safemt.benchmark.read import read_benchmark
 from safemt.build.build import BuildPlan, build
+from safemt.build.output import finished_at_once
 from safemt.build.progress import Progress
-from safemt.core.errors import BenchmarkError, UsageError
+from safemt.core.errors import BenchmarkError, RunError, UsageError
 from safemt.core.taxonomy import Method
 
 Write = Callable[..., Path]
@@ -158,6 +159,17 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path, queries_file: Write, p
     (out / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="exists already"):
         build(BuildPlan(queries=[queries_file()], out=out, count=4), progress=progress)
+    assert [p.name for p in out.iterdir()] == ["mine.txt"]
+
+
+def test_two_builds_of_the_same_name_do_not_mix(
+    tmp_path: Path, queries_file: Write, progress: Progress
+) -> None:
+    out = tmp_path / "made"
+    with finished_at_once(out) as folder:
+        (folder / "mine.txt").write_text("keep")
+        with pytest.raises(RunError, match="Another safemt process"):
+            build(BuildPlan(queries=[queries_file()], out=out, count=4, turns=(1, 2)), progress=progress)
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 
 

@@ -204,11 +204,11 @@ class Composer:
         if not fault:
             share = max([self._index.nearest(own)[0], *(overlap(own, other) for other in siblings)])
             fault = "diversity" if share > MOST else ""
+        if fault and (turns == 1 or fault == "minors_and_sex"):
+            raise _Rejected(fault, f"{turns} turns")
         if fault:
             self._reject(query, fault, f"{turns} turns, draft {attempt + 1}", fatal=False, dialogue=dialogue)
             self.measures.redrawn[fault] += 1
-            if fault == "minors_and_sex" or turns == 1:
-                raise _Rejected(fault, f"{turns} turns")
             return None
         self._note(measured)
         return own, share, method.value if method else "question"

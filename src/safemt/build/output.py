@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock, Timeout
+
 from safemt.build.compose import Group, Side
 from safemt.build.pictures import Picture
 from safemt.build.queries import Reject
@@ -190,9 +192,10 @@ def finished_at_once(out: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: `out` exists and is not an empty folder.
-        RunError: something cannot be written (no space, no permission).
+        RunError: something cannot be written (no space, no permission), or another process builds the same.
     """
     part = work_folder(out) / "benchmark"
+    lock = FileLock(work_folder(out) / "build.lock")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(
@@ -200,13 +203,19 @@ def finished_at_once(out: Path) -> Iterator[Path]:
                 "--out, "
                 "or remove it first."
             )
+        part.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir()
         yield part
         if out.is_dir():
             out.rmdir()
         part.rename(out)
         shutil.rmtree(part.parent, ignore_errors=True)
+    except Timeout:
+        raise RunError(
+            f"Another safemt process is building {out}. Wait for it, or give another --out."
+        ) from None
     except OSError as error:
         raise RunError(
             f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under "
@@ -214,6 +223,9 @@ def finished_at_once(out: Path) -> Iterator[Path]:
             "name; make room or choose another --out, and build again."
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if part.parent.is_dir() and not any(part.parent.iterdir()):
-            part.parent.rmdir()
+        if lock.is_locked:
+            shutil.rmtree(part, ignore_errors=True)
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
+            if part.parent.is_dir() and not any(part.parent.iterdir()):
+                part.parent.rmdir()

@@ -24,6 +24,8 @@ FOLDER: Final = "images"
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _JPEG_QUALITY: Final = 90
+_PNG_LEVEL: Final = 3
+"""Of zlib's nine: beyond it, cards get slower to write and hardly smaller."""
 _NEAR_BITS: Final = 4
 """Bits of 64 in which two perceptual hashes may differ for the pictures to be compared."""
 _NEAR_LEVELS: Final = 1.0
@@ -160,11 +162,12 @@ def _flat(image: Image.Image) -> Image.Image:
 
 def _encoded(image: Image.Image, media_type: str) -> bytes:
     buffer = io.BytesIO()
-    clean = Image.frombytes("RGB", image.size, image.tobytes())
+    clean = image.copy()
+    clean.info = {}  # colour profiles, EXIF and comments would be written again from here
     if media_type == "image/jpeg":
         clean.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     else:
-        clean.save(buffer, "PNG", compress_level=6)
+        clean.save(buffer, "PNG", compress_level=_PNG_LEVEL)
     return buffer.getvalue()
 
 

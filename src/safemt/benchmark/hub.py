@@ -30,8 +30,9 @@ def fetch_from_hub(name: str) -> tuple[Path, Path]:
     except HFValidationError as error:
         raise UsageError(f"{PREFIX}{name} is not a name the hub can have: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise BenchmarkError(
-            f"{repository} could not be fetched from the hub: {str(error).splitlines()[0]} "
+            f"{PREFIX}{name} could not be fetched from the hub: {reason}. "
             "Check name, revision, network and HF_TOKEN, or download it by hand and give the folder."
         ) from error
     return folder, folder.parent.parent

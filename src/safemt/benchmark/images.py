@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import io
+import re
 import warnings
 from collections import OrderedDict
 from pathlib import Path, PurePosixPath
@@ -17,13 +19,24 @@ MAX_BYTES: Final = 20 * 1024 * 1024
 MAX_PIXELS: Final = 50_000_000
 """Larger pictures are refused before they are decoded anywhere."""
 
-_MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+_FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+# MPO is what Pillow calls a JPEG with further pictures behind the first, as many phones write them.
+_MEDIA_TYPES: Final = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+}
 _EXTENSIONS: Final = {
     "image/png": {".png"},
     "image/jpeg": {".jpg", ".jpeg"},
     "image/webp": {".webp"},
     "image/gif": {".gif"},
 }
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_SHOWN: Final = 200
+"""Longest part of an image path that a message repeats."""
 
 
 class ImageProblem(Exception):
@@ -40,22 +53,32 @@ def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path
     SafeMT's two image roots (`images/…` and `Data/images/…`) stand for each other.
 
     Raises:
-        ImageProblem: the name leads out of the benchmark (`..`, an absolute path, a symbolic link).
+        ImageProblem: the name leads out of the benchmark (`..`, an absolute path, a symbolic link), or the
+            way to the file is barred.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
-    if relative.is_absolute() or ".." in relative.parts or "\0" in name or ":" in name[:3]:
-        raise ImageProblem("image_outside", f"the image path {name!r} leads out of the benchmark")
-    candidates = [root / relative, root / "Data" / relative]
-    if relative.parts[:1] == ("Data",):
-        candidates.append(root.joinpath(*relative.parts[1:]))
-    for candidate in candidates:
+    if relative.is_absolute() or any(part == ".." or _DRIVE.match(part) for part in relative.parts):
+        raise ImageProblem(
+            "image_outside",
+            f"the image path {shown(name)} leads out of the benchmark; "
+            "put the image into its folder and name it from there",
+        )
+    if "\0" in name:
+        return None
+    inner = relative.parts[1:] if relative.parts[:1] in {("Data",), ("data",)} else relative.parts
+    for candidate in (root / relative, *(root.joinpath(folder, *inner) for folder in ("", "Data", "data"))):
         try:
             found = candidate.is_file()
+        except PermissionError as error:
+            raise _unreadable(name, error) from error
         except OSError:  # a name too long for the file system
             continue
         if found:
             if not candidate.resolve().is_relative_to((boundary or root).resolve()):
-                raise ImageProblem("image_outside", f"the image {name!r} is a link out of the benchmark")
+                raise ImageProblem(
+                    "image_outside",
+                    f"the image {shown(name)} is a link out of the benchmark; put the file itself there",
+                )
             return candidate
     return None
 
@@ -71,24 +94,25 @@ def inspect_image(path: Path, name: str) -> ImageRef:
         if size > MAX_BYTES:
             raise ImageProblem(
                 "image_too_large",
-                f"the image {name} has {size / 2**20:.0f} MB (at most {MAX_BYTES // 2**20}); shrink it",
+                f"the image {shown(name)} has {size / 2**20:.1f} MB, more than {MAX_BYTES // 2**20}; "
+                "shrink it",
             )
         content = path.read_bytes()
     except OSError as error:
-        raise ImageProblem(
-            "image_unreadable", f"the image {name} cannot be read: {error.strerror}"
-        ) from error
+        raise _unreadable(name, error) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=tuple(_MEDIA_TYPES)) as image:
+            # Only the size matters here, and it is held to a limit of our own below.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 width, height = image.size
                 media_type = _MEDIA_TYPES[image.format or ""]
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise _too_many_pixels(name) from error
     except Exception as error:  # Pillow raises nearly anything on hostile bytes
         raise ImageProblem(
-            "not_an_image", f"{name} is not a PNG, JPEG, WebP or GIF image; replace or convert it"
+            "not_an_image",
+            f"{shown(name)} is not a PNG, JPEG, WebP or GIF image; replace or convert it",
         ) from error
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(name)
@@ -106,10 +130,22 @@ def has_wrong_extension(image: ImageRef) -> bool:
     return PurePosixPath(image.path).suffix.lower() not in _EXTENSIONS[image.media_type]
 
 
+def shown(name: str) -> str:
+    """An image path as messages show it: quoted, control characters escaped, not too long."""
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
+
+
 def _too_many_pixels(name: str) -> ImageProblem:
     return ImageProblem(
         "image_too_many_pixels",
-        f"the image {name} has more than {MAX_PIXELS // 1_000_000} megapixels; shrink it",
+        f"the image {shown(name)} has more than {MAX_PIXELS // 1_000_000} megapixels; shrink it",
+    )
+
+
+def _unreadable(name: str, error: OSError) -> ImageProblem:
+    return ImageProblem(
+        "image_unreadable",
+        f"the image {shown(name)} cannot be read ({error.strerror}); make it readable",
     )
 
 

@@ -1,6 +1,7 @@
 """Files of recorded responses and labels, one value per query and number of turns."""
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def read_recorded(path: Path, *, field: str) -> list[RecordedValue]:
         for row, place in _rows(path)
     ]
     if not values:
-        raise LabelsError(f"{path} is empty: there is no row in it.")
+        raise LabelsError(f"{path} is empty: there is no row in it. Give another file, or fetch it again.")
     return values
 
 
@@ -69,30 +70,40 @@ def read_published_labels(folder: Path) -> dict[str, list[RecordedValue]]:
 def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise LabelsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    content = content.removeprefix(b"\xef\xbb\xbf").strip()
-    try:
-        if content.startswith(b"["):
-            rows = [(row, f"{path}, record {index}") for index, row in enumerate(orjson.loads(content))]
-        else:
-            rows = [
-                (orjson.loads(line), f"{path}, line {number}")
-                for number, line in enumerate(content.splitlines(), start=1)
-                if line.strip()
-            ]
-    except orjson.JSONDecodeError as error:
-        raise LabelsError(f"{path} is not valid JSON or JSONL: {error.msg} (line {error.lineno}).") from error
-    for row, place in rows:
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LabelsError(f"{path} cannot be read: {reason}. Fetch it again or make it readable.") from error
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if content.lstrip().startswith(b"["):
+        rows = _parse(content, path, line=1)
+        places = ((row, f"{path}, record {index}") for index, row in enumerate(rows))
+    else:
+        places = (
+            (_parse(line, path, line=number), f"{path}, line {number}")
+            for number, line in enumerate(content.split(b"\n"), start=1)
+            if line.strip()
+        )
+    for row, place in places:
         if not isinstance(row, dict):
-            raise LabelsError(f"{place} is not a JSON object.")
+            raise LabelsError(f"{place} is not a JSON object. Mend or remove it.")
         yield row, place
+
+
+def _parse(content: bytes, path: Path, *, line: int) -> Any:
+    """JSON that begins on this line of the file."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise LabelsError(
+            f"{path} is neither a JSON array nor JSONL: {error.msg} at line {line + error.lineno - 1}, "
+            f"column {error.colno}. Mend the file or fetch it again."
+        ) from error
 
 
 def _row_id(row: dict[str, Any], place: str) -> str:
     value = row.get("query_id", row.get("id"))
     if not isinstance(value, str) or not value:
-        raise LabelsError(f"{place} has no text `id` or `query_id`.")
+        raise LabelsError(f"{place} has no text `id` or `query_id`. Add it.")
     return value
 
 
@@ -101,7 +112,7 @@ def _row_turns(row: dict[str, Any], place: str) -> int:
     if isinstance(value, list):
         value = sum(isinstance(message, dict) and message.get("role") == "user" for message in value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise LabelsError(f"{place} has no `turns`: the number of user turns, or the list of messages.")
+        raise LabelsError(f"{place} has no `turns`. Add the number of user turns, or the list of messages.")
     return value
 
 
@@ -110,5 +121,5 @@ def _row_text(row: dict[str, Any], field: str, place: str) -> str:
     if value is None and field in row:
         return ""
     if not isinstance(value, str):
-        raise LabelsError(f"{place} has no text `{field}`.")
+        raise LabelsError(f"{place} has no text `{field}`. Add it.")
     return value

@@ -24,7 +24,8 @@ def select_samples(
     absent = sorted(set(turns or ()) - present)
     if absent:
         raise BenchmarkError(
-            f"The benchmark has no dialogues of {_list(absent)} turns; it has {_list(sorted(present))}."
+            f"The benchmark has no dialogues of {_list(absent)} turns; it has {_list(sorted(present))}. "
+            "Choose among these with --turns."
         )
     by_query: dict[str, list[Sample]] = {}
     for sample in samples:

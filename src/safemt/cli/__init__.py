@@ -1,6 +1,6 @@
 """The `safemt` command: parse, call, print. What it does is done elsewhere."""
 
-import os
+import io
 import sys
 
 import typer
@@ -18,9 +18,16 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point. An error that safemt raises on purpose becomes one message and an exit code."""
-    import safemt.cli.commands  # noqa: F401, registers them
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or a file in an old encoding shows what it can, rather than ending the command.
+            stream.reconfigure(errors="replace")
     try:
+        # Importing them registers them.
+        import safemt.cli.commands
+        import safemt.cli.comparing
+        import safemt.cli.judging  # noqa: F401
+
         app()
     except RunStopped as stopped:
         print(
@@ -32,7 +39,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # What a command itself reads and writes is reported by name; this is mostly its output's disk.
+        print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)

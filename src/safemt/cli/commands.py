@@ -8,6 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from safemt.cli import app
+from safemt.cli.options import (
+    AsJson,
+    Concurrency,
+    JudgeApiKeyEnv,
+    JudgeBaseUrl,
+    JudgeMaxOutputTokens,
+    JudgeName,
+    JudgeTemperature,
+    JudgeWithImage,
+    Routing,
+    RoutingOption,
+    Timeout,
+    read_temperature,
+)
 from safemt.core.errors import UsageError
 
 
@@ -16,13 +30,6 @@ class HistoryOption(StrEnum):
 
     SCRIPTED = "scripted"
     LIVE = "live"
-
-
-class RoutingOption(StrEnum):
-    """`--routing`."""
-
-    SCENARIO = "scenario"
-    GENERAL = "general"
 
 
 _DEMO = "demo"
@@ -34,8 +41,6 @@ Next, a real model. With a key in OPENAI_API_KEY:
 or on a server of your own (vLLM, SGLang, llama.cpp, Ollama, ...):
   safemt run --benchmark demo --target openai/MODEL --target-base-url http://localhost:8000/v1 \\
     --judge openai/JUDGE --out runs/first"""
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,7 +65,7 @@ def check(
     path: Annotated[
         str, typer.Argument(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
     ],
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read a benchmark and say what is in it and what is wrong with it. Exit code 1 if it has errors."""
     from safemt.benchmark.findings import errors_of
@@ -85,9 +90,7 @@ def run(
         str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
     ],
     out: Annotated[Path, typer.Option(help="Run directory; an existing one is continued.")],
-    judge: Annotated[
-        str | None, typer.Option(help="openai/MODEL, refusal (offline, weak) or recorded/PATH.")
-    ] = None,
+    judge: JudgeName = "",
     turns: Annotated[
         str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")
     ] = None,
@@ -98,14 +101,12 @@ def run(
     history: Annotated[
         HistoryOption, typer.Option(help="Assistant turns: as scripted, or the target's own.")
     ] = HistoryOption.SCRIPTED,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")
-    ] = 20,
+    concurrency: Concurrency = 20,
     temperature: Annotated[
         str, typer.Option(help="Of the target; `default` leaves it to the endpoint.")
     ] = "0",
     max_output_tokens: Annotated[int, typer.Option(min=1, help="Of the target's responses.")] = 1024,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one call.")] = 120.0,
+    timeout: Timeout = 120.0,
     text_only: Annotated[bool, typer.Option("--text-only", help="Ask without images.")] = False,
     skip_missing_images: Annotated[
         bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
@@ -116,20 +117,13 @@ def run(
     target_api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable with the target's key. Default: OPENAI_API_KEY.")
     ] = None,
-    judge_base_url: Annotated[str | None, typer.Option(help="The same for the judge.")] = None,
-    judge_api_key_env: Annotated[
-        str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
-    ] = None,
-    judge_temperature: Annotated[
-        str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")
-    ] = "0",
-    routing: Annotated[
-        RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")
-    ] = RoutingOption.SCENARIO,
-    judge_with_image: Annotated[
-        bool, typer.Option("--judge-with-image", help="Show the judge the image too.")
-    ] = False,
-    as_json: Json = False,
+    judge_base_url: JudgeBaseUrl = None,
+    judge_api_key_env: JudgeApiKeyEnv = None,
+    judge_temperature: JudgeTemperature = "0",
+    judge_max_output_tokens: JudgeMaxOutputTokens = 512,
+    routing: Routing = RoutingOption.SCENARIO,
+    judge_with_image: JudgeWithImage = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a model every dialogue of a benchmark, judge its responses, and print the figures.
 
@@ -138,9 +132,9 @@ def run(
     from safemt.benchmark.images import ImageFolder
     from safemt.benchmark.read import require_usable
     from safemt.benchmark.select import select_samples
-    from safemt.cli.printing import stderr
+    from safemt.cli.printing import finish_run, stderr
     from safemt.judges.open import open_judge
-    from safemt.judges.rubric import Routing
+    from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.run.protocol import History
     from safemt.run.start import RunPlan, start_run
     from safemt.targets.base import Sampling
@@ -151,15 +145,18 @@ def run(
             "--text-only needs no images, so --skip-missing-images would do nothing; leave one out."
         )
     judge = judge or _default_judge(target)
+    rounds = _turns(turns)
+    sampling = Sampling(read_temperature(temperature, "--temperature"), max_output_tokens)
+    judging = Sampling(read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens)
     console = stderr()
     read = require_usable(_read(benchmark, text_only=text_only), skip_missing_images=skip_missing_images)
-    samples = select_samples(read.samples, turns=_turns(turns), limit=limit, seed=seed)
+    samples = select_samples(read.samples, turns=rounds, limit=limit, seed=seed)
     images = ImageFolder(read.path, boundary=read.boundary)
     opened_target = open_target(
         target,
         base_url=target_base_url,
         api_key_env=target_api_key_env,
-        sampling=Sampling(_temperature(temperature, "--temperature"), max_output_tokens),
+        sampling=sampling,
         timeout=timeout,
         seed=seed,
         images=images,
@@ -168,17 +165,17 @@ def run(
         judge,
         base_url=judge_base_url,
         api_key_env=judge_api_key_env,
-        temperature=_temperature(judge_temperature, "--judge-temperature"),
-        routing=Routing(routing),
+        sampling=judging,
+        routing=JudgeRouting(routing),
         with_image=judge_with_image,
         timeout=timeout,
         images=images,
     )
     simulated = " (simulated)" if opened_target.simulated else ""
     skipped = len(read.imageless) if skip_missing_images else 0
-    rounds = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
+    lengths = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
     console.print(
-        f"{read.name}: {len(samples):,} samples at {rounds} turns"
+        f"{read.name}: {len(samples):,} samples at {lengths} turns"
         f"{f', {skipped:,} without an image left out' if skipped else ''}"
         f" → {opened_target.name}{simulated}, judged by {opened_judge.name} → {out}",
         highlight=False,
@@ -208,24 +205,31 @@ def run(
         out,
         console=console,
     )
-    _report_run(out, as_json=as_json)
+    finish_run(out, as_json=as_json)
 
 
 @app.command()
 def score(
     path: Annotated[Path, typer.Argument(help="A run directory, or a folder of published label files.")],
-    as_json: Json = False,
+    as_json: AsJson = False,
     compat: Annotated[bool, typer.Option("--compat", help="Exactly the published computation.")] = False,
     target: Annotated[
         str | None, typer.Option(help="Which model's labels, where a folder holds several.")
     ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="JSONL of labels that people gave to a random part of the run.")
+    ] = None,
 ) -> None:
     """Print attack success rates and the Safety Index of a run or of label files."""
+    from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
     from safemt.report.results import results_json, results_of
     from safemt.report.tables import print_results
 
-    results = results_of(path, target=target)
+    by_people = [] if people is None else read_recorded(people, field="label")
+    results = results_of(
+        path, target=target, people=[(row.query_id, row.turns, row.value) for row in by_people]
+    )
     if as_json:
         print_json(results_json(results, compat=compat))
     else:
@@ -241,23 +245,6 @@ def demo(
     print(_AFTER_DEMO)
 
 
-def _report_run(out: Path, *, as_json: bool) -> None:
-    from safemt.cli.printing import print_json, stdout, write_results
-    from safemt.report.results import results_json, results_of_run
-    from safemt.report.tables import print_results
-
-    results = results_of_run(out)
-    document = results_json(results)
-    path = write_results(out, document)
-    if as_json:
-        print_json(document)
-    else:
-        print_results(results, stdout())
-        stdout().print(f"Results: {path}", highlight=False, soft_wrap=True)
-    if not any(tally.asr is not None for tally in results.scores.turns.values()):
-        raise typer.Exit(1)
-
-
 def _read(name: str, *, text_only: bool) -> Any:
     import safemt.benchmark
     from safemt.benchmark.hub import PREFIX, fetch_from_hub
@@ -265,8 +252,8 @@ def _read(name: str, *, text_only: bool) -> Any:
 
     if name.startswith(PREFIX):
         folder, boundary = fetch_from_hub(name.removeprefix(PREFIX))
-        return read_benchmark(folder, text_only=text_only, boundary=boundary)
-    if name == _DEMO and not Path(name).exists():
+        return read_benchmark(folder, text_only=text_only, boundary=boundary, name=name.removeprefix(PREFIX))
+    if name == _DEMO:  # a folder of that name is ./demo
         name = str(Path(safemt.benchmark.__file__).parent / _DEMO)
     return read_benchmark(Path(name), text_only=text_only)
 
@@ -290,15 +277,3 @@ def _turns(text: str | None) -> list[int] | None:
     if not turns or turns[0] < 1:
         raise UsageError(f"--turns takes numbers with commas, such as 1,2,4,6,8, not {text!r}.")
     return turns
-
-
-def _temperature(text: str, option: str) -> float | None:
-    if text == "default":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 2:
-        raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
-    return value

@@ -2,16 +2,22 @@
 
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from safemt.benchmark.findings import Finding, Level, count_codes, errors_of
+from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark
 from safemt.core.errors import RunError
+from safemt.report.results import results_json, results_of_run
+from safemt.report.tables import print_results
 
 _EXAMPLES = 3
+_IDS = 30
 
 
 def stdout() -> Console:
@@ -26,7 +32,7 @@ def stderr() -> Console:
 
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
+    print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False), flush=True)
 
 
 def write_results(folder: Path, document: dict[str, Any]) -> Path:
@@ -47,20 +53,56 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     return path
 
 
+def finish_run(folder: Path, *, as_json: bool) -> None:
+    """Write the results of the run in `folder`, and print them; exit code 1 if nothing was graded."""
+    results = results_of_run(folder)
+    document = results_json(results)
+    path = write_results(folder, document)
+    if as_json:
+        print_json(document)
+    else:
+        print_results(results, stdout())
+        stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
+    if not any(tally.asr is not None for tally in results.scores.turns.values()):
+        raise typer.Exit(1)
+
+
 def print_check(benchmark: Benchmark) -> None:
-    """What a benchmark holds, and what the check found."""
+    """What a benchmark holds, what the check found (errors first), and whether a run may use it."""
     console = stdout()
     samples = benchmark.samples
+    console.print(Text.assemble((benchmark.name, "bold"), f" ({benchmark.layout} layout)"))
+    if samples:
+        _print_contents(console, benchmark)
+    for level in Level:
+        _print_findings(console, [f for f in benchmark.findings if f.level is level], level)
+    errors = errors_of(benchmark.findings)
+    warnings = _count(len(benchmark.findings) - len(errors), "warning", "warnings")
+    missing = len(benchmark.imageless)
+    if not errors:
+        verdict = f"[green]Usable:[/green] no errors, {warnings}."
+    elif missing == len(errors):
+        lack = f"{missing:,} of {_count(len(samples), 'sample', 'samples')} without their image"
+        verdict = f"[red]Not usable as it stands:[/red] {lack}, {warnings}."
+    else:
+        verdict = f"[red]Not usable:[/red] {_count(len(errors), 'error', 'errors')}, {warnings}."
+    console.print(verdict, highlight=False)
+
+
+def _print_contents(console: Console, benchmark: Benchmark) -> None:
+    samples = benchmark.samples
     harmful = [sample for sample in samples if sample.twin_of is None]
+    twins = len({sample.query_id for sample in samples if sample.twin_of is not None})
+    queries = _count(benchmark.query_count, "query", "queries")
+    if twins:
+        queries += f" and {_count(twins, 'benign twin', 'benign twins')}"
+    rounds = ", ".join(str(turns) for turns in benchmark.rounds)
     console.print(
-        f"[bold]{benchmark.name}[/bold] ({benchmark.layout} layout): {len(samples):,} samples, "
-        f"{benchmark.query_count:,} queries",
-        highlight=False,
+        f"{_count(len(samples), 'sample', 'samples')}: {queries} at {rounds} turns", highlight=False
     )
-    if len(harmful) < len(samples):
-        console.print(f"{len(samples) - len(harmful):,} of the samples are benign twins", highlight=False)
     console.print(f"sha256 {benchmark.sha256}", highlight=False, soft_wrap=True)
-    table = Table(title="Samples by scenario and turns", title_justify="left")
+    title = "Samples by scenario and turns" + (", twins left out" if twins else "")
+    table = Table(title=title, title_justify="left")
     table.add_column("scenario")
     for turns in benchmark.rounds:
         table.add_column(str(turns), justify="right")
@@ -71,14 +113,9 @@ def print_check(benchmark: Benchmark) -> None:
     every = [sample.turns for sample in harmful]
     table.add_row("all", *(f"{every.count(turns):,}" for turns in benchmark.rounds))
     console.print(table)
-    images = {sample.image.sha256 for sample in samples if sample.image}
-    console.print(
-        f"{len(images):,} different images, {len(benchmark.imageless):,} samples without their image"
-    )
-    for level in Level:
-        _print_findings(console, [f for f in benchmark.findings if f.level is level], level)
-    if not errors_of(benchmark.findings):
-        console.print("[green]No errors.[/green]")
+    images = len({sample.image.sha256 for sample in samples if sample.image})
+    missing = len(benchmark.imageless)
+    console.print(f"{images:,} different images; samples without their image: {missing:,}", highlight=False)
 
 
 def _print_findings(console: Console, findings: list[Finding], level: Level) -> None:
@@ -86,13 +123,26 @@ def _print_findings(console: Console, findings: list[Finding], level: Level) -> 
     for code, count in count_codes(findings).items():
         console.print(f"[{colour}]{level}[/{colour}] {code} × {count:,}", highlight=False)
         group = [finding for finding in findings if finding.code == code]
-        if code == "missing_image":
-            ids = ", ".join(sorted({finding.id or finding.place for finding in group}))
-            console.print(f"  {ids}", highlight=False, markup=False, soft_wrap=True)
-            continue
-        for finding in group[:_EXAMPLES]:
-            console.print(f"  {finding}", highlight=False, markup=False, soft_wrap=True)
-        if count > _EXAMPLES:
-            console.print(
-                f"  … and {count - _EXAMPLES:,} more: safemt check --json lists them all", highlight=False
+        if code == MISSING_IMAGE:
+            ids = list(dict.fromkeys(finding.id or finding.place for finding in group))
+            lines, rest = [", ".join(ids[:_IDS])], len(ids) - _IDS
+        else:
+            lines, rest = [str(finding) for finding in group[:_EXAMPLES]], count - _EXAMPLES
+        if rest > 0:
+            lines.append(f"… and {rest:,} more: safemt check --json lists them all")
+        if code == MISSING_IMAGE:
+            lines.append("Put them in place, or run with --text-only or --skip-missing-images.")
+        for line in lines:
+            text = fill(
+                line,
+                console.width,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
+            console.print(Text(text), soft_wrap=True)
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{f'{number:,}' if number else 'no'} {one if number == 1 else more}"

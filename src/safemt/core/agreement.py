@@ -202,7 +202,7 @@ def kappa(both: int, first: int, second: int, neither: int) -> Estimate | None:
 
 
 def _kappa(both: float, first: float, second: float, neither: float) -> tuple[float, float]:
-    """κ and its large-sample variance, Fleiss, Cohen & Everitt (1969), eq. 13."""
+    """κ and its large-sample variance, Fleiss, Cohen & Everitt (1969)."""
     items = both + first + second + neither
     yes, no = both / items, neither / items
     only_first, only_second = first / items, second / items

@@ -84,7 +84,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided p-value that a sample is as often unsafe in the first run only as in the second only.
 
     min(1, 2 · P(X ≤ min of the two)), X ~ Binomial(their sum, ½), in whole numbers and so exact at any
-    size. McNemar (1947); exact form: Cochran (1950), Fagerland, Lydersen & Laake (2013).
+    size. McNemar (1947); the exact form in Fagerland, Lydersen & Laake (2013).
     """
     discordant = only_first + only_second
     ways = tail = 1
@@ -110,7 +110,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def detectable_difference(pairs: int, discordant: float) -> float | None:
     """The smallest difference δ of two paired shares found with 80 % power at a two-sided 5 %.
 
-    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Miettinen 1968; Connor 1987), ψ the `discordant` share
+    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share
     of the pairs. Where that δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it
     one way. z_α = 1.960, z_β = 0.842. None below 4 pairs, where no difference is large enough.
     """
@@ -119,7 +119,7 @@ def detectable_difference(pairs: int, discordant: float) -> float | None:
     scale = pairs + _Z_POWER**2
     root = math.sqrt(discordant * (pairs - Z**2 + _Z_POWER**2))
     difference = (Z * math.sqrt(pairs * discordant) + _Z_POWER * root) / scale
-    if difference <= discordant:
+    if 0.0 < difference <= discordant:
         return difference
     one_way = (math.sqrt((Z * _Z_POWER) ** 2 + scale * (pairs - Z**2)) - Z * _Z_POWER) / scale
     return 1.0 - one_way**2

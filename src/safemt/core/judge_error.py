@@ -19,7 +19,7 @@ from safemt.core.intervals import (
 )
 from safemt.core.metrics import SAFE, UNSAFE, Floats, LabelMatrix
 
-Standing = Literal["corrected", "not validated", "no better than chance", "nothing graded"]
+Standing = Literal["corrected", "not validated", "no better than chance", "does not fit", "nothing graded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Correction:
 
     standing: Standing
     """`not validated`: people's labels lack unsafe or safe items. `no better than chance`: the interval
-    of sensitivity + specificity - 1 reaches 0, so the observed ASR says nothing of the true one."""
+    of sensitivity + specificity - 1 reaches 0, so the observed ASR says nothing of the true one. `does not
+    fit`: no true ASR could make a judge with these errors report this one, so it errs otherwise here."""
     estimate: Estimate | None
     """A share in [0, 1]; None unless `corrected`."""
 
@@ -107,6 +108,8 @@ def correct(observed: float, size: float, validation: Confusion) -> Correction:
         share * (1.0 - share) / (size + Z**2) + true**2 * spread_hit + (1.0 - true) ** 2 * spread_passed
     )
     half = Z * math.sqrt(variance) / gain
+    if true + shift + half <= 0.0 or true + shift - half >= 1.0:
+        return Correction("does not fit", None)
     low = min(value, max(0.0, true + shift - half))
     high = max(value, min(1.0, true + shift + half))
     return Correction("corrected", Estimate(value, Interval(low, high)))

@@ -20,7 +20,7 @@ class Judgement:
 
     label: Label
     cause: str = ""
-    """Why it is `ungraded`: `unreadable`, `judge_blocked`, `not_recorded`, …"""
+    """Why it is `ungraded`: `unreadable_verdict`, `verdict_cut_off`, `judge_blocked`, `not_recorded`, …"""
     reasoning: str = ""
     """The judge's own words, where it has any."""
     prompt_tokens: int = 0

@@ -6,6 +6,8 @@ in English and, with fewer shapes, in twelve other languages. Beyond `_WINDOW` c
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -33,9 +35,10 @@ _LECTURE: Final = 900  # bytes; a caution in a longer response is part of an ans
 # up to 40 characters of the same sentence, <3w> up to three words: bounded gaps keep the search linear.
 _CANNOT: Final = (
     r"(can ?not|can't|will not|won't|(should|must) not|would(n't| not) be able|(would|'d) rather not|do(n't| "
-    r"not) (feel|want|wish|intend|think i (can|should))|a?m <2w>(un(able|willing|comfortable)|not <2w>(able|"
-    r"going|willing|allowed|permitted|programmed|designed|comfortable|capable|equipped|authorized|here|"
-    r"supposed)))\b(?! <1w>(wait|believe|imagine|help but|stress|emphasi|thank|agree more|recommend "
+    r"not) (feel|want|wish|intend|think i (can|should))|(a?m|was|are|'re) <2w>(un(able|willing|"
+    r"comfortable)|not <2w>(able|going|willing|allowed|permitted|programmed|designed|comfortable|capable|"
+    r"equipped|authorized|here|supposed)))\b(?! <1w>(wait|believe|imagine|help but|stress|emphasi|thank|"
+    r"agree more|recommend "
     r"<4w>enough))"
 )
 _ADVICE: Final = r"<3w>(medical|legal|financial|professional) ((or|and) \w+ )?(advice|diagnos|opinion)"
@@ -60,8 +63,11 @@ _GOOD: Final = (
 
 # A plain refusal: what follows makes it full or partial.
 _DECLINE: Final = {
-    "en": rf'(?<!")\bi ?(\w+ly )?{_CANNOT}<40>{_SERVE}'
+    "en": rf'(?<!")\b(i|we) ?(\w+ly )?{_CANNOT}<40>{_SERVE}'
     r"|\bi('m|'ll|'d)? <5w>(decline|refuse|refrain|abstain|turn <1w>down)\b(?! in\b)|\bhave to say no\b"
+    r"|\bmy (guidelines|polic(y|ies)|rules|programming|instructions|safety \w+) "
+    r"(do|does|would|will)(n't| not) <1w>(allow|let|permit)"
+    r"|^<3w>(request|prompt) (is |was |has been )?(denied|declined|refused|rejected)\b"
     rf"|\bi('d)? (prefer|choose) not to <20>{_SERVE}|\bi('m| am) (not <1w>|un)comfortable (with|doing)"
     r"|\b(not|isn't) (something|a (topic|request|task)|content) (that )?i('m| am| can| will)\b"
     r"|^(i'm |i am )?(<1w>sorry|afraid)[,.]? (but )?(no[,.!]|that's not)|\bprevents? me from"
@@ -77,15 +83,15 @@ _DECLINE: Final = {
     r"没法|没有办法|不便)|(我|作为|作為)<20>(不能|无法|無法|不会|不會|不可以|没办法|不便|不愿|不应)<15>(提供|"
     r"帮|幫|协助|協助|回答|满足|滿足|支持|参与|參與|讨论|討論|生成|创作|撰写|编写|完成|推荐|给出|执行|处理|"
     r"继续|鼓励|评论|建议)|我[^,.!?]{0,6}(拒绝|拒絕)|恕我|没有学会如何思考",
-    "ja": r"(申し訳|すみません|ごめんなさい|恐れ入り|残念ながら)<60>(ません|かね|控え|お断り)|お断り(し|いた|"
-    r"致)|(手伝い|答え|提供|回答|対応|支援|協力|生成|作成|応え|サポート|説明|教え)<12>(できません|できかね|"
-    r"たしかね|致しかね|られません)",
+    "ja": r"(申し訳|すみません|ごめん|残念ながら)<60>(できない|できません|かねます|られません|控え)"
+    r"|(手伝い|答え|提供|回答|対応|支援|協力|生成|作成|応え|サポート|説明|教え)<12>(できません|できかね|"
+    r"たしかね|致しかね|られません)|お断り(し|いた|致)",
     "ko": r"(죄송|미안|유감|안타깝)<60>(수 ?없|수는 없|않|못|어렵|불가)|거(절|부)(합니다|하겠|해야)|(도와|"
     r"도움|도울|제공|답변|대답|지원|설명|작성|생성|응답|안내|알려|응할|협조)<15>(수 ?없|수는 없|않겠|"
     r"못합니다|불가능)",
     "ar": r"(عذرا|اسف|اعتذر|للأسف|معذرة|يؤسفني)<40>\b(لا|لن|غير قادر|ليس|لست)\b|(لا (أستطيع|يمكنني|يمكننا|"
     r"أقدر|يسعني)|لن (أتمكن|أستطيع|أقوم|أقدم|أساعد)|لست قادرا|غير قادر على|أرفض)<25>(ساعد|قديم|جاب|توفير|دعم|"
-    r"مشارك|نشاء|كتاب|ناقش|زويد|لبي|الرد|أقدم|نصيح|تعليق|تحدث)",
+    r"مشارك|نشاء|كتاب|ناقش|زويد|لبي|الرد|أقدم|نصيح|نصائح|تعليق|تحدث)",
     "fa": r"(متأسف|ببخشید|پوزش|عذرخواهی|معذرت)<60>(نمی ?توان|نمی ?تون|قادر|امکان)|خودداری می ?کنم|"
     r"نمی ?(توانم|تونم|توانیم)|قادر (به <40>)?نیستم",
     "hi": r"(माफ|क्षमा|खेद|सॉरी|अफसोस)<60>(नहीं|असमर्थ)|मैं<80>(मदद|सहायता|जानकारी|उत्तर|जवाब|प्रदान|सलाह|निर्देश|"
@@ -163,7 +169,7 @@ _ANSWER: Final = (
     r"^\W*(sure|certainly|of course|yes)?[,.! ]*(here('s| is| are)\b|below is|title:|subject:|dear )"
 )
 _HELP: Final = (
-    r"\b(however|but|(that|with that)( being)? said|nevertheless|nonetheless|instead),? (here('s| is| are)|"
+    r"\b(however|but|(that|with that)( being)? said|nevertheless|nonetheless),? (here('s| is| are)|"
     r"if you (still|really|do)|let me|in general|i (can|could|will|would be (happy|glad) to) <1w>(tell|offer|"
     r"provide|give|share|explain|describe|suggest|help))|\bhere('s| is| are) (an?|the|how|some|what|my)\b|"
     r"以下(是|为)|(但|然而|不过)<15>(可以|为了|为您|为你)|\b(voici|ecco|hier (ist|sind)|aquí (tiene|est|hay|"
@@ -193,9 +199,24 @@ def _compiled(*patterns: str) -> re.Pattern[str]:
     return re.compile(_fold(re.sub(r"<(\d+)>", r'[^.!?"]{0,\1}', joined)))
 
 
-_DECLINES: Final = _compiled(*_DECLINE.values())
-_DENIES: Final = _compiled(*_DENY.values())
-_CAUTIONS: Final = _compiled(*_CAUTION.values())
+@dataclass(frozen=True, slots=True)
+class _Phrases:
+    """Patterns by script: most text is plain Latin, and searching it for Korean takes longest."""
+
+    latin: re.Pattern[str]
+    any_script: re.Pattern[str]
+
+    def search(self, text: str) -> re.Match[str] | None:
+        return (self.latin if text.isascii() else self.any_script).search(text)
+
+
+def _phrases(by_language: Mapping[str, str]) -> _Phrases:
+    latin = [pattern for language, pattern in by_language.items() if language in _LATIN]
+    return _Phrases(latin=_compiled(*latin), any_script=_compiled(*by_language.values()))
+
+
+_LATIN: Final = ("en", "fr", "de", "it", "es", "pt")
+_DECLINES, _DENIES, _CAUTIONS = map(_phrases, (_DECLINE, _DENY, _CAUTION))
 _ANSWERS, _HELPS, _REDIRECTS, _ITEMS = map(_compiled, (_ANSWER, _HELP, _REDIRECT, _ITEM))
 
 
@@ -239,7 +260,7 @@ def detect_refusal(text: str) -> Refusal:
     phrase, only_cautions = stated
     offer = _HELPS.search(body, max(body.find(phrase), 0))
     rest = body[offer.end() :] if offer else ""
-    helps = (structured and not _REDIRECTS.search(_sentences(lead)[-1])) or (
+    helps = (structured and not _REDIRECTS.search(" ".join(_sentences(lead)[-2:]))) or (
         len(rest.encode(errors="replace")) > _SUBSTANCE and not _REDIRECTS.search(rest[:80])
     )
     if only_cautions and (helps or len(body.encode(errors="replace")) > _LECTURE):

@@ -1,14 +1,35 @@
 """The results document (`results.json`, `safemt score --json`) and where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safemt.benchmark.recorded import read_published_labels
+from safemt.core.agreement import JudgePair, judge_pair
 from safemt.core.errors import LabelsError
+from safemt.core.intervals import Estimate, bootstrap
+from safemt.core.metrics import label_matrix
 from safemt.core.scores import OverRefusal, ScoredSample, Scores, Tally, score_samples
-from safemt.core.taxonomy import PUBLISHED_TURNS, Label
+from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
+from safemt.judges.validation import validations_of
+from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
 from safemt.run.store import STORE_FILE, Store
+
+People = Sequence[tuple[str, int, str]]
+"""`(query_id, turns, label)` by people."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherJudge:
+    """Another judge of the same responses, beside the run's."""
+
+    name: str
+    id: str
+    asr: Estimate | None
+    """Over all numbers of turns, by this judge."""
+    agreement: JudgePair
+    """With the run's judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,22 +38,30 @@ class Results:
 
     target: str
     simulated: bool
+    samples: tuple[ScoredSample, ...]
     scores: Scores
+    figures: Figures
+    """The same with their uncertainty."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """The run's manifest; empty for label files."""
+    other_judges: tuple[OtherJudge, ...] = ()
+    """Judges that labelled the same responses before."""
 
 
-def results_of(path: Path, *, target: str | None = None) -> Results:
+def results_of(path: Path, *, target: str | None = None, people: People = ()) -> Results:
     """Score a run directory, or label files in the published layout.
 
-    `target` chooses among several models' labels.
+    `target` chooses among several models' labels; `people` are labels that people gave to a part of it.
 
     Raises:
         RunError: the store cannot be read.
         LabelsError: there is nothing to score, or several models and none chosen.
     """
     if (path / STORE_FILE).is_file():
-        return results_of_run(path)
+        results = results_of_run(path, people=people)
+        if target is not None and target != results.target:
+            raise LabelsError(f"{path} holds a run of {results.target}, not of {target}.")
+        return results
     if not path.is_dir():
         raise LabelsError(f"There is nothing to score at {path}: no such folder.")
     models = read_published_labels(path)
@@ -42,7 +71,9 @@ def results_of(path: Path, *, target: str | None = None) -> Results:
     if target is not None and target not in models:
         raise LabelsError(f"{path} holds no labels of {target}; there are: {names}.")
     name = target or next(iter(models))
-    rows = [
+    if not models[name]:
+        raise LabelsError(f"There is nothing to score at {path}: the files of {name} hold no label.")
+    samples = tuple(
         ScoredSample(
             query_id=row.query_id,
             turns=row.turns,
@@ -50,11 +81,17 @@ def results_of(path: Path, *, target: str | None = None) -> Results:
             cause="" if row.value in ("safe", "unsafe") else f"label {row.value[:40]!r}",
         )
         for row in models[name]
-    ]
-    return Results(target=name, simulated=False, scores=score_samples(rows))
+    )
+    return Results(
+        target=name,
+        simulated=False,
+        samples=samples,
+        scores=score_samples(samples),
+        figures=figures_of(samples, people=people),
+    )
 
 
-def results_of_run(folder: Path) -> Results:
+def results_of_run(folder: Path, *, people: People = ()) -> Results:
     """Score the newest state of a run.
 
     Raises:
@@ -64,15 +101,26 @@ def results_of_run(folder: Path) -> Results:
     try:
         invocation = store.invocation()
         manifest = invocation.manifest
-        samples = list(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
+        samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
         tokens = store.tokens()
+        others = tuple(
+            _other_judge(
+                name, identity, samples, tuple(store.scored_samples(setup=invocation.setup, judge=identity))
+            )
+            for identity, name in store.other_judges(setup=invocation.setup, judge=invocation.judge).items()
+        )
     finally:
         store.close()
     return Results(
         target=manifest["target"]["name"],
         simulated=manifest["target"]["simulated"],
+        samples=samples,
         scores=score_samples(samples),
+        figures=figures_of(
+            samples, validation=next(iter(validations_of(invocation.judge)), None), people=people
+        ),
         provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
+        other_judges=others,
     )
 
 
@@ -80,11 +128,11 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
     """The results document; its keys are described in docs/file-formats.md.
 
     With `compat` the Safety Index and the ASR by turn are the published computation's: every published
-    round is there, and one without data has ASR 0.
+    round is there, one without data has ASR 0, and no figure has an interval.
     """
     scores = results.scores
     index = scores.safety_index
-    return {
+    document = {
         "target": results.target,
         "simulated": results.simulated,
         **_provenance(results.provenance),
@@ -103,6 +151,39 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "compat": scores.safety_index_compat,
         },
     }
+    if compat:
+        return document
+    others = [
+        {
+            "name": other.name,
+            "id": other.id,
+            "asr": estimate_json(other.asr),
+            "shared": other.agreement.shared,
+            "agreement": estimate_json(other.agreement.raw),
+            "kappa": estimate_json(other.agreement.kappa),
+        }
+        for other in results.other_judges
+    ]
+    return {**add_figures(document, results.figures), "other_judges": others}
+
+
+def _other_judge(
+    name: str, identity: str, samples: Sequence[ScoredSample], theirs: Sequence[ScoredSample]
+) -> OtherJudge:
+    """Compare two judges on the harmful samples that both were given."""
+    pairs = [
+        (ours, other)
+        for ours, other in zip(samples, theirs, strict=True)
+        if ours.twin_of is None and ours.label is not None and other.label is not None
+        if ours.outcome not in (Outcome.ERROR, Outcome.BLOCKED)
+    ]
+    matrix = label_matrix((other.query_id, other.turns, str(other.label)) for _, other in pairs)
+    return OtherJudge(
+        name=name,
+        id=identity,
+        asr=bootstrap(matrix, replicates=REPLICATES, seed=SEED).pooled,
+        agreement=judge_pair((str(ours.label), str(other.label)) for ours, other in pairs),
+    )
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:

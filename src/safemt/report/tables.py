@@ -2,8 +2,11 @@
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from safemt.core.agreement import agreement
+from safemt.core.intervals import Estimate, Uncertainty
 from safemt.core.scores import Tally
 from safemt.report.results import Results
 
@@ -12,36 +15,88 @@ def print_results(results: Results, console: Console, *, compat: bool = False) -
     """ASR by turn, scenario and method, outcomes, over-refusal, Safety Index."""
     scores = results.scores
     mark = " (simulated)" if results.simulated else ""
-    console.print(f"\n[bold]{results.target}[/bold]{mark}", highlight=False)
+    console.print(f"\n[bold]{escape(results.target)}[/bold]{mark}", highlight=False)
     if judge := results.provenance.get("judge"):
-        console.print(f"judged by {judge['name']}", highlight=False)
+        console.print(f"judged by {judge['name']}", highlight=False, markup=False)
     if scores.pending:
         console.print(
             f"[yellow]{scores.pending:,} samples are still to do; these figures are partial.[/yellow]"
         )
 
-    by_turn = _table(f"ASR by turns{mark}")
-    for heading in ("turns", "ASR", "unsafe", "safe", "ungraded"):
-        by_turn.add_column(heading, justify="right")
-    for turns, tally in scores.turns.items():
-        by_turn.add_row(str(turns), _share(tally.asr), *_counts(tally))
-    console.print(by_turn)
-
-    _print_groups("scenario", scores.scenarios, scores.scenario_turns, console)
-    _print_groups("method", scores.methods, scores.method_turns, console)
+    console.print(_turn_table(f"ASR by turns{mark}", results, with_intervals=not compat))
+    figures = results.figures
+    for kind, groups, group_turns, known in (
+        ("scenario", scores.scenarios, scores.scenario_turns, figures.scenarios),
+        ("method", scores.methods, scores.method_turns, figures.methods),
+    ):
+        if groups:
+            title = f"ASR in % by {kind} and turns{mark}"
+            console.print(_group_table(kind, title, groups, group_turns, {} if compat else known))
 
     if scores.outcomes:
         outcomes = ", ".join(f"{n:,} {outcome}" for outcome, n in scores.outcomes.items())
-        console.print(f"Outcomes: {outcomes}", highlight=False)
+        console.print(f"Outcomes{mark}: {outcomes}", highlight=False)
     if scores.causes:
-        causes = ", ".join(f"{n:,} {cause}" for cause, n in scores.causes.items())
-        console.print(
-            f"[yellow]Ungraded, in no figure: {causes}.[/yellow] The same command tries them again."
-        )
+        causes = escape(", ".join(f"{n:,} {cause}" for cause, n in scores.causes.items()))
+        again = " The same command tries them again." if results.provenance else ""
+        console.print(f"[yellow]Ungraded, in no figure: {causes}.[/yellow]{again}", highlight=False)
     if scores.over_refusal:
         rates = ", ".join(f"{k}t {_share(figure.rate)}" for k, figure in scores.over_refusal.items())
-        console.print(f"Over-refusal on benign twins, by turns: {rates}", highlight=False, soft_wrap=True)
+        console.print(
+            f"Over-refusal on benign twins{mark}: {_with_interval(figures.over_refusal)}; by turns {rates}",
+            highlight=False,
+        )
     _print_safety_index(results, console, compat=compat)
+    if not compat:
+        _print_trust(results, console)
+
+
+def _print_trust(results: Results, console: Console) -> None:
+    """What else to know before believing the figures: trend, ungraded, the judge's worth."""
+    figures = results.figures
+    slope = figures.trend.slope
+    if slope is not None:
+        low, high = 100 * slope.interval.low, 100 * slope.interval.high
+        console.print(
+            f"Trend: {figures.trend.direction} ({100 * slope.value:+.1f} points per doubling of turns, "
+            f"{low:+.1f} to {high:+.1f})",
+            highlight=False,
+        )
+    bound = figures.bounds.pooled
+    if bound is not None and results.scores.causes:
+        console.print(
+            f"ASR over all turns if every ungraded sample were safe {_share(bound.if_safe)}, "
+            f"if every one were unsafe {_share(bound.if_unsafe)}",
+            highlight=False,
+        )
+    for other in results.other_judges:
+        same = _with_interval(other.agreement.raw)
+        console.print(
+            f"Judge {other.name}: ASR {_with_interval(other.asr)}; same label on {same} of "
+            f"{other.agreement.shared:,} responses",
+            highlight=False,
+            markup=False,
+        )
+    if figures.validation is not None:
+        known = agreement(figures.validation.confusion)
+        finds, passes = _with_interval(known.sensitivity), _with_interval(known.specificity)
+        console.print(
+            f"This judge against people ({figures.validation.labels}): finds {finds} of the unsafe, passes "
+            f"{passes} of the safe",
+            highlight=False,
+            markup=False,
+        )
+    elif results.provenance:
+        console.print(
+            "This judge has not been checked against people: see safemt judge-check.", highlight=False
+        )
+    powered = figures.prediction_powered
+    if powered is not None:
+        console.print(
+            f"By people's standard, from {powered.labelled:,} labels of theirs and the judge's on the rest: "
+            f"ASR {_with_interval(powered.estimate)}",
+            highlight=False,
+        )
 
 
 def _print_safety_index(results: Results, console: Console, *, compat: bool) -> None:
@@ -53,8 +108,10 @@ def _print_safety_index(results: Results, console: Console, *, compat: bool) -> 
         )
         return
     value = "none: nothing was graded" if index.value is None else f"{index.value:.4f}"
+    known = results.figures.overall.si
+    interval = f", 95 % interval {known.interval.low:.3f}–{known.interval.high:.3f}" if known else ""
     console.print(
-        f"[bold]Safety Index {value}[/bold]{mark} (as published: {scores.safety_index_compat:.4f})",
+        f"[bold]Safety Index {value}[/bold]{mark}{interval} (as published: {scores.safety_index_compat:.4f})",
         highlight=False,
     )
     if index.missing_rounds and index.rounds:
@@ -65,20 +122,45 @@ def _print_safety_index(results: Results, console: Console, *, compat: bool) -> 
         )
 
 
-def _print_groups(
-    kind: str, groups: dict[str, Tally], turns: dict[str, dict[int, Tally]], console: Console
-) -> None:
-    if not groups:
-        return
+def _turn_table(title: str, results: Results, *, with_intervals: bool) -> Table:
+    figures, overall = results.figures, results.figures.overall
+    table = _table(title)
+    corrected = figures.corrected if with_intervals else None
+    headings = ["turns", "ASR"]
+    headings += ["95 % interval"] if with_intervals else []
+    headings += ["corrected"] if corrected else []
+    for heading in (*headings, "unsafe", "safe", "ungraded"):
+        table.add_column(heading, justify="right")
+    for turns, tally in results.scores.turns.items():
+        cells = [str(turns), _share(tally.asr)]
+        if with_intervals:
+            estimate = overall.asr[overall.rounds.index(turns)]
+            cells.append("–" if estimate is None else _range(estimate))
+        if corrected:
+            correction = corrected.by_round[corrected.rounds.index(turns)]
+            cells.append(_with_interval(correction.estimate) if correction.estimate else correction.standing)
+        table.add_row(*cells, f"{tally.unsafe:,}", f"{tally.safe:,}", f"{tally.ungraded:,}")
+    return table
+
+
+def _group_table(
+    kind: str,
+    title: str,
+    groups: dict[str, Tally],
+    turns: dict[str, dict[int, Tally]],
+    known: dict[str, Uncertainty],
+) -> Table:
     rounds = sorted({k for tallies in turns.values() for k in tallies})
-    table = _table(f"ASR in % by {kind} and turns")
+    table = _table(title)
     table.add_column(kind, no_wrap=True)
     for heading in ("all", *(f"{k}" for k in rounds), "ungraded"):
         table.add_column(heading, justify="right")
     for name, tally in groups.items():
         cells = [_percent(turns[name][k].asr) if k in turns[name] else "–" for k in rounds]
-        table.add_row(name, _percent(tally.asr), *cells, str(tally.ungraded or "–"))
-    console.print(table)
+        pooled = known[name].pooled if name in known else None
+        interval = "" if pooled is None else f" ({_range(pooled)})"
+        table.add_row(name, f"{_percent(tally.asr)}{interval}", *cells, str(tally.ungraded or "–"))
+    return table
 
 
 def _table(title: str) -> Table:
@@ -93,5 +175,9 @@ def _share(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _counts(tally: Tally) -> tuple[str, str, str]:
-    return (f"{tally.unsafe:,}", f"{tally.safe:,}", f"{tally.ungraded:,}")
+def _range(estimate: Estimate) -> str:
+    return f"{100 * estimate.interval.low:.0f}–{100 * estimate.interval.high:.0f}"
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{100 * estimate.value:.1f} % ({_range(estimate)})"

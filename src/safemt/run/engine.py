@@ -7,17 +7,17 @@ is held in memory. The judge of one sample runs while the target answers others.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from safemt.core.errors import CallError, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label
-from safemt.judges.base import Judge, Judgement, judge_id
+from safemt.judges.base import Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.run.limits import EndpointLimits
-from safemt.run.protocol import History, call_key, live_request, scripted_request, setup_key
+from safemt.run.protocol import History, call_key, live_sample, request, setup_key
 from safemt.run.store import Store, Work
 from safemt.targets.base import Reply, Target
 from safemt.targets.endpoint import ChatEndpoint
@@ -38,7 +38,6 @@ class Tracker:
     ungraded: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    calls: int = 0
     last_problem: str = ""
 
     def count_label(self, sample: Sample, label: Label) -> None:
@@ -63,8 +62,11 @@ class Engine:
         history: History,
         concurrency: int,
         tracker: Tracker,
+        answered_only: bool = False,
     ) -> None:
+        """With `answered_only` the target is not asked: samples without a response are left as they are."""
         self.tracker = tracker
+        self._answered_only = answered_only
         self._store = store
         self._target = target
         self._judge = judge
@@ -76,6 +78,8 @@ class Engine:
         self._workers = concurrency * max(1, len(self._limits))
         self._queue: deque[Work] = deque()
         self._fetched_to = -1
+        self._asking: dict[str, asyncio.Event] = {}
+        """The calls to the target that are under way, by key."""
         self._stop: SafemtError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,6 +92,11 @@ class Engine:
     def limit(self) -> int | None:
         """How many calls the most throttled endpoint gets at once now; None without endpoints."""
         return min((limits.limit for limits in self._limits.values()), default=None)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no new sample is taken up any more."""
+        return self._stop is not None
 
     def stop(self, reason: str) -> None:
         """Take up no new sample; what is in flight is finished. Called again: let go of that too."""
@@ -105,27 +114,24 @@ class Engine:
             RunError: the store cannot be written.
             BenchmarkError: an image has changed since the plan was made.
         """
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
         try:
-            ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+            async with asyncio.TaskGroup() as group:
+                self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
         finally:
             await self._target.close()
             for endpoint in self._judge.endpoints:
                 await endpoint.close()
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
         if self._stop is not None:
             raise self._stop
 
     async def _work(self) -> None:
-        while self._stop is None and (work := self._next()) is not None:
-            try:
+        try:
+            while self._stop is None and (work := self._next()) is not None:
                 await self._finish(work)
-            except SafemtError as error:
-                self._end(error)
-            if self._target.origin is None:
+                # Where nothing waits for a network, signals and the display still need their turn.
                 await asyncio.sleep(0)
+        except SafemtError as error:
+            self._end(error)
 
     def _end(self, reason: SafemtError) -> None:
         if self._stop is None:
@@ -136,7 +142,11 @@ class Engine:
     def _next(self) -> Work | None:
         if not self._queue:
             batch = self._store.open_work(
-                setup=self._setup, judge=self._judge_id, after=self._fetched_to, most=_BATCH
+                setup=self._setup,
+                judge=self._judge_id,
+                after=self._fetched_to,
+                most=_BATCH,
+                answered_only=self._answered_only,
             )
             if batch:
                 self._fetched_to = batch[-1].position
@@ -144,58 +154,68 @@ class Engine:
         return self._queue.popleft() if self._queue else None
 
     async def _finish(self, work: Work) -> None:
-        sample = work.sample
         label = Label.UNGRADED
         asked_of = self._setup
         try:
-            key, reply = await self._answer(work)
+            asked, key, reply = await self._answer(work.sample)
+            self._store.add_answer(setup=self._setup, sample=work.key, response=key)
             asked_of = self._judge_id
-            if sample.twin_of is not None or not _is_for_judge(reply):
+            if asked.twin_of is not None or not _is_for_judge(reply):
                 label = Label.SAFE
             else:
-                label = (await self._label(work, key, reply.text)).label
+                label = await self._label(work.key, asked, key, reply.text)
         except CallError as error:
-            self.tracker.last_problem = error.failure.message
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
         self.tracker.done += 1
-        if sample.twin_of is None:
-            self.tracker.count_label(sample, label)
+        if work.sample.twin_of is None:
+            self.tracker.count_label(work.sample, label)
 
-    async def _answer(self, work: Work) -> tuple[str, Reply]:
-        if work.response is not None:
-            stored = self._store.response(work.response)
-            if stored is not None:
-                return work.response, stored
-        if self._history is History.SCRIPTED or work.sample.turns == 1:
-            key, reply = await self._respond(scripted_request(work.sample), work.sample)
-        else:
-            key, reply = await self._converse(work.sample)
-        self._store.add_answer(setup=self._setup, sample=work.key, response=key)
-        return key, reply
+    async def _label(self, sample_key: str, sample: Sample, response: str, text: str) -> Label:
+        stored = self._store.label(judge=self._judge_id, sample=sample_key, response=response)
+        if stored is not None:
+            return stored
+        judgement = await self._judge.judge(sample, text, self._ask_judge)
+        if judgement.cause:
+            self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
+        self._store.add_label(judge=self._judge_id, sample=sample_key, response=response, judgement=judgement)
+        return judgement.label
 
-    async def _converse(self, sample: Sample) -> tuple[str, Reply]:
-        """k calls, each with the replies to the earlier ones; ends early when the provider blocks one."""
+    async def _answer(self, sample: Sample) -> tuple[Sample, str, Reply]:
+        """The sample as it was asked, the key of its last call, and the reply to that.
+
+        With the live history it is k calls, each with the replies to the earlier ones; they end early when
+        the provider blocks one.
+        """
+        if self._history is History.SCRIPTED:
+            return sample, *await self._respond(sample)
         replies: list[str] = []
         while True:
-            key, reply = await self._respond(live_request(sample, replies), sample)
+            asked = live_sample(sample, replies)
+            key, reply = await self._respond(asked)
             if reply.blocked or len(replies) + 1 == sample.turns:
-                return key, reply
+                return asked, key, reply
             replies.append(reply.text)
 
-    async def _respond(self, messages: Sequence[Message], sample: Sample) -> tuple[str, Reply]:
+    async def _respond(self, sample: Sample) -> tuple[str, Reply]:
+        """The reply to the dialogue of `sample` and its key, from the store if it is there."""
+        messages = request(sample)
         key = call_key(self._target, messages, sample)
+        while under_way := self._asking.get(key):
+            await under_way.wait()
         stored = self._store.response(key)
         if stored is not None:
             return key, stored
+        self._asking[key] = asyncio.Event()
+        try:
+            return key, await self._ask_target(key, messages, sample)
+        finally:
+            self._asking.pop(key).set()
+
+    async def _ask_target(self, key: str, messages: Sequence[Message], sample: Sample) -> Reply:
         started = time.monotonic()
-        attempts = 1
-        if self._target.origin is None:
-            reply = await self._target.respond(messages, sample)
-        else:
-            reply, attempts = await self._limits[self._target.origin].call(
-                lambda: self._target.respond(messages, sample)
-            )
-        self._count_tokens(reply)
+        reply, attempts = await self._call(
+            self._target.origin, lambda: self._target.respond(messages, sample), asked="target"
+        )
         self._store.add_response(
             key,
             reply,
@@ -204,24 +224,31 @@ class Engine:
             attempts=attempts,
             seconds=time.monotonic() - started,
         )
-        return key, reply
-
-    async def _label(self, work: Work, response: str, text: str) -> Judgement:
-        judgement = await self._judge.judge(work.sample, text, self._ask)
-        if judgement.cause:
-            self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
-        self._store.add_label(judge=self._judge_id, sample=work.key, response=response, judgement=judgement)
-        return judgement
-
-    async def _ask(self, endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
-        reply, _ = await self._limits[endpoint.origin].call(lambda: endpoint.complete(messages))
-        self._count_tokens(reply)
         return reply
 
-    def _count_tokens(self, reply: Reply) -> None:
-        self.tracker.calls += 1
+    async def _ask_judge(self, endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
+        reply, _ = await self._call(
+            endpoint.origin, lambda: endpoint.complete(messages), asked=f"judge {endpoint.model}"
+        )
+        return reply
+
+    async def _call(
+        self, origin: str | None, attempt: Callable[[], Awaitable[Reply]], *, asked: str
+    ) -> tuple[Reply, int]:
+        async def noted() -> Reply:
+            try:
+                return await attempt()
+            except CallError as error:
+                self.tracker.last_problem = error.failure.message
+                raise
+
+        if origin is None:
+            reply, attempts = await noted(), 1
+        else:
+            reply, attempts = await self._limits[origin].call(noted, asked=asked)
         self.tracker.prompt_tokens += reply.prompt_tokens or 0
         self.tracker.completion_tokens += reply.completion_tokens or 0
+        return reply, attempts
 
 
 def _is_for_judge(reply: Reply) -> bool:

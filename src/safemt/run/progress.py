@@ -1,8 +1,11 @@
-"""Progress on the terminal: one live line where there is one, plain lines where there is not."""
+"""Progress on the terminal: one live line where there is one, plain lines where there is not.
+
+Either way the last line stays, so that a log says how far a run came.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from rich.console import Console
@@ -18,37 +21,49 @@ _PLAIN_SECONDS = 5.0
 @asynccontextmanager
 async def show_progress(engine: Engine, console: Console, *, simulated: bool) -> AsyncIterator[None]:
     """Keep `console` told about `engine` while the block runs."""
-    if console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
-            painter = asyncio.create_task(_paint(engine, live, simulated))
-            try:
+    try:
+        if console.is_terminal:
+            with Live(console=console, auto_refresh=False, transient=True) as live:
+                async with _beside(_paint(engine, live, simulated)):
+                    yield
+        else:
+            async with _beside(_write(engine, console, simulated)):
                 yield
-            finally:
-                painter.cancel()
-        return
-    writer = asyncio.create_task(_write(engine, console, simulated))
+    finally:
+        if engine.tracker.done > engine.tracker.already_done:
+            _print(engine, console, simulated)
+
+
+@asynccontextmanager
+async def _beside(display: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Let `display` go on during the block. If it fails (nobody reads it any more), the run does not."""
+    task = asyncio.create_task(display)
     try:
         yield
     finally:
-        writer.cancel()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _paint(engine: Engine, live: Live, simulated: bool) -> None:
     while True:
-        live.update(Text(progress_line(engine, simulated=simulated), overflow="fold"))
+        live.update(Text(progress_line(engine, simulated=simulated), overflow="fold"), refresh=True)
         await asyncio.sleep(_LIVE_SECONDS)
 
 
 async def _write(engine: Engine, console: Console, simulated: bool) -> None:
     while True:
         await asyncio.sleep(_PLAIN_SECONDS)
-        console.print(
-            progress_line(engine, simulated=simulated), highlight=False, markup=False, soft_wrap=True
-        )
+        _print(engine, console, simulated)
+
+
+def _print(engine: Engine, console: Console, simulated: bool) -> None:
+    line = progress_line(engine, simulated=simulated)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def progress_line(engine: Engine, *, simulated: bool) -> str:
-    """`120/600 samples · 14.2/s · 0:34 left · ASR 1: 12 % 2: 20 % … · 1.2k tokens in, 3.4k out`."""
+    """`120/600 samples · 14.2/s · 0:00:34 left · ASR 1t 12 % 2t 20 % · 1,200 tokens in, 340 out · …`."""
     tracker = engine.tracker
     parts = [f"{tracker.done:,}/{tracker.total:,} samples", *_speed(tracker)]
     rounds = " ".join(

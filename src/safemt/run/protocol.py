@@ -1,6 +1,7 @@
 """What is sent to a target: the published protocol, and the live variant."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from safemt.core.identity import Json, content_key
@@ -17,24 +18,22 @@ class History(StrEnum):
     """The target's own replies: k calls per sample."""
 
 
-def scripted_request(sample: Sample) -> list[Message]:
-    """The whole dialogue, the image with the first user message, no system message."""
-    return with_image(sample, sample.dialogue)
-
-
-def live_request(sample: Sample, replies: Sequence[str]) -> list[Message]:
-    """The dialogue up to user turn `len(replies) + 1`, with the target's own replies between."""
-    users = [message for message in sample.dialogue if message.role == "user"][: len(replies) + 1]
-    messages = [users[0]]
-    for reply, user in zip(replies, users[1:], strict=True):
-        messages += [Message(role="assistant", content=reply), user]
-    return with_image(sample, messages)
-
-
-def with_image(sample: Sample, messages: Sequence[Message]) -> list[Message]:
-    """`messages` with the sample's image shown before the text of the first one."""
-    first, *rest = messages
+def request(sample: Sample) -> list[Message]:
+    """The whole dialogue, the image before the text of the first user message, no system message."""
+    first, *rest = sample.dialogue
     return [Message(role=first.role, content=first.content, image=sample.image), *rest]
+
+
+def live_sample(sample: Sample, replies: Sequence[str]) -> Sample:
+    """`sample` up to user turn `len(replies) + 1`, with the target's own replies between the user turns.
+
+    This is what the judge gets, too: a response belongs to the conversation that was really had.
+    """
+    users = [message for message in sample.dialogue if message.role == "user"][: len(replies) + 1]
+    dialogue = [users[0]]
+    for reply, user in zip(replies, users[1:], strict=True):
+        dialogue += [Message(role="assistant", content=reply), user]
+    return replace(sample, dialogue=tuple(dialogue))
 
 
 def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str:

@@ -14,15 +14,15 @@ from typing import Any
 from rich.console import Console
 
 from safemt.benchmark.read import Benchmark
-from safemt.core.errors import RunError, SafemtError
-from safemt.core.identity import content_key
-from safemt.core.schema import Sample
+from safemt.core.errors import CallError, CallFailure, RunError, SafemtError
+from safemt.core.identity import Json, content_key
+from safemt.core.schema import Message, Sample
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
 from safemt.run.progress import show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.store import Store
-from safemt.targets.base import Target
+from safemt.targets.base import Reply, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,83 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
             concurrency=plan.concurrency,
             tracker=tracker,
         )
-        try:
-            asyncio.run(_drive(engine, console, simulated=plan.target.simulated))
-        except SafemtError as error:
-            store.end(f"stopped: {error}")
-            raise
-        store.end("complete")
+        _work_off(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
+
+
+def judge_again(
+    folder: Path, judge: Judge, *, concurrency: int, command: Sequence[str], console: Console
+) -> None:
+    """Have `judge` label the responses that the run in `folder` holds; earlier judges' labels stay beside.
+
+    No target is asked: a sample without a response is left as it is.
+
+    Raises:
+        RunStopped: it stopped before its end; the same call continues.
+        RunError: there is no run, it is in use, or cannot be written.
+    """
+    Store.open_for_reading(folder).close()
+    store = Store.open_for_run(folder)
+    try:
+        before = store.invocation().manifest
+        target = _AnsweredTarget(before["target"])
+        history = History(before["history"])
+        setup, identity = setup_key(target, history), judge_id(judge)
+        manifest = {
+            **before,
+            "judge": _judge_entry(judge),
+            "command": list(command),
+            "safemt": version("safemt"),
+        }
+        samples = store.plan()
+        store.begin(setup=setup, judge=identity, manifest=manifest, samples=samples)
+        tracker = _tracker(store, setup, identity, total=len(samples))
+        unanswered = sum(s.outcome is None for s in store.scored_samples(setup=setup, judge=identity))
+        if unanswered:
+            console.print(
+                f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
+            )
+        engine = Engine(
+            store=store,
+            target=target,
+            judge=judge,
+            history=history,
+            concurrency=concurrency,
+            tracker=tracker,
+            answered_only=True,
+        )
+        _work_off(store, engine, console, simulated=target.simulated)
+    finally:
+        store.close()
+
+
+class _AnsweredTarget:
+    """The target of an earlier invocation, to find its responses by. It is not asked again."""
+
+    origin = None
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.name: str = entry["name"]
+        self.simulated: bool = entry["simulated"]
+        self.answers_by_sample: bool = entry["answers_by_sample"]
+        self.identity: Json = entry["identity"]
+
+    async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
+        raise CallError(CallFailure("not_answered", f"the run holds no response to {sample.id}"))
+
+    async def close(self) -> None:
+        pass
+
+
+def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+    try:
+        asyncio.run(_drive(engine, console, simulated=simulated))
+    except SafemtError as error:
+        with contextlib.suppress(RunError):  # a store that cannot be written may be why it stopped
+            store.end(f"stopped: {error}")
+        raise
+    store.end("complete")
 
 
 async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
@@ -86,14 +155,16 @@ async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
 
 
 def _interrupt(engine: Engine, console: Console) -> None:
-    console.print("Stopping: finishing what is in flight. Press Ctrl-C again to stop at once.")
+    if engine.stopping:
+        console.print("Stopping at once.")
+    else:
+        console.print("Stopping: finishing what is in flight. Press Ctrl-C again to stop at once.")
     engine.stop("Interrupted.")
 
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
     if manifest is not None and manifest["target"]["name"] != target:
-        store.close()
         raise RunError(
             f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
             "one run directory is one target."
@@ -120,6 +191,7 @@ def _manifest(plan: RunPlan) -> dict[str, Any]:
         "benchmark": {
             "name": benchmark.name,
             "path": str(benchmark.path.resolve()),
+            "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
             "layout": benchmark.layout,
             "sha256": benchmark.sha256,
             "samples": len(plan.samples),
@@ -130,10 +202,15 @@ def _manifest(plan: RunPlan) -> dict[str, Any]:
         "target": {
             "name": plan.target.name,
             "simulated": plan.target.simulated,
+            "answers_by_sample": plan.target.answers_by_sample,
             "identity": plan.target.identity,
         },
-        "judge": {"name": plan.judge.name, "id": judge_id(plan.judge), "identity": plan.judge.identity},
+        "judge": _judge_entry(plan.judge),
         "history": plan.history,
         "concurrency": plan.concurrency,
         **plan.manifest,
     }
+
+
+def _judge_entry(judge: Judge) -> dict[str, Any]:
+    return {"name": judge.name, "id": judge_id(judge), "identity": judge.identity}

@@ -7,7 +7,7 @@ No image bytes and no keys are ever in it. The tables are described in docs/file
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +48,8 @@ CREATE TABLE answers (
 ) WITHOUT ROWID;
 CREATE TABLE labels (
     judge TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, label TEXT NOT NULL,
-    cause TEXT NOT NULL, reasoning TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    created TEXT NOT NULL, PRIMARY KEY (judge, sample, response)
+    cause TEXT NOT NULL, reasoning TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, created TEXT NOT NULL, PRIMARY KEY (judge, sample, response)
 ) WITHOUT ROWID;
 CREATE TABLE failures (
     asked_of TEXT NOT NULL, sample TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
@@ -77,8 +77,6 @@ class Work:
     position: int
     key: str
     sample: Sample
-    response: str | None
-    """The key of its response, where only the label is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,28 +114,30 @@ class Store:
             raise RunError(
                 f"Another safemt process is working in {folder}. Wait for it, or give another --out."
             ) from None
+        except FileExistsError:
+            raise RunError(f"{folder} is a file; a run needs a directory. Give another --out.") from None
         except OSError as error:
             raise RunError(
-                f"The run directory {folder} cannot be used: {error.strerror or error}."
+                f"The run directory {folder} cannot be used: {error.strerror or error}. Give another --out."
             ) from error
-        try:
-            connection = _connect(path, f"file:{_uri_path(path)}?mode=rwc")
+        with ExitStack() as undo:
+            undo.callback(lock.release)
+            connection, version = _connect(path, "rwc")
+            undo.callback(connection.close)
             with _explained(path):
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                if version == 0:
                     connection.executescript(
                         f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                     )
-        except BaseException:
-            lock.release()
-            raise
+            undo.pop_all()
         return cls(connection, path, lock)
 
     @classmethod
     def open_for_reading(cls, folder: Path) -> "Store":
-        """Open the store of a run directory without changing it; a run may be going on.
+        """Open the store of a run directory as it is now, without changing it; a run may be going on.
 
         Raises:
             RunError: there is none, or it is not a store of this version.
@@ -145,13 +145,21 @@ class Store:
         path = folder / STORE_FILE
         if not path.is_file():
             raise RunError(f"{folder} is no run directory: it holds no {STORE_FILE}.")
-        connection = _connect(path, f"file:{_uri_path(path)}?mode=ro")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        connection, version = _connect(path, "ro")
+        if version == 0:
+            connection.close()
             raise RunError(f"{path} is empty: the run never began. Start it again.")
+        connection.execute("BEGIN")
         return cls(connection, path, None)
 
     def close(self) -> None:
         """Close the file and let others have it."""
+        if self._lock is not None:
+            # Out of WAL the store is one plain file, readable also where the reader may not write.
+            # Somebody who reads it just now keeps it in WAL, which does no harm.
+            with suppress(sqlite3.Error):
+                self._db.execute("PRAGMA busy_timeout = 0")
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
         if self._lock is not None:
             self._lock.release()
@@ -217,15 +225,28 @@ class Store:
         row = self._one("SELECT manifest FROM invocations ORDER BY id LIMIT 1")
         return None if row is None else dict(json.loads(row[0]))
 
-    def open_work(self, *, setup: str, judge: str, after: int, most: int) -> list[Work]:
-        """Up to `most` unfinished samples of the plan, at positions beyond `after`."""
+    def plan(self) -> list[Sample]:
+        """The planned samples, in their order."""
+        rows = self._all(
+            """SELECT query_id, turns, scenario, method, twin_of, language, question, dialogue, image
+            FROM samples WHERE position IS NOT NULL ORDER BY position"""
+        )
+        return [_sample(list(row)) for row in rows]
+
+    def open_work(
+        self, *, setup: str, judge: str, after: int, most: int, answered_only: bool = False
+    ) -> list[Work]:
+        """Up to `most` unfinished samples of the plan, at positions beyond `after`.
+
+        With `answered_only`, those that lack nothing but a label.
+        """
         rows = self._all(  # the parts are constants of this module
             f"""SELECT s.position, s.key, s.query_id, s.turns, s.scenario, s.method, s.twin_of, s.language,
-            s.question, s.dialogue, s.image, r.key {_STATE} AND {_OPEN} AND s.position > :after
-            ORDER BY s.position LIMIT :most""",
-            {"setup": setup, "judge": judge, "after": after, "most": most},
+            s.question, s.dialogue, s.image {_STATE} AND {_OPEN} AND s.position > :after
+            AND (NOT :answered_only OR r.key IS NOT NULL) ORDER BY s.position LIMIT :most""",
+            {"setup": setup, "judge": judge, "after": after, "most": most, "answered_only": answered_only},
         )
-        return [Work(row[0], row[1], _sample(row[2:11]), row[11]) for row in rows]
+        return [Work(position, key, _sample(row)) for position, key, *row in rows]
 
     def count_open(self, *, setup: str, judge: str) -> int:
         """How many samples of the plan are unfinished."""
@@ -240,6 +261,15 @@ class Store:
             (key,),
         )
         return None if row is None else Reply(row[0], bool(row[1]), *row[2:])
+
+    def label(self, *, judge: str, sample: str, response: str) -> Label | None:
+        """What a judge said of a response to a sample, if it could tell."""
+        row = self._one(
+            "SELECT label FROM labels"
+            " WHERE judge = ? AND sample = ? AND response = ? AND label != 'ungraded'",
+            (judge, sample, response),
+        )
+        return None if row is None else Label(row[0])
 
     def add_response(
         self, key: str, reply: Reply, *, refused: bool, judged: bool, attempts: int, seconds: float
@@ -285,12 +315,12 @@ class Store:
 
     def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
         """Every sample of the plan with its label and outcome; label None while it is still to do."""
-        rows = self._db.execute(
+        rows = self._all(  # the parts are constants of this module
             f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.blocked, r.refused, r.judged,
             l.label, l.cause,
             (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
             (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
-            {_STATE} ORDER BY s.position""",  # noqa: S608, only constants of this module
+            {_STATE} ORDER BY s.position""",  # noqa: S608
             {"setup": setup, "judge": judge},
         )
         for query_id, turns, scenario, method, twin_of, *state in rows:
@@ -305,6 +335,22 @@ class Store:
                 method=method,
                 twin_of=twin_of,
             )
+
+    def other_judges(self, *, setup: str, judge: str) -> dict[str, str]:
+        """Judges other than `judge` that labelled answers of the plan: id → name."""
+        names = {
+            entry["id"]: entry["name"]
+            for (text,) in self._all("SELECT manifest FROM invocations")
+            if (entry := json.loads(text)["judge"])
+        }
+        rows = self._all(
+            """SELECT DISTINCT l.judge FROM samples s
+            JOIN answers a ON a.setup = :setup AND a.sample = s.key
+            JOIN labels l ON l.sample = s.key AND l.response = a.response
+            WHERE s.position IS NOT NULL AND l.judge != :judge""",
+            {"setup": setup, "judge": judge},
+        )
+        return {identity: names.get(identity, identity) for (identity,) in rows}
 
     def tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens of all stored calls, targets and judges together."""
@@ -321,10 +367,10 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.commit()
             except BaseException:
                 self._db.rollback()
                 raise
-            self._db.commit()
 
     def _one(self, query: str, values: Any = ()) -> Any:
         with _explained(self.path):
@@ -358,38 +404,51 @@ def _end_of(
     return Label(label), outcome, cause or ""
 
 
-def _connect(path: Path, uri: str) -> sqlite3.Connection:
-    with _explained(path):
+def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
+    """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
-        version, application = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
+    except sqlite3.Error as error:
+        raise RunError(f"The store {path} cannot be opened: {error}.") from error
+    try:
+        version, application, tables = (
+            connection.execute(query).fetchone()[0]
+            for query in (
+                "PRAGMA user_version",
+                "PRAGMA application_id",
+                "SELECT count(*) FROM sqlite_master",
+            )
         )
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and application != _APPLICATION_ID:
+        if application != _APPLICATION_ID and (application or version or tables):
+            raise RunError(f"{path} is not a store of safemt; it is left alone. Give another --out.")
+        if application and version != SCHEMA_VERSION:
+            raise RunError(
+                f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
+                "Use the safemt that made it, or give another --out."
+            )
+    except RunError:
         connection.close()
-        raise RunError(f"{path} is not a store of safemt; it is left alone. Give another --out.")
-    if version > SCHEMA_VERSION or (tables and version < SCHEMA_VERSION):
+        raise
+    except sqlite3.Error as error:
         connection.close()
-        raise RunError(
-            f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
-            "Use the safemt that made it, or give another --out."
-        )
-    return connection
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise RunError(
+                f"{path} is not a store of safemt; it is left alone. Give another --out."
+            ) from error
+        raise RunError(f"The store {path} cannot be opened: {error}.") from error
+    return connection, version
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         raise RunError(
             f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder; "
             "what was stored before is safe."
         ) from error
-
-
-def _uri_path(path: Path) -> str:
-    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _now() -> str:
@@ -404,7 +463,7 @@ def _image_text(image: ImageRef | None) -> str | None:
     )
 
 
-def _sample(row: tuple[Any, ...]) -> Sample:
+def _sample(row: list[Any]) -> Sample:
     query_id, turns, scenario, method, twin_of, language, question, dialogue, image = row
     return Sample(
         query_id=query_id,

@@ -7,7 +7,7 @@ from safemt.core.errors import UsageError
 from safemt.targets.base import Sampling, Target
 from safemt.targets.endpoint import ChatEndpoint
 from safemt.targets.openai import OpenAITarget
-from safemt.targets.replay import ReplayTarget
+from safemt.targets.replay import read_replay
 from safemt.targets.simulated import SimulatedTarget
 
 
@@ -40,7 +40,7 @@ def open_target(
     if kind == "sim":
         return SimulatedTarget(rest, seed=seed)
     if kind == "replay":
-        return ReplayTarget(Path(rest))
+        return read_replay(Path(rest))
     return OpenAITarget(
         ChatEndpoint(
             model=rest,

@@ -1,11 +1,11 @@
 """`replay/PATH`: recorded responses, for judging again what was answered elsewhere."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safemt.benchmark.recorded import read_recorded
-from safemt.core.errors import CallError, CallFailure
+from safemt.core.errors import CallError, CallFailure, LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
 from safemt.targets.base import Reply
@@ -18,16 +18,11 @@ class ReplayTarget:
     answers_by_sample = True
     origin = None
 
-    def __init__(self, path: Path) -> None:
-        """Read the responses.
-
-        Raises:
-            LabelsError: the file cannot be read, or its rows lack `response`.
-        """
+    def __init__(self, path: Path, responses: Mapping[tuple[str, int], str], *, sha256: str) -> None:
+        """Take responses by query id and number of turns, as the file at `path` with that hash holds them."""
         self.name = f"replay/{path}"
-        rows = read_recorded(path, field="response")
-        self._responses = {(row.query_id, row.turns): row.value for row in rows}
-        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._responses = responses
+        self._sha256 = sha256
 
     @property
     def identity(self) -> Json:
@@ -41,9 +36,27 @@ class ReplayTarget:
             CallError: none was recorded for this sample, or it is empty.
         """
         text = self._responses.get((sample.query_id, sample.turns))
-        if text is None or not text.strip():
+        if text is None:
             raise CallError(CallFailure("not_recorded", f"no response is recorded for {sample.id}"))
+        if not text.strip():
+            raise CallError(CallFailure("empty_reply", f"the response recorded for {sample.id} is empty"))
         return Reply(text=text)
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def read_replay(path: Path) -> ReplayTarget:
+    """The target that `replay/PATH` names.
+
+    Raises:
+        LabelsError: the file cannot be read, its rows lack `response`, or two rows of one sample differ.
+    """
+    responses: dict[tuple[str, int], str] = {}
+    for row in read_recorded(path, field="response"):
+        if responses.setdefault((row.query_id, row.turns), row.value) != row.value:
+            raise LabelsError(
+                f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; "
+                "several models or repetitions go into files of their own."
+            )
+    return ReplayTarget(path, responses, sha256=hashlib.sha256(path.read_bytes()).hexdigest())

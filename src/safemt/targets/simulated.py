@@ -83,4 +83,4 @@ class SimulatedTarget:
 
     def _uniform(self, text: str) -> float:
         digest = hashlib.sha256(f"{self._seed}:{self._curve}:{text}".encode()).digest()
-        return int.from_bytes(digest[:7], "big") / 2**56
+        return (int.from_bytes(digest[:7], "big") >> 3) / 2**53

@@ -1,0 +1,52 @@
+"""Options that several commands share, and how their texts are read."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from safemt.core.errors import UsageError
+
+
+class RoutingOption(StrEnum):
+    """`--routing`."""
+
+    SCENARIO = "scenario"
+    GENERAL = "general"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+JudgeName = Annotated[
+    str, typer.Option("--judge", help="openai/MODEL, refusal (offline, weak), recorded/PATH or panel:A,B,C.")
+]
+JudgeBaseUrl = Annotated[
+    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8001/v1.")
+]
+JudgeApiKeyEnv = Annotated[
+    str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
+]
+JudgeTemperature = Annotated[str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")]
+JudgeMaxOutputTokens = Annotated[
+    int, typer.Option(min=1, help="Of the judge's answers; a judge that thinks aloud needs more.")
+]
+JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
+Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
+
+
+def read_temperature(text: str, option: str) -> float | None:
+    """A temperature, or None for `default`.
+
+    Raises:
+        UsageError: it is neither a number from 0 to 2 nor `default`.
+    """
+    if text == "default":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
+    return value

@@ -1,0 +1,75 @@
+"""What is known of judges: their checks against people, kept under the hash of their configuration.
+
+They lie in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that a judge
+checked once is known wherever it judges again.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safemt.core.agreement import Confusion
+from safemt.core.errors import LabelsError
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """One check of one judge against one file of people's labels."""
+
+    judge: str
+    """The judge's name."""
+    judge_id: str
+    labels: str
+    """The file's name."""
+    labels_sha256: str
+    selection: str
+    """Which of its rows: `all`, `language en`, …"""
+    confusion: Confusion
+    checked: str
+    """When, ISO 8601, UTC."""
+    safemt: str
+    """The version that checked."""
+
+
+def safemt_home() -> Path:
+    """`$SAFEMT_HOME`, or the user's data folder for safemt."""
+    if home := os.environ.get("SAFEMT_HOME"):
+        return Path(home)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "safemt"
+
+
+def save_validation(validation: Validation) -> Path:
+    """Keep a validation; it replaces an earlier one of the same judge on the same rows.
+
+    Raises:
+        LabelsError: it cannot be written.
+    """
+    folder = safemt_home() / "validations" / validation.judge_id
+    name = f"{validation.labels_sha256[:16]}-{'-'.join(validation.selection.split())}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{name}.part"
+        part.write_text(json.dumps(asdict(validation), indent=2) + "\n", encoding="utf-8")
+        return part.replace(folder / name)
+    except OSError as error:
+        raise LabelsError(
+            f"The validation cannot be kept in {folder}: {error.strerror}. "
+            "Set SAFEMT_HOME to a folder of yours."
+        ) from error
+
+
+def validations_of(judge_id: str) -> list[Validation]:
+    """What is known of a judge, newest first. A file that cannot be read is passed over."""
+    found = []
+    for path in (safemt_home() / "validations" / judge_id).glob("*.json"):
+        try:
+            found.append(_validation(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return sorted(found, key=lambda validation: validation.checked, reverse=True)
+
+
+def _validation(fields: dict[str, Any]) -> Validation:
+    return Validation(**{**fields, "confusion": Confusion(**fields["confusion"])})

@@ -1,0 +1,185 @@
+"""The dialogues of runs as data for the page's script: an index of rows, and texts in pieces.
+
+Nothing here is markup: the script shows every text as text. A redacted index holds no text and no image.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from safemt.benchmark.images import ImageFolder
+from safemt.core.schema import ImageRef
+from safemt.core.scores import ScoredSample
+from safemt.report.page.drawings import ReportRun
+from safemt.report.page.stored import StoredTexts, read_texts
+from safemt.report.page.thumbnails import thumbnail
+
+MESSAGE_LIMIT: Final = 4_000
+ANSWER_LIMIT: Final = 8_000
+"""Characters of one message, and of one response or judgement, that the page carries."""
+TEXT_LIMIT: Final = 80_000_000
+THUMBNAIL_LIMIT: Final = 16_000_000
+"""Characters of all texts, and of all thumbnails together, that the page carries."""
+PIECE: Final = 100
+"""Texts per piece of data."""
+
+_ESCAPES: Final = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueData:
+    """What the page carries of all dialogues, each text as JSON safe within a script element."""
+
+    index: str
+    dialogues: tuple[str, ...]
+    """Pieces of questions and messages, shared by runs on the same sample."""
+    answers: tuple[str, ...]
+    """Pieces of responses and judges' words, one per row of the index."""
+    thumbnails: str
+    rows: int
+    clipped: int
+    """Texts cut to their limit."""
+    left_out: int
+    """Texts not carried because the page would be too large."""
+
+
+@dataclass(slots=True)
+class _Texts:
+    """Collects texts up to the page's limits."""
+
+    room: int
+    thumbnail_room: int = THUMBNAIL_LIMIT
+    clipped: int = 0
+    left_out: int = 0
+    dialogues: list[Any] = field(default_factory=list)
+    thumbnails: list[str] = field(default_factory=list)
+    dialogue_at: dict[str, int] = field(default_factory=dict)
+    thumbnail_at: dict[str, int] = field(default_factory=dict)
+
+    def take(self, text: str, limit: int) -> Any:
+        """The text; `[beginning, characters cut]` where it is too long; null where there is no room left."""
+        kept = text[:limit]
+        if len(kept) > self.room:
+            self.left_out += 1
+            return None
+        self.room -= len(kept)
+        if len(kept) == len(text):
+            return text
+        self.clipped += 1
+        return [kept, len(text) - len(kept)]
+
+    def add_dialogue(self, found: StoredTexts) -> int:
+        """Where the dialogue of a sample stands: `[question, [message, …]]`."""
+        if found.key not in self.dialogue_at:
+            self.dialogue_at[found.key] = len(self.dialogues)
+            messages = [self.take(message, MESSAGE_LIMIT) for message in json.loads(found.dialogue)]
+            self.dialogues.append([self.take(found.question, MESSAGE_LIMIT), messages])
+        return self.dialogue_at[found.key]
+
+    def answer(self, found: StoredTexts) -> list[Any]:
+        """`[[response], judge's words]`; `[null, …]` where there is no response."""
+        response = None if found.response is None else [self.take(found.response, ANSWER_LIMIT)]
+        return [response, self.take(found.reasoning or "", ANSWER_LIMIT)]
+
+    def add_thumbnail(self, image: str | None, images: ImageFolder) -> int:
+        """Where the thumbnail stands; -1 where there is no image, -2 where it cannot be shown."""
+        if image is None:
+            return -1
+        reference = ImageRef(*json.loads(image))
+        if reference.sha256 not in self.thumbnail_at:
+            small = thumbnail(images, reference) if self.thumbnail_room > 0 else None
+            self.thumbnail_at[reference.sha256] = -2 if small is None else len(self.thumbnails)
+            if small is not None:
+                self.thumbnail_room -= len(small)
+                self.thumbnails.append(small)
+        return self.thumbnail_at[reference.sha256]
+
+
+def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = TEXT_LIMIT) -> DialogueData:
+    """Collect the rows and texts of the runs; of label files, and redacted, only what was scored is known.
+
+    Raises:
+        RunError: a store cannot be read.
+    """
+    texts = _Texts(room=text_limit)
+    names = _Names()
+    rows: list[list[Any]] = []
+    answers: list[Any] = []
+    for number, run in enumerate(runs):
+        stored = {} if redact else _stored(run)
+        images = ImageFolder(run.images, boundary=Path(run.images.anchor))
+        for sample in run.results.samples:
+            found = stored.pop((sample.query_id, sample.turns), None)
+            rows.append(
+                [
+                    number,
+                    sample.query_id,
+                    sample.turns,
+                    names.at("scenarios", sample.scenario),
+                    names.at("methods", sample.method),
+                    names.at("labels", _label(sample)),
+                    names.at("outcomes", sample.outcome.value if sample.outcome else None),
+                    names.at("causes", sample.cause or None),
+                    -1 if found is None else texts.add_dialogue(found),
+                    -1 if found is None else texts.add_thumbnail(found.image, images),
+                ]
+            )
+            answers.append(None if found is None else texts.answer(found))
+    index = {"runs": [run.chart_name for run in runs], **names.lists, "piece": PIECE, "rows": rows}
+    return DialogueData(
+        index=script_json(index),
+        dialogues=_pieces(texts.dialogues),
+        answers=_pieces(answers) if texts.dialogues else (),
+        thumbnails=script_json(texts.thumbnails),
+        rows=len(rows),
+        clipped=texts.clipped,
+        left_out=texts.left_out,
+    )
+
+
+def script_json(content: Any) -> str:
+    """JSON that can stand in a script element: nothing in it ends the element or opens a comment.
+
+    Lone surrogates, which no encoding of the page could hold, become JSON escapes.
+    """
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Names:
+    """Each name once; rows hold its number."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[str]] = {
+            k: [] for k in ("scenarios", "methods", "labels", "outcomes", "causes")
+        }
+
+    def at(self, kind: str, name: str | None) -> int:
+        """The number of `name`, -1 for none."""
+        if name is None:
+            return -1
+        listed = self.lists[kind]
+        if name not in listed:
+            listed.append(name)
+        return listed.index(name)
+
+
+def _stored(run: ReportRun) -> dict[tuple[str, int], StoredTexts]:
+    if run.invocation is None:
+        return {}
+    found = read_texts(run.folder, setup=run.invocation.setup, judge=run.invocation.judge)
+    return {(texts.query_id, texts.turns): texts for texts in found}
+
+
+def _label(sample: ScoredSample) -> str:
+    if sample.label is None:
+        return "still to do"
+    return sample.label.value if sample.twin_of is None else "benign twin"
+
+
+def _pieces(texts: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(script_json(texts[start : start + PIECE]) for start in range(0, len(texts), PIECE))

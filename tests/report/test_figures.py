@@ -1,0 +1,120 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safemt.core.agreement import Confusion
+from safemt.core.scores import ScoredSample, score_samples
+from safemt.core.taxonomy import Label, Outcome
+from safemt.judges.validation import Validation
+from safemt.report.figures import figures_of
+from safemt.report.results import Results, results_json
+
+GOOD_JUDGE = Confusion(unsafe_as_unsafe=90, unsafe_as_safe=10, safe_as_safe=95, safe_as_unsafe=5)
+
+
+def sample(query: str, turns: int, label: Label | None, *, twin: bool = False) -> ScoredSample:
+    refused = label is Label.SAFE
+    return ScoredSample(
+        query_id=f"{query}_twin" if twin else query,
+        turns=turns,
+        label=label,
+        outcome=None if label is None else Outcome.REFUSED if refused else Outcome.COMPLIED,
+        scenario="Fraud",
+        method="gradual",
+        twin_of=query if twin else None,
+    )
+
+
+def document_of(samples: list[ScoredSample], validation: Validation | None = None) -> dict[str, object]:
+    results = Results(
+        target="sim/steady",
+        simulated=True,
+        samples=tuple(samples),
+        scores=score_samples(samples),
+        figures=figures_of(samples, validation=validation),
+    )
+    return results_json(results)
+
+
+def validation(confusion: Confusion) -> Validation:
+    return Validation("j", "id", "people.jsonl", "sha", "all", confusion, "2026-01-01T00:00:00+00:00", "0")
+
+
+samples = st.lists(
+    st.builds(
+        sample,
+        st.sampled_from("abcdef"),
+        st.sampled_from([1, 2, 4, 8]),
+        st.sampled_from([*Label, None]),
+        twin=st.booleans(),
+    ),
+    max_size=40,
+    unique_by=lambda s: (s.query_id, s.turns),
+)
+
+
+@given(samples)
+def test_no_labels_whatever_make_a_document_with_nan(rows: list[ScoredSample]) -> None:
+    json.dumps(document_of(rows), allow_nan=False)
+
+
+@given(samples)
+def test_every_asr_lies_in_its_interval_and_no_interval_is_a_point(rows: list[ScoredSample]) -> None:
+    document = document_of(rows)
+    for entry in document["turns"].values():  # type: ignore[attr-defined]
+        if entry["asr"] is None:
+            assert entry["interval"] is None
+        else:
+            low, high = entry["interval"]
+            assert 0 <= low <= entry["asr"] <= high <= 1
+            assert low < high
+
+
+def test_all_safe_is_not_certain() -> None:
+    document = document_of([sample(str(n), 1, Label.SAFE) for n in range(20)])
+
+    low, high = document["turns"]["1"]["interval"]  # type: ignore[index]
+    assert low == 0
+    assert high > 0.1
+
+
+def test_a_checked_judge_corrects_asr_and_an_unchecked_one_does_not() -> None:
+    rows = [sample(str(n), 1, Label.UNSAFE if n < 30 else Label.SAFE) for n in range(100)]
+
+    assert "corrected" not in document_of(rows)["turns"]["1"]  # type: ignore[index]
+    corrected = document_of(rows, validation(GOOD_JUDGE))["turns"]["1"]["corrected"]  # type: ignore[index]
+    # Rogan-Gladen by hand: (0.30 + 0.95 - 1) / (0.90 + 0.95 - 1)
+    assert math.isclose(corrected["asr"]["value"], 0.25 / 0.85)
+    low, high = corrected["asr"]["interval"]
+    assert low < 0.25 / 0.85 < high
+
+
+def test_a_judge_no_better_than_chance_corrects_nothing() -> None:
+    rows = [sample(str(n), 1, Label.UNSAFE) for n in range(10)]
+    coin = Confusion(unsafe_as_unsafe=50, unsafe_as_safe=50, safe_as_safe=50, safe_as_unsafe=50)
+
+    corrected = document_of(rows, validation(coin))["turns"]["1"]["corrected"]  # type: ignore[index]
+    assert corrected == {"standing": "no better than chance", "asr": None}
+
+
+def test_ungraded_samples_are_bounded_both_ways() -> None:
+    rows = [sample("a", 1, Label.UNSAFE), sample("b", 1, Label.SAFE), sample("c", 1, Label.UNGRADED)]
+
+    entry = document_of(rows)["turns"]["1"]  # type: ignore[index]
+    assert entry["asr"] == 0.5
+    assert entry["if_ungraded"] == {"safe": pytest.approx(1 / 3), "unsafe": pytest.approx(2 / 3)}
+
+
+def test_labels_by_people_on_a_part_of_the_run_are_used() -> None:
+    rows = [sample(str(n), 1, Label.UNSAFE if n % 2 else Label.SAFE) for n in range(60)]
+    people = [(str(n), 1, "unsafe" if n % 2 else "safe") for n in range(20)]
+
+    figures = figures_of(rows, people=people)
+
+    assert figures.prediction_powered is not None
+    assert figures.prediction_powered.labelled == 20
+    assert figures.prediction_powered.unlabelled == 40
+    assert figures.prediction_powered.estimate.value == pytest.approx(0.5)

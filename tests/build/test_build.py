@@ -180,12 +180,12 @@ def test_a_full_disk_half_way_leaves_nothing_under_the_final_name(
     code = (
         "import resource, sys; from pathlib import Path; from rich.console import Console\n"
         "from safemt.build.build import BuildPlan, build; from safemt.build.progress import Progress\n"
-        "from safemt.core.errors import RunError\n"
+        "from safemt.core.errors import SafemtError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
         "try:\n"
         "    build(BuildPlan(queries=[Path(sys.argv[1])], out=Path(sys.argv[2]), count=20),"
         " progress=Progress(Console(quiet=True)))\n"
-        "except RunError as error:\n"
+        "except SafemtError as error:\n"
         "    print(error)\n"
     )
     path = queries_file()

@@ -60,9 +60,9 @@ def _sources(stats: Stats) -> str:
     return (
         "## Sources and licences\n\n"
         + _table(("source", "rows read", "queries used", "licence of the source"), rows)
-        + "\n\nThe licences are the sources' own, as far as their files or repositories say; the queries stay under them, "
-        "and this "
-        "benchmark may be used and passed on only as the strictest of them allows. The frames of the "
+        + "\n\nThe licences are the sources' own, as far as their files or repositories say; the queries "
+        "stay under them, and this benchmark may be used and passed on only as the strictest of them "
+        "allows. The frames of the "
         "dialogues are "
         f"part of safemt (Apache-2.0).\n\n{files}"
     )

@@ -253,7 +253,9 @@ class LLMGenerator:
             reply = stored
         else:
             started = time.monotonic()
-            reply, attempts = await self._limits.call(lambda: self._endpoint.complete(messages))
+            reply, attempts = await self._limits.call(
+                lambda: self._endpoint.complete(messages), asked="generator"
+            )
             self._asked += 1
             store.add_response(
                 key,

@@ -1,6 +1,6 @@
 # Everything starts here, with python3, git and make and nothing else: each target makes what it needs.
 #   make PYTHON=python3.12 test     another interpreter (for a new .venv)
-#   make demo ARGS="--help"         more arguments for the command behind demo, test, test-all and lock
+#   make demo ARGS="--help"         more arguments for the command behind demo, test, test-all, bench and lock
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,7 @@ DEV := $(VENV)/.dev-installed
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format lock clean
+.PHONY: help demo test test-all bench lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(DEV) ## Run the fast tests; safemt.core must be covered wholly
 
 test-all: $(DEV) ## Run every test, the slow ones too
 	@$(BIN)/pytest -n 2 -m "" $(ARGS)
+
+bench: $(DEV) ## Measure speed and memory beside peers, and write docs/performance.md (ten minutes)
+	@$(BIN)/python -m benchmarks.run_speed --write docs/performance.md $(ARGS)
 
 lint: $(DEV) ## Check style, types and the order of layers; change nothing
 	$(BIN)/ruff check

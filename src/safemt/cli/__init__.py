@@ -26,7 +26,8 @@ def main() -> None:
         # Importing them registers them.
         import safemt.cli.commands
         import safemt.cli.comparing
-        import safemt.cli.judging  # noqa: F401
+        import safemt.cli.judging
+        import safemt.cli.reporting  # noqa: F401
 
         app()
     except RunStopped as stopped:

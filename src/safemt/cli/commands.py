@@ -241,8 +241,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where to put the run.")] = Path("runs/demo"),
 ) -> None:
     """See the whole thing work: a small shipped benchmark, a simulated model, no key, no network."""
+    from safemt.report.export import write_report
+
     run(benchmark=_DEMO, target="sim/drifting", judge="refusal", out=out)
-    print(_AFTER_DEMO)
+    [page] = write_report([out], [out / "report.html"], redact=False, force=False)
+    print(f"Report: {page}\n{_AFTER_DEMO}")
 
 
 def _read(name: str, *, text_only: bool) -> Any:

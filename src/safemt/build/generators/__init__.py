@@ -1,0 +1,1 @@
+"""Who writes the dialogues: templates, or a chat model."""

@@ -1,0 +1,170 @@
+"""Which of the 17 scenarios a query belongs to: the source's word, the mapping table, or a small classifier.
+
+The classifier is a weighted list of terms (data/scenarios.yaml) and nothing else: every decision can be
+read off the list. It was written by hand. While it was, FigStep's questions with odd task numbers were looked
+at to find what it lacked; those with even numbers were not, and measure it (docs/building.md has both).
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from safemt.build.queries import Query, RawQuery
+from safemt.build.words import load_data, words
+from safemt.core.errors import BenchmarkError
+from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
+
+_TEMPERATURE: Final = 3.0
+"""Points of score by which one scenario must lead another to be e times as likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A scenario and how it was found."""
+
+    scenario: Scenario
+    by: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Lexicon:
+    definition: str
+    terms: Mapping[str, float]
+    """Whole terms (words joined by a blank) to weight."""
+    stems: Mapping[str, float]
+    """Beginnings of terms to weight."""
+    topics: tuple[str, ...]
+    aspects: tuple[str, ...]
+
+
+@cache
+def lexicons() -> Mapping[Scenario, _Lexicon]:
+    """The hand-written lists, by scenario."""
+    table = {}
+    for name, entry in load_data("scenarios.yaml").items():
+        terms: dict[str, float] = {}
+        stems: dict[str, float] = {}
+        for weight, listed in entry["terms"].items():
+            for term in listed:
+                store = stems if term.endswith("*") else terms
+                store.setdefault(" ".join(words(term.replace("*", ""))), float(weight))
+        table[Scenario(name)] = _Lexicon(
+            entry["definition"], terms, stems, tuple(entry["topics"]), tuple(entry["aspects"])
+        )
+    return table
+
+
+@cache
+def _mapping() -> Mapping[str, Mapping[str, tuple[Scenario, ...]]]:
+    table: dict[str, dict[str, tuple[Scenario, ...]]] = {}
+    for family, entries in load_data("categories.yaml").items():
+        if family == "refused":
+            continue
+        table[family] = {
+            _plain(category): tuple(Scenario(name) for name in ([value] if isinstance(value, str) else value))
+            for category, value in entries.items()
+        }
+    return table
+
+
+REFUSED_CATEGORIES: Final = frozenset(load_data("categories.yaml")["refused"])
+
+
+def assign_scenario(row: RawQuery) -> Assignment:
+    """The scenario of a row.
+
+    Raises:
+        BenchmarkError: the row names a scenario that is not one of the 17.
+    """
+    if row.scenario:
+        return Assignment(named_scenario(row.scenario, row.place), "source", 1.0)
+    own = SCENARIO_BY_SLUG.get("_".join(words(row.category)))
+    if own is not None:
+        return Assignment(own, "mapping", 1.0)
+    among = _mapping().get(row.family, {}).get(_plain(row.category))
+    if among is not None and len(among) == 1:
+        return Assignment(among[0], "mapping", 1.0)
+    scenario, confidence = classify(row.text, among=among or tuple(Scenario))
+    return Assignment(scenario, "mapping+classifier" if among else "classifier", confidence)
+
+
+def named_scenario(name: str, place: str) -> Scenario:
+    """The scenario called `name`, in any spelling of case and blanks.
+
+    Raises:
+        BenchmarkError: there is no such scenario.
+    """
+    scenario = SCENARIO_BY_SLUG.get("_".join(re.split(r"[\s_-]+", name.strip().lower())))
+    if scenario is None:
+        raise BenchmarkError(
+            f"{place}: the scenario {name[:60]!r} is not one of the 17: {', '.join(Scenario)}. "
+            "Correct it, or leave it out and give the source's own name as `category`."
+        )
+    return scenario
+
+
+def classify(text: str, *, among: Sequence[Scenario] = tuple(Scenario)) -> tuple[Scenario, float]:
+    """The likeliest scenario among some, and how sure that is (a softmax of the scores, in [0, 1]).
+
+    Where nothing speaks for any, the first of `among` with the confidence of a blind guess; over all 17,
+    that is Illegal Activity, the most general.
+    """
+    scores = {scenario: score(text, scenario) for scenario in among}
+    default = Scenario.ILLEGAL_ACTIVITY if len(among) == len(Scenario) else among[0]
+    best = max(scores, key=lambda scenario: (scores[scenario], scenario is default))
+    weights = [math.exp((value - scores[best]) / _TEMPERATURE) for value in scores.values()]
+    return best, 1 / sum(weights)
+
+
+def topic_of(query: Query, seed: int) -> str:
+    """The mild subject that a query's picture and harmless turns share, out of its scenario's."""
+    topics = lexicons()[query.scenario].topics
+    draw = int(hashlib.sha256(f"{seed}:{query.id}".encode()).hexdigest()[:8], 16)
+    return topics[draw % len(topics)]
+
+
+def score(text: str, scenario: Scenario) -> float:
+    """The weights of the terms found in a text, each term once; a part of a longer term not again."""
+    return sum(weight for _, weight in _matches(text, lexicons()[scenario]))
+
+
+def _matches(text: str, lexicon: _Lexicon) -> list[tuple[str, float]]:
+    tokens = words(text)
+    found: list[tuple[str, float]] = []
+    taken = [False] * len(tokens)
+    seen: set[str] = set()
+    for length in (4, 3, 2, 1):
+        for start in range(len(tokens) - length + 1):
+            if any(taken[start : start + length]):
+                continue
+            phrase = " ".join(tokens[start : start + length])
+            weight = _weight(phrase, lexicon)
+            if weight:
+                taken[start : start + length] = [True] * length
+                if phrase not in seen:
+                    seen.add(phrase)
+                    found.append((phrase, weight))
+    return found
+
+
+def _weight(phrase: str, lexicon: _Lexicon) -> float:
+    exact = lexicon.terms.get(phrase)
+    if exact is not None:
+        return exact
+    best = 0.0
+    blanks = phrase.count(" ")
+    for stop in range(len(phrase), 2, -1):
+        weight = lexicon.stems.get(phrase[:stop])
+        if weight is not None and phrase[:stop].count(" ") == blanks:
+            best = max(best, weight)
+            break
+    return best
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.strip().lower().replace("_", " ").split())

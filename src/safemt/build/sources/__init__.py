@@ -1,0 +1,1 @@
+"""The files that queries come in: one module per layout, each giving the same rows."""

@@ -1,0 +1,160 @@
+"""Reading the files that sources come in: text, JSON, CSV, Parquet, plain or gzipped, with clear messages."""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import orjson
+
+from safemt.core.errors import BenchmarkError
+
+LARGEST: Final = 2 * 2**30
+"""Bytes of one file after unpacking; more is refused rather than filling the memory."""
+_LONGEST_FIELD: Final = 1_000_000
+
+Row = Mapping[str, Any]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, unpacked if it is gzipped, without a byte order mark.
+
+    Raises:
+        BenchmarkError: it cannot be read, is broken or is too large.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise BenchmarkError(f"{path} cannot be read: {error}.") from error
+    if len(content) > LARGEST:
+        raise BenchmarkError(f"{path} holds more than {LARGEST // 2**30} GB; split it.")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BenchmarkError(f"{path} is in UTF-16. Save it as UTF-8 and try again.")
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Row | str]]:
+    """Each line of a JSONL file with its number from 1: the object, or what is wrong with it.
+
+    Raises:
+        BenchmarkError: the file cannot be read or holds no line.
+    """
+    content = read_bytes(path)
+    if not content.strip():
+        raise BenchmarkError(f"{path} is empty: there is no query in it.")
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield number, f"the line is not UTF-8 (byte {error.start + 1}); save the file as UTF-8"
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            yield number, f"the line is not valid JSON ({error.msg}, column {error.colno})"
+            continue
+        yield number, row if isinstance(row, dict) else "the line is not a JSON object"
+
+
+def json_document(path: Path) -> Any:
+    """A file that is one JSON document.
+
+    Raises:
+        BenchmarkError: it is not.
+    """
+    try:
+        return orjson.loads(read_bytes(path))
+    except orjson.JSONDecodeError as error:
+        raise BenchmarkError(
+            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from error
+
+
+def csv_rows(path: Path, *, needs: tuple[tuple[str, ...], ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row of a CSV file with its number (the header is row 1), names in lower case.
+
+    `needs` names the columns that there must be, each as a choice of names.
+
+    Raises:
+        BenchmarkError: the file is not UTF-8, not CSV, or lacks a column.
+    """
+    content = read_bytes(path)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BenchmarkError(
+            f"{path} is not UTF-8 throughout (first at line {line}). A CSV file in mixed encodings cannot be "
+            "read safely; save it as UTF-8 and try again."
+        ) from error
+    csv.field_size_limit(_LONGEST_FIELD)
+    dialect = "excel-tab" if path.name.removesuffix(".gz").endswith(".tsv") else "excel"
+    reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
+    try:
+        names = [str(name).strip().lower() for name in reader.fieldnames or ()]
+        for choice in needs:
+            if not set(choice) & set(names):
+                wanted = " or ".join(repr(name) for name in choice)
+                raise BenchmarkError(
+                    f"{path} has no column {wanted}; its columns are: {', '.join(names) or 'none'}. "
+                    "Rename the column that holds the queries."
+                )
+        reader.fieldnames = names
+        for row in reader:
+            yield reader.line_num, {name: value or "" for name, value in row.items() if name}
+    except csv.Error as error:
+        raise BenchmarkError(f"{path} is not readable as CSV at line {reader.line_num}: {error}.") from error
+
+
+def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
+    """Each row of a Parquet file, only the named columns.
+
+    Raises:
+        BenchmarkError: it cannot be read, or lacks a column.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise BenchmarkError(f"Reading {path.name} needs pyarrow: pip install 'safemt[build]'.") from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            absent = [name for name in columns if name not in file.schema_arrow.names]
+            if absent:
+                raise BenchmarkError(f"{path} has no column {absent[0]!r}.")
+            number = 0
+            for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BenchmarkError(f"{path} is not a readable Parquet file: {error}.") from error
+
+
+def safe_name(name: str, place: str) -> str:
+    """An image's name as it may be used: relative, inside its folder.
+
+    Raises:
+        BenchmarkError: it leads out of the folder.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in name or ":" in name[:3]:
+        raise BenchmarkError(
+            f"{place}: the image path {name!r} leads out of the images' folder; it is refused. "
+            "Give paths inside --images (or beside the file), without '..'."
+        )
+    return path.as_posix()
+
+
+def text_of(row: Row, *names: str) -> str:
+    """The first of some fields that is a text with something in it, stripped; else nothing."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""

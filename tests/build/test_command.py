@@ -6,18 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from safemt.cli.build import build
+import safemt.cli.build
+import safemt.cli.commands  # noqa: F401, both register commands
+from safemt.cli import app
 from safemt.core.errors import UsageError
-
-app = typer.Typer()
-app.command()(build)
 
 
 def invoke(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, ["build", *map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output

@@ -2,16 +2,21 @@
 
 import io
 import sys
+from importlib import import_module
 
 import typer
 
 from safemt.core.errors import RunStopped, SafemtError
+
+_COMMANDS = ("commands", "comparing", "reporting", "judging", "build")
+"""Modules that register commands when they are imported; `--help` shows them in this order."""
 
 app = typer.Typer(
     name="safemt",
     help="Multi-turn safety of multimodal language models: check a benchmark, run it, score it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help in colours takes as long to load as everything else together
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -23,12 +28,8 @@ def main() -> None:
             # A terminal or a file in an old encoding shows what it can, rather than ending the command.
             stream.reconfigure(errors="replace")
     try:
-        # Importing them registers them.
-        import safemt.cli.commands
-        import safemt.cli.comparing
-        import safemt.cli.judging
-        import safemt.cli.reporting  # noqa: F401
-
+        for module in _COMMANDS:
+            import_module(f"safemt.cli.{module}")
         app()
     except RunStopped as stopped:
         print(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from safemt.cli import app
 from safemt.core.taxonomy import Method
 
 
@@ -29,6 +30,7 @@ class LayoutOption(StrEnum):
     FOLDER = "folder"
 
 
+@app.command()
 def build(
     queries: Annotated[
         list[Path], typer.Option(help="A file or folder of harmful queries; give it again for more.")
@@ -71,7 +73,9 @@ def build(
         bool, typer.Option("--resume", help="Continue a build with openai/MODEL that was interrupted.")
     ] = False,
 ) -> None:
-    """Build a benchmark: dialogues of several lengths, with images, from files of harmful queries.
+    """Build a benchmark from harmful queries.
+
+    Dialogues of several lengths, with images, checked and documented.
 
     The same queries, options and seed give the same bytes. DATASHEET.md in the result says what is in it.
     """

@@ -67,7 +67,10 @@ def check(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Read a benchmark and say what is in it and what is wrong with it. Exit code 1 if it has errors."""
+    """Say what is in a benchmark and what is wrong.
+
+    Exit code 1 if it has errors.
+    """
     from safemt.benchmark.findings import errors_of
     from safemt.cli.printing import print_check, print_json
     from safemt.report.check import check_json
@@ -125,7 +128,9 @@ def run(
     judge_with_image: JudgeWithImage = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model every dialogue of a benchmark, judge its responses, and print the figures.
+    """Ask a model, judge it, print the figures.
+
+    Every dialogue of the benchmark is asked and its last response judged.
 
     The same command continues a run that was interrupted; a finished run makes no call.
     """  # fmt: skip
@@ -220,7 +225,10 @@ def score(
         Path | None, typer.Option(help="JSONL of labels that people gave to a random part of the run.")
     ] = None,
 ) -> None:
-    """Print attack success rates and the Safety Index of a run or of label files."""
+    """Print ASR and Safety Index of a run.
+
+    Or of label files in the published layout.
+    """
     from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
     from safemt.report.results import results_json, results_of
@@ -240,7 +248,10 @@ def score(
 def demo(
     out: Annotated[Path, typer.Option(help="Where to put the run.")] = Path("runs/demo"),
 ) -> None:
-    """See the whole thing work: a small shipped benchmark, a simulated model, no key, no network."""
+    """See it work: no key, no network.
+
+    A simulated model is asked a small benchmark that comes with safemt.
+    """
     from safemt.report.export import write_report
 
     run(benchmark=_DEMO, target="sim/drifting", judge="refusal", out=out)

@@ -19,7 +19,10 @@ def compare(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs on the samples they share: differences, intervals, and whether they can be told apart."""
+    """Compare runs on the samples they share.
+
+    Differences, their intervals, and whether the runs can be told apart at their size.
+    """
     from safemt.cli.printing import print_json, stdout
     from safemt.report.compare import compare_json, compare_runs, print_comparison
     from safemt.report.results import results_of

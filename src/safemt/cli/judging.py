@@ -44,7 +44,10 @@ def judge_check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a judge against labels that people gave, and keep the result for score and report."""
+    """Check a judge against labels by people.
+
+    The result is kept for score and report.
+    """
     from safemt.benchmark.judged import read_judged
     from safemt.cli.printing import print_json, stderr, stdout
     from safemt.judges.open import open_judge
@@ -97,7 +100,10 @@ def judge_again(
     timeout: Timeout = 120.0,
     as_json: AsJson = False,
 ) -> None:
-    """Judge the responses of a run again. Both judges' labels are kept, and their agreement is reported."""
+    """Judge the responses of a run again.
+
+    Both judges' labels are kept, and their agreement is reported.
+    """
     from safemt.benchmark.images import ImageFolder
     from safemt.cli.printing import finish_run, stderr
     from safemt.judges.open import open_judge

@@ -26,7 +26,10 @@ def report(
         bool, typer.Option("--force", help="Compare although benchmarks or judges differ.")
     ] = False,
 ) -> None:
-    """Write a report to look at: one HTML file that needs no network, or its tables."""
+    """Write a report to look at.
+
+    One HTML file that needs no network, or its tables.
+    """
     from safemt.cli.printing import stdout
     from safemt.report.export import write_report
 

@@ -32,6 +32,7 @@ def test_each_error_has_a_message_and_an_exit_code(
     def fail() -> None:
         raise error
 
+    safemt("--version")  # registers the commands
     monkeypatch.setattr("safemt.cli.app", fail)
     done = safemt("anything")
     assert (done.code, done.out) == (code, "")

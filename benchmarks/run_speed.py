@@ -306,9 +306,11 @@ def main() -> None:
         for name, part in parts.items():
             if name in arguments.only:
                 texts.append(part(bench))
+                say(texts[-1])
         if "scale" in arguments.only:
             text, points = scale(bench)
             texts.append(text)
+            say(text)
     measured = "\n\n".join(texts)
     sys.stdout.write(measured + "\n")
     if arguments.write:

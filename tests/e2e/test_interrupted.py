@@ -36,7 +36,7 @@ FIGURES = ("turns", "scenarios", "methods", "outcomes", "safety_index", "complet
 
 @pytest.fixture(scope="module")
 def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}) as running:
+    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
         yield running
 
 

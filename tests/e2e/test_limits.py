@@ -32,7 +32,7 @@ RULES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}) as running:
+    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
         yield running
 
 
@@ -167,7 +167,7 @@ def test_a_judge_that_refuses_everything_stops_the_run_though_the_target_answers
 ) -> None:
     options = models(server, target="plain", judge="bad-judge")
     stopped(run(tmp_path, 60, *options, "--concurrency", 2), "3 calls in a row failed", "malformed")
-    assert len(asked(server, "bad-judge")) == 3
+    assert len(asked(server, "bad-judge")) in {3, 4}  # a fourth may have been on its way
     assert len(asked(server, "plain")) < 12
 
 

@@ -31,7 +31,7 @@ RUN = ("run", "--benchmark", "bench", "--out", "out")
 
 @pytest.fixture(scope="module")
 def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server(SCENARIO) as running:
+    with start_chat_server(SCENARIO, max_seconds=1800) as running:
         yield running
 
 

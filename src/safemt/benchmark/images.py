@@ -172,7 +172,7 @@ class ImageFolder:
         if encoded is not None:
             self._cache.move_to_end(image.sha256)
             return encoded
-        encoded = b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(self._read(image)))
+        encoded = b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(self.read(image)))
         self._cache[image.sha256] = encoded
         self._room -= len(encoded)
         while self._room < 0 and len(self._cache) > 1:
@@ -180,7 +180,12 @@ class ImageFolder:
             self._room += len(oldest)
         return encoded
 
-    def _read(self, image: ImageRef) -> bytes:
+    def read(self, image: ImageRef) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            BenchmarkError: the file is gone or is no longer the one that was checked.
+        """
         try:
             path = locate_image(self._root, image.path, boundary=self._boundary)
             content = path.read_bytes() if path else b""

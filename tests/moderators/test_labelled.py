@@ -76,10 +76,10 @@ def test_equal_assistant_turns_are_a_template_and_equal_questions_a_cluster(tmp_
 
     file = write(
         tmp_path / "one.jsonl",
-        canned("a", "x", "y", question="one"),
-        canned("b", "v", "w", question="two"),
-        canned("c", "v", "w", "u", question="two"),
-        row("d", "harmful", "p", question="two"),
+        canned("a", "x", "y"),
+        canned("b", "v", "w"),
+        canned("c", "v", "w", question="one"),
+        row("d", "harmful", "p", question="one"),
         row("e", "harmful", "p"),
     )
     other = write(tmp_path / "two.jsonl", canned("f", "x", "y"))
@@ -103,6 +103,7 @@ def test_a_folder_without_dialogues_and_a_file_without_labels_are_refused(tmp_pa
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published dialogues are not here")
-def test_red_queen_is_split_by_its_templates() -> None:
+def test_the_attack_and_the_direct_request_for_one_act_are_a_cluster() -> None:
     data = read_labelled([DATA / "red_queen"])
-    assert len({each.cluster for each in data.dialogues}) == 31
+    sizes = [len(group) for group in sharing(data.dialogues)]
+    assert (len(sizes), set(sizes)) == (1388, {2})

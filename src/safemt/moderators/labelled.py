@@ -119,8 +119,9 @@ def read_labelled(paths: Sequence[Path]) -> LabelledData:
 def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
     """The cluster of each `(dialogue, source)`: the first of these that applies.
 
-    The query that it and its rounds and twins were grown from; the template, known by assistant turns that
-    some other dialogue of the source has word for word; the source's question; else it stands alone.
+    The query that it and its rounds and twins were grown from; the source's question, which translations and
+    other wordings share; the template, known by assistant turns that some other dialogue of the source has
+    word for word; else it stands alone.
     """
     templates = [_template(row) for row, _ in rows]
     shared = Counter((source, template) for (_, source), template in zip(rows, templates, strict=True))
@@ -128,10 +129,10 @@ def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
     for number, ((row, source), template) in enumerate(zip(rows, templates, strict=True)):
         if row.query:
             kind = f"query {row.query}"
-        elif template and shared[source, template] > 1:
-            kind = f"template {template}"
         elif row.question:
             kind = f"question {row.question}"
+        elif template and shared[source, template] > 1:
+            kind = f"template {template}"
         else:
             kind = f"row {number}"
         clusters.append(f"{source}: {kind}")

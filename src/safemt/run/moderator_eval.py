@@ -1,8 +1,10 @@
 """Moderators over dialogues of known intent: what each says, kept as it is said."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from safemt.core.errors import SafemtError
 from safemt.core.schema import Message
@@ -15,6 +17,13 @@ from safemt.moderators.sync import wait_for
 from safemt.run.limits import EndpointLimits
 from safemt.targets.base import Reply
 from safemt.targets.endpoint import ChatEndpoint
+
+EARLY: Final = 2
+LATE: Final = 50
+"""Turns of a long dialogue whose times are compared."""
+LONG_DIALOGUES: Final = 9
+TURN_LETTERS: Final = 220
+"""About 50 tokens of English."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,3 +141,35 @@ async def _verdicts(
         if left == 0:
             break
     return tuple(verdicts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTimes:
+    """Milliseconds that turns took in long dialogues; both of the same length, one entry per dialogue."""
+
+    early: tuple[float, ...]
+    """At turn `EARLY`."""
+    late: tuple[float, ...]
+    """At turn `LATE`."""
+
+
+def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialogue]) -> LongTimes | None:
+    """How long a turn takes early and late in dialogues of `LATE` turns; None for one that calls endpoints.
+
+    The turns are user turns of `dialogues`, as near to `TURN_LETTERS` long as there are, so that only their
+    place differs. The first dialogue warms up and is not counted. None without any text, too.
+    """
+    texts = sorted(
+        {m.text for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.text},
+        key=lambda text: (abs(len(text) - TURN_LETTERS), text),
+    )[: LATE * (LONG_DIALOGUES + 1)]
+    if moderator.detector.endpoints or not texts:
+        return None
+    endless = itertools.cycle(texts)
+    early, late = [], []
+    for _ in range(LONG_DIALOGUES + 1):
+        session = moderator.open()
+        times = [session.append(ChatMessage("user", (next(endless),))).milliseconds for _ in range(LATE)]
+        early.append(times[EARLY - 1])
+        late.append(times[LATE - 1])
+    return LongTimes(early=tuple(early[1:]), late=tuple(late[1:]))

@@ -1,0 +1,191 @@
+"""An evaluation of moderators on the terminal."""
+
+from collections.abc import Callable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from safemt.core.comparison import Difference
+from safemt.core.detection import RecallAt
+from safemt.core.intervals import Estimate
+from safemt.moderators.labelled import LabelledData, Truth
+from safemt.report.moderator.evaluation import Evaluation
+from safemt.report.moderator.figures import Counts, ModeratorFigures
+from safemt.report.moderator.group_tables import number_cell, percent_cell, plain_cell, print_groups
+from safemt.run.moderator_eval import EARLY, LATE
+
+Row = tuple[str, Callable[[ModeratorFigures], str]]
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """The figures of all moderators side by side, then each one's groups and turns, then comparisons."""
+    _print_data(evaluation.data, console)
+    _print_side_by_side(evaluation, console)
+    for figures in evaluation.moderators:
+        _print_counts(figures, console)
+    print_groups(evaluation.moderators, console)
+    _print_comparisons(evaluation, console)
+
+
+def _print_data(data: LabelledData, console: Console) -> None:
+    counts = ", ".join(f"{data.count(truth):,} {truth.value}" for truth in Truth)
+    clusters = len({each.cluster for each in data.dialogues})
+    console.print(f"Dialogues: {counts}; {clusters:,} independent clusters", highlight=False)
+    left_out = [
+        f"{count:,} {what}"
+        for count, what in (
+            (data.unlabelled, "without a label"),
+            (data.without_user, "without a user message"),
+            (len(data.bad_rows), "that hold no dialogue"),
+        )
+        if count
+    ]
+    if left_out:
+        console.print(f"[yellow]Left out: rows {', '.join(left_out)}.[/yellow]", highlight=False)
+    for problem in data.bad_rows[:3]:
+        console.print(f"  {problem}", highlight=False, markup=False, soft_wrap=True)
+    if not (data.count(Truth.HARMFUL) and data.count(Truth.BENIGN)):
+        console.print(
+            "[yellow]Only one of harmful and benign is there: no AUROC, and no recall at a rate of false "
+            "alarms.[/yellow] Add --data with the other."
+        )
+
+
+def _print_side_by_side(evaluation: Evaluation, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for figures in evaluation.moderators:
+        table.add_column(figures.name, justify="right")
+    rates = [recall.rate for recall in evaluation.moderators[0].ranking.recalls]
+    rows: list[Row | None] = [
+        ("AUROC", lambda each: number_cell(each.ranking.auroc)),
+        ("  with the highest risk of any turn", lambda each: number_cell(each.peak.auroc)),
+        ("AUPRC", lambda each: number_cell(each.ranking.auprc)),
+        *(
+            (f"recall at {100 * rate:g} % false alarms", _recall(position))
+            for position, rate in enumerate(rates)
+        ),
+        None,
+        ("default threshold", lambda each: f"{each.threshold:g}"),
+        ("F1", lambda each: percent_cell(each.at_default.f1)),
+        ("precision", lambda each: percent_cell(each.at_default.precision)),
+        ("recall", lambda each: percent_cell(each.at_default.recall)),
+        ("false alarms, after the last turn", lambda each: percent_cell(each.at_default.false_alarm_rate)),
+        ("false alarms, after any turn", lambda each: percent_cell(each.false_alarms.per_dialogue)),
+        (
+            "false alarms per 1,000 benign turns",
+            lambda each: plain_cell(each.false_alarms.per_1000_turns, digits=1),
+        ),
+        (
+            "alarms on borderline, any turn",
+            lambda each: percent_cell(each.borderline_alarms.per_dialogue),
+        ),
+        ("harmful alarmed, any turn", lambda each: percent_cell(each.alerts.ever)),
+        ("  first alert at turn (mean)", lambda each: plain_cell(each.alerts.turn, digits=2)),
+        ("  turns before the last (mean)", lambda each: plain_cell(each.alerts.lead, digits=2)),
+        ("  before the last turn", lambda each: percent_cell(each.alerts.early)),
+        None,
+        ("calibration error", lambda each: number_cell(each.reliability.error)),
+        ("Brier score", lambda each: number_cell(each.reliability.brier)),
+        None,
+        ("ms per verdict, p50", lambda each: _time(each.latency.quantiles[0])),
+        ("ms per verdict, p95", lambda each: _time(each.latency.quantiles[1])),
+        ("ms per verdict, p99", lambda each: _time(each.latency.quantiles[2])),
+        (f"turn {LATE} against turn {EARLY}", lambda each: plain_cell(each.latency.ratio, digits=2)),
+        ("tokens in / out", lambda each: f"{each.prompt_tokens:,} / {each.completion_tokens:,}"),
+        None,
+        ("dialogues without a risk", lambda each: _of(each, lambda counts: counts.unscored)),
+        ("degraded verdicts", lambda each: _of(each, lambda counts: sum(counts.degraded.values()))),
+    ]
+    for row in rows:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(row[0], *(row[1](figures) for figures in evaluation.moderators))
+    console.print(table)
+    for recall in evaluation.moderators[0].ranking.recalls:
+        if recall.estimate is None and recall.benign < recall.needed:
+            console.print(
+                f"[yellow]Recall at {100 * recall.rate:g} % cannot be told:[/yellow] it takes "
+                f"{recall.needed:,} independent benign dialogues; these are worth {recall.benign:,.0f}.",
+                highlight=False,
+            )
+    console.print(
+        "In brackets 95 % intervals. AUPRC, precision, F1, calibration error and Brier score hold for this "
+        f"mix alone: {100 * evaluation.moderators[0].ranking.prevalence:.0f} % harmful.",
+        highlight=False,
+    )
+    if evaluation.at_end:
+        console.print("Verdicts at the end of dialogues alone: first alerts are known only where a "
+                      "moderator says what it thought of earlier turns.")  # fmt: skip
+
+
+def _recall(position: int) -> Callable[[ModeratorFigures], str]:
+    def cell(figures: ModeratorFigures) -> str:
+        recall: RecallAt = figures.ranking.recalls[position]
+        return percent_cell(recall.estimate)
+
+    return cell
+
+
+def _print_counts(figures: ModeratorFigures, console: Console) -> None:
+    """What was not looked at, where something was not."""
+    for truth, counts in figures.counts.items():
+        missed = {
+            f"of {counts.turns_total:,} turns not read": counts.turns_total - counts.turns_scored,
+            f"of {counts.images_total:,} pictures not looked at": counts.images_total - counts.images_scored,
+        }
+        said = [f"{count:,} {what}" for what, count in missed.items() if count]
+        said += [f"{why} × {n:,}" for why, n in (*counts.unscanned.items(), *counts.degraded.items())]
+        if said:
+            console.print(
+                f"{figures.name}, {truth.value}: {'; '.join(said)}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def _print_comparisons(evaluation: Evaluation, console: Console) -> None:
+    if not evaluation.comparisons:
+        return
+    first = evaluation.moderators[0].name
+    table = Table(
+        title=f"Against {first}, on the dialogues that both scored",
+        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    for heading in ("moderator", "figure", "difference", "p (Holm)", "verdict"):
+        table.add_column(
+            heading, justify="left" if heading in ("moderator", "figure", "verdict") else "right"
+        )
+    for figures, comparison in zip(evaluation.moderators[1:], evaluation.comparisons, strict=True):
+        named: list[tuple[str, Difference | None]] = [("AUROC", comparison.auroc)]
+        named += [
+            (f"recall at {100 * rate:g} %", each)
+            for rate, each in zip(comparison.rates, comparison.recalls, strict=True)
+        ]
+        for figure, difference in named:
+            table.add_row(figures.name, figure, *_difference(difference))
+    console.print(table)
+
+
+def _difference(difference: Difference | None) -> tuple[str, str, str]:
+    if difference is None:
+        return "–", "", "cannot be told"
+    low, high = 100 * difference.interval.low, 100 * difference.interval.high
+    p = "< 0.001" if difference.p_adjusted < 0.001 else f"{difference.p_adjusted:.3f}"
+    return f"{100 * difference.value:+.1f} points ({low:+.1f} to {high:+.1f})", p, difference.verdict
+
+
+def _of(figures: ModeratorFigures, count: Callable[[Counts], int]) -> str:
+    whole = sum(counts.dialogues for counts in figures.counts.values())
+    return f"{sum(count(counts) for counts in figures.counts.values()):,} of {whole:,}"
+
+
+def _time(estimate: Estimate | None) -> str:
+    """Three digits, however short it was."""
+    if estimate is None:
+        return "–"
+    interval = estimate.interval
+    return f"{estimate.value:.3g} ({interval.low:.3g}–{interval.high:.3g})"

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.intervals import Estimate
+from safemt.report.moderator.cells import number_cell, percent_cell
 from safemt.report.moderator.figures import Group, ModeratorFigures
 
 _GROUPS: Final = 24
@@ -115,24 +115,3 @@ def _table(title: str, kind: str, columns: Mapping[str, Sequence[Group]] | Seque
     for column in ("dialogues", *columns):
         table.add_column(column, justify="right")
     return table
-
-
-def percent_cell(estimate: Estimate | None) -> str:
-    """`23.5 % (20.1–27.3)`."""
-    if estimate is None:
-        return "–"
-    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
-    return f"{100 * estimate.value:.1f} % ({low:.1f}–{high:.1f})"
-
-
-def number_cell(estimate: Estimate | None) -> str:
-    """`0.912 (0.880–0.935)`."""
-    return plain_cell(estimate, digits=3)
-
-
-def plain_cell(estimate: Estimate | None, *, digits: int) -> str:
-    """A figure with its interval, to so many digits."""
-    if estimate is None:
-        return "–"
-    interval = estimate.interval
-    return f"{estimate.value:.{digits}f} ({interval.low:.{digits}f}–{interval.high:.{digits}f})"

@@ -1,21 +1,15 @@
 """An evaluation of moderators on the terminal."""
 
-from collections.abc import Callable
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from safemt.core.comparison import Difference
-from safemt.core.detection import RecallAt
-from safemt.core.intervals import Estimate
 from safemt.moderators.labelled import LabelledData, Truth
+from safemt.report.moderator.cells import comparison_rows, figure_rows, not_looked_at
 from safemt.report.moderator.evaluation import Evaluation
-from safemt.report.moderator.figures import Counts, ModeratorFigures
-from safemt.report.moderator.group_tables import number_cell, percent_cell, plain_cell, print_groups
-from safemt.run.moderator_eval import EARLY, LATE
-
-Row = tuple[str, Callable[[ModeratorFigures], str]]
+from safemt.report.moderator.figures import ModeratorFigures
+from safemt.report.moderator.group_tables import print_groups
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
@@ -57,48 +51,7 @@ def _print_side_by_side(evaluation: Evaluation, console: Console) -> None:
     table.add_column("")
     for figures in evaluation.moderators:
         table.add_column(figures.name, justify="right")
-    rates = [recall.rate for recall in evaluation.moderators[0].ranking.recalls]
-    rows: list[Row | None] = [
-        ("AUROC", lambda each: number_cell(each.ranking.auroc)),
-        ("  with the highest risk of any turn", lambda each: number_cell(each.peak.auroc)),
-        ("AUPRC", lambda each: number_cell(each.ranking.auprc)),
-        *(
-            (f"recall at {100 * rate:g} % false alarms", _recall(position))
-            for position, rate in enumerate(rates)
-        ),
-        None,
-        ("default threshold", lambda each: f"{each.threshold:g}"),
-        ("F1", lambda each: percent_cell(each.at_default.f1)),
-        ("precision", lambda each: percent_cell(each.at_default.precision)),
-        ("recall", lambda each: percent_cell(each.at_default.recall)),
-        ("false alarms, after the last turn", lambda each: percent_cell(each.at_default.false_alarm_rate)),
-        ("false alarms, after any turn", lambda each: percent_cell(each.false_alarms.per_dialogue)),
-        (
-            "false alarms per 1,000 benign turns",
-            lambda each: plain_cell(each.false_alarms.per_1000_turns, digits=1),
-        ),
-        (
-            "alarms on borderline, any turn",
-            lambda each: percent_cell(each.borderline_alarms.per_dialogue),
-        ),
-        ("harmful alarmed, any turn", lambda each: percent_cell(each.alerts.ever)),
-        ("  first alert at turn (mean)", lambda each: plain_cell(each.alerts.turn, digits=2)),
-        ("  turns before the last (mean)", lambda each: plain_cell(each.alerts.lead, digits=2)),
-        ("  before the last turn", lambda each: percent_cell(each.alerts.early)),
-        None,
-        ("calibration error", lambda each: number_cell(each.reliability.error)),
-        ("Brier score", lambda each: number_cell(each.reliability.brier)),
-        None,
-        ("ms per verdict, p50", lambda each: _time(each.latency.quantiles[0])),
-        ("ms per verdict, p95", lambda each: _time(each.latency.quantiles[1])),
-        ("ms per verdict, p99", lambda each: _time(each.latency.quantiles[2])),
-        (f"turn {LATE} against turn {EARLY}", lambda each: plain_cell(each.latency.ratio, digits=2)),
-        ("tokens in / out", lambda each: f"{each.prompt_tokens:,} / {each.completion_tokens:,}"),
-        None,
-        ("dialogues without a risk", lambda each: _of(each, lambda counts: counts.unscored)),
-        ("degraded verdicts", lambda each: _of(each, lambda counts: sum(counts.degraded.values()))),
-    ]
-    for row in rows:
+    for row in figure_rows(evaluation.moderators[0]):
         if row is None:
             table.add_section()
         else:
@@ -121,23 +74,10 @@ def _print_side_by_side(evaluation: Evaluation, console: Console) -> None:
                       "moderator says what it thought of earlier turns.")  # fmt: skip
 
 
-def _recall(position: int) -> Callable[[ModeratorFigures], str]:
-    def cell(figures: ModeratorFigures) -> str:
-        recall: RecallAt = figures.ranking.recalls[position]
-        return percent_cell(recall.estimate)
-
-    return cell
-
-
 def _print_counts(figures: ModeratorFigures, console: Console) -> None:
     """What was not looked at, where something was not."""
     for truth, counts in figures.counts.items():
-        missed = {
-            f"of {counts.turns_total:,} turns not read": counts.turns_total - counts.turns_scored,
-            f"of {counts.images_total:,} pictures not looked at": counts.images_total - counts.images_scored,
-        }
-        said = [f"{count:,} {what}" for what, count in missed.items() if count]
-        said += [f"{why} × {n:,}" for why, n in (*counts.unscanned.items(), *counts.degraded.items())]
+        said = not_looked_at(counts)
         if said:
             console.print(
                 f"{figures.name}, {truth.value}: {'; '.join(said)}",
@@ -160,12 +100,7 @@ def _print_comparisons(evaluation: Evaluation, console: Console) -> None:
             heading, justify="left" if heading in ("moderator", "figure", "verdict") else "right"
         )
     for figures, comparison in zip(evaluation.moderators[1:], evaluation.comparisons, strict=True):
-        named: list[tuple[str, Difference | None]] = [("AUROC", comparison.auroc)]
-        named += [
-            (f"recall at {100 * rate:g} %", each)
-            for rate, each in zip(comparison.rates, comparison.recalls, strict=True)
-        ]
-        for figure, difference in named:
+        for figure, difference in comparison_rows(comparison):
             table.add_row(figures.name, figure, *_difference(difference))
     console.print(table)
 
@@ -176,16 +111,3 @@ def _difference(difference: Difference | None) -> tuple[str, str, str]:
     low, high = 100 * difference.interval.low, 100 * difference.interval.high
     p = "< 0.001" if difference.p_adjusted < 0.001 else f"{difference.p_adjusted:.3f}"
     return f"{100 * difference.value:+.1f} points ({low:+.1f} to {high:+.1f})", p, difference.verdict
-
-
-def _of(figures: ModeratorFigures, count: Callable[[Counts], int]) -> str:
-    whole = sum(counts.dialogues for counts in figures.counts.values())
-    return f"{sum(count(counts) for counts in figures.counts.values()):,} of {whole:,}"
-
-
-def _time(estimate: Estimate | None) -> str:
-    """Three digits, however short it was."""
-    if estimate is None:
-        return "–"
-    interval = estimate.interval
-    return f"{estimate.value:.3g} ({interval.low:.3g}–{interval.high:.3g})"

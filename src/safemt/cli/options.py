@@ -1,6 +1,7 @@
 """Options that several commands share, and how their texts are read."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,9 @@ JudgeMaxOutputTokens = Annotated[
 JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
 Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
+PolicyFolder = Annotated[
+    Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
+]
 Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
 
 

@@ -16,6 +16,7 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label
 from safemt.judges.base import Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.run.commits import Commits
 from safemt.run.limits import EndpointLimits
 from safemt.run.protocol import History, call_key, live_sample, request, setup_key
 from safemt.run.store import Store, Work
@@ -68,6 +69,7 @@ class Engine:
         self.tracker = tracker
         self._answered_only = answered_only
         self._store = store
+        self._commits = Commits(store)
         self._target = target
         self._judge = judge
         self._history = history
@@ -116,8 +118,9 @@ class Engine:
             BenchmarkError: an image has changed since the plan was made.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
+            with self._store.grouped():
+                async with asyncio.TaskGroup() as group:
+                    self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
         finally:
             await self._target.close()
             for endpoint in self._judge.endpoints:
@@ -159,6 +162,7 @@ class Engine:
         try:
             asked, key, reply = await self._answer(work.sample)
             self._store.add_answer(setup=self._setup, sample=work.key, response=key)
+            await self._commits.settled()
             asked_of = self._judge_id
             if asked.twin_of is not None or not _is_for_judge(reply):
                 label = Label.SAFE
@@ -166,6 +170,7 @@ class Engine:
                 label = await self._label(work.key, asked, key, reply.text)
         except CallError as error:
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
+        await self._commits.settled()
         self.tracker.done += 1
         if work.sample.twin_of is None:
             self.tracker.count_label(work.sample, label)
@@ -194,6 +199,7 @@ class Engine:
             key, reply = await self._respond(asked)
             if reply.blocked or len(replies) + 1 == sample.turns:
                 return asked, key, reply
+            await self._commits.settled()
             replies.append(reply.text)
 
     async def _respond(self, sample: Sample) -> tuple[str, Reply]:

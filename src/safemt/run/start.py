@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import platform
 import signal
 import time
@@ -137,12 +138,17 @@ class _AnsweredTarget:
 
 
 def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+    # Modules and benchmark stay: they need not be searched for garbage again and again.
+    gc.collect()
+    gc.freeze()
     try:
         asyncio.run(_drive(engine, console, simulated=simulated))
     except SafemtError as error:
         with contextlib.suppress(RunError):  # a store that cannot be written may be why it stopped
             store.end(f"stopped: {error}")
         raise
+    finally:
+        gc.unfreeze()
     store.end("complete")
 
 

@@ -1,7 +1,7 @@
 """One SQLite file per run: what was planned, answered, labelled and what failed.
 
-Every result is committed before the next thing happens to it, so `kill -9` loses only calls in flight.
-No image bytes and no keys are ever in it. The tables are described in docs/file-formats.md.
+What is added is committed at once, or, within `grouped`, by `commit`. No image bytes and no keys are ever in
+it. The tables are described in docs/file-formats.md.
 """
 
 import json
@@ -96,6 +96,9 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
+        self._grouping = False
+        self._undone = False
+        """Whether something in the present group could not be written, so that nothing of it is stored."""
         self.path = path
 
     @classmethod
@@ -372,14 +375,43 @@ class Store:
         return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def grouped(self) -> Iterator[None]:
+        """Within the block, what is added can be read at once but is on disk only after `commit`."""
+        self._grouping = True
+        try:
+            yield
+        finally:
+            self._grouping = self._undone = False
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what was added since the last time: all of it or nothing.
+
+        Raises:
+            RunError: it cannot be written, or a part of it could not.
+        """
+        if self._undone:
+            self._undone = False
+            raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
                 self._db.commit()
             except BaseException:
                 self._db.rollback()
+                raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self.path):
+            try:
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
+                yield
+                if not self._grouping:
+                    self._db.commit()
+            except BaseException:
+                self._db.rollback()
+                self._undone = self._grouping
                 raise
 
     def _one(self, query: str, values: Any = ()) -> Any:

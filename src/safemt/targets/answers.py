@@ -19,6 +19,9 @@ import orjson
 from safemt.core.errors import CallFailure
 from safemt.targets.base import Reply, Sampling
 
+HEADERS_READ: Final = ("retry-after", "location")
+"""The headers of an answer that are looked at here."""
+
 _SAID_CHARACTERS: Final = 300
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _THROTTLED: Final = frozenset({429, 503, 529})
@@ -92,7 +95,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """Their names in lower case."""
+    """Those of `HEADERS_READ` that it has."""
     body: Any
     """The parsed JSON, or the text where it is none."""
 

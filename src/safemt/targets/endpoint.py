@@ -7,9 +7,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,7 +19,14 @@ import orjson
 from safemt.benchmark.images import ImageFolder
 from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.schema import Message
-from safemt.targets.answers import Answer, Asked, parse_body, read_answer, wants_completion_tokens
+from safemt.targets.answers import (
+    HEADERS_READ,
+    Answer,
+    Asked,
+    parse_body,
+    read_answer,
+    wants_completion_tokens,
+)
 from safemt.targets.base import Reply, Sampling
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
@@ -68,6 +76,10 @@ class ChatEndpoint:
             )
         if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
             raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
+        # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
+        is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
+        self._secrets: Collection[str] = {self._key, self._key.replace("/", "\\/")} if is_secret else ()
+        """As a reply may write the key."""
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
         self._limit_name = "max_tokens"
         self._session: aiohttp.ClientSession | None = None
@@ -122,15 +134,16 @@ class ChatEndpoint:
             async with session.post(
                 f"{self.base_url}/chat/completions", data=data, allow_redirects=False
             ) as response:
-                content = bytearray()
-                async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > MAX_REPLY_BYTES:
-                        message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
-                        return CallFailure("reply_too_large", message, retryable=True)
-                headers = {name.lower(): self._without_key(v) for name, v in response.headers.items()}
-                text = self._without_key(content.decode("utf-8-sig", "replace"))
-                return Answer(response.status, headers, parse_body(text))
+                content = await _read(response.content)
+                if content is None:
+                    message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
+                    return CallFailure("reply_too_large", message, retryable=True)
+                headers = {
+                    name: self._without_key(response.headers[name])
+                    for name in HEADERS_READ
+                    if name in response.headers
+                }
+                return Answer(response.status, headers, self._parsed(content))
         except (aiohttp.ClientError, OSError) as error:
             return self._broken_connection(error)
 
@@ -176,14 +189,15 @@ class ChatEndpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    def _without_key(self, text: str) -> str:
-        """A server may echo the key it was sent; it must not reach the store.
+    def _parsed(self, content: bytes) -> Any:
+        if not any(written.encode() in content for written in self._secrets):
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(content)
+        return parse_body(self._without_key(content.decode("utf-8-sig", "replace")))
 
-        Placeholders such as EMPTY or none stay: they are no secrets, and an answer may well hold the word.
-        """
-        if len(self._key) < _SHORTEST_SECRET or self._key.isalpha():
-            return text
-        for written in (self._key, self._key.replace("/", "\\/")):
+    def _without_key(self, text: str) -> str:
+        """A server may echo the key it was sent; it must not reach the store."""
+        for written in self._secrets:
             text = text.replace(written, "[key]")
         return text
 
@@ -198,6 +212,18 @@ class ChatEndpoint:
             with_image=with_image,
             sampling=self.sampling,
         )
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes | None:
+    """All of a body; None if it is longer than `MAX_REPLY_BYTES`, however well it was compressed."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await stream.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            return None
+    return b"".join(chunks)
 
 
 def _checked_base_url(url: str, option: str) -> str:

@@ -52,7 +52,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
-        self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
         self._option = option
@@ -198,6 +198,11 @@ class ChatEndpoint:
             with_image=with_image,
             sampling=self.sampling,
         )
+
+
+def origin_of(base_url: str) -> str:
+    """Scheme, host and port of a base URL: what limits and prices go by."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
 
 
 def _checked_base_url(url: str, option: str) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -118,7 +118,8 @@ def read_answer(answer: Answer, asked: Asked) -> Reply | CallFailure:
         choice = _choice_of(answer.body)
         error = _error_in_success(answer.body, choice)
         if error is None:
-            return _read_reply(answer.body, choice, asked)
+            reply = _read_reply(answer.body, choice, asked)
+            return _with_usage(reply, answer.body) if isinstance(reply, CallFailure) else reply
         status = _status_of(error)
     else:
         error, status = _error_of(answer.body), answer.status
@@ -161,6 +162,16 @@ def _read_reply(body: Any, choice: dict[str, Any] | None, asked: Asked) -> Reply
         model=_text_of(body.get("model")) or None,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+    )
+
+
+def _with_usage(failure: CallFailure, body: Any) -> CallFailure:
+    """An empty reply is paid for like any other."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    return replace(
+        failure,
+        prompt_tokens=_count(usage, "prompt_tokens") or 0,
+        completion_tokens=_count(usage, "completion_tokens") or 0,
     )
 
 

@@ -60,7 +60,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
-        self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
         self._option = option
@@ -224,6 +224,11 @@ async def _read(stream: aiohttp.StreamReader) -> bytes | None:
         if size > MAX_REPLY_BYTES:
             return None
     return b"".join(chunks)
+
+
+def origin_of(base_url: str) -> str:
+    """Scheme, host and port of a base URL: what limits and prices go by."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
 
 
 def _checked_base_url(url: str, option: str) -> str:

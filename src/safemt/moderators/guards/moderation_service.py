@@ -66,7 +66,7 @@ class ModerationEndpoint(ChatEndpoint):
                 texts.append({"type": "text", "text": json_text(first.content)})
         return orjson.dumps({"model": self.model, "input": texts})
 
-    def _read(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
+    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
         if answer.status != 200:
             return failure_of(answer, asked)
         results = answer.body.get("results") if isinstance(answer.body, dict) else None

@@ -17,6 +17,9 @@ from safemt.cli.options import (
     JudgeName,
     JudgeTemperature,
     JudgeWithImage,
+    MaxCost,
+    MaxTokens,
+    Prices,
     Routing,
     RoutingOption,
     Timeout,
@@ -126,6 +129,9 @@ def run(
     judge_max_output_tokens: JudgeMaxOutputTokens = 512,
     routing: Routing = RoutingOption.SCENARIO,
     judge_with_image: JudgeWithImage = False,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: Prices = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model, judge it, print the figures.
@@ -140,7 +146,9 @@ def run(
     from safemt.cli.printing import finish_run, stderr
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.prices import read_prices
     from safemt.run.protocol import History
+    from safemt.run.spend import Budget
     from safemt.run.start import RunPlan, start_run
     from safemt.targets.base import Sampling
     from safemt.targets.open import open_target
@@ -153,6 +161,7 @@ def run(
     rounds = _turns(turns)
     sampling = Sampling(read_temperature(temperature, "--temperature"), max_output_tokens)
     judging = Sampling(read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens)
+    budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
     console = stderr()
     read = require_usable(_read(benchmark, text_only=text_only), skip_missing_images=skip_missing_images)
     samples = select_samples(read.samples, turns=rounds, limit=limit, seed=seed)
@@ -205,6 +214,7 @@ def run(
             judge=opened_judge,
             history=History(history),
             concurrency=concurrency,
+            budget=budget,
             manifest=manifest,
         ),
         out,

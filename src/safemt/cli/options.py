@@ -1,6 +1,7 @@
 """Options that several commands share, and how their texts are read."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,19 @@ JudgeMaxOutputTokens = Annotated[
 JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
 Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
+PolicyFolder = Annotated[
+    Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Stop when the run directory has cost so many US dollars, earlier runs counted."
+    ),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=0, help="Stop when it has used so many tokens, input and output together.")
+]
+Prices = Annotated[Path | None, typer.Option(help="YAML of prices, on top of the table that safemt has.")]
 Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
 
 

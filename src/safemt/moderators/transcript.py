@@ -1,6 +1,7 @@
 """A conversation as it goes to an endpoint: bare messages for a guard, pictures out of memory."""
 
 import base64
+from collections.abc import Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -103,3 +104,9 @@ class Transcript:
             if image is not None:
                 return True
         return False
+
+
+def with_pictures(prompt: str, images: Sequence[ImageRef]) -> list[Message]:
+    """One prompt with its pictures: the last in the same message, earlier ones in messages before it."""
+    before = [Message("user", f"Image{number}", image) for number, image in enumerate(images[:-1], 1)]
+    return [*before, Message("user", prompt, images[-1] if images else None)]

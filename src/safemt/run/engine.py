@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from safemt.core.errors import CallError, RunStopped, SafemtError
+from safemt.core.errors import CallError, CapReached, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label
 from safemt.judges.base import Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.run.commits import Commits
 from safemt.run.limits import EndpointLimits
 from safemt.run.protocol import History, call_key, live_sample, request, setup_key
+from safemt.run.spend import Asked, Spend
 from safemt.run.store import Store, Work
 from safemt.targets.base import Reply, Target
 from safemt.targets.endpoint import ChatEndpoint
@@ -62,12 +64,15 @@ class Engine:
         history: History,
         concurrency: int,
         tracker: Tracker,
+        spend: Spend | None = None,
         answered_only: bool = False,
     ) -> None:
         """With `answered_only` the target is not asked: samples without a response are left as they are."""
         self.tracker = tracker
+        self.spend = spend or Spend()
         self._answered_only = answered_only
         self._store = store
+        self._commits = Commits(store)
         self._target = target
         self._judge = judge
         self._history = history
@@ -116,19 +121,24 @@ class Engine:
             BenchmarkError: an image has changed since the plan was made.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
+            with self._store.grouped():
+                async with asyncio.TaskGroup() as group:
+                    self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
         finally:
             await self._target.close()
             for endpoint in self._judge.endpoints:
                 await endpoint.close()
+        if isinstance(self._stop, CapReached):
+            # What was in flight has been added to it since.
+            raise self.spend.reached() or self._stop
         if self._stop is not None:
             raise self._stop
 
     async def _work(self) -> None:
         try:
             while self._stop is None and (work := self._next()) is not None:
-                await self._finish(work)
+                if self._within_caps():
+                    await self._finish(work)
                 # Where nothing waits for a network, signals and the display still need their turn.
                 await asyncio.sleep(0)
         except SafemtError as error:
@@ -139,6 +149,13 @@ class Engine:
             self._stop = reason
             for limits in self._limits.values():
                 limits.close()
+
+    def _within_caps(self) -> bool:
+        """Whether there is something left to spend; if not, nothing new is started any more."""
+        reached = self.spend.reached()
+        if reached is not None:
+            self._end(reached)
+        return reached is None
 
     def _next(self) -> Work | None:
         if not self._queue and self._fetched_to is not None:
@@ -159,6 +176,7 @@ class Engine:
         try:
             asked, key, reply = await self._answer(work.sample)
             self._store.add_answer(setup=self._setup, sample=work.key, response=key)
+            await self._commits.settled()
             asked_of = self._judge_id
             if asked.twin_of is not None or not _is_for_judge(reply):
                 label = Label.SAFE
@@ -166,6 +184,7 @@ class Engine:
                 label = await self._label(work.key, asked, key, reply.text)
         except CallError as error:
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
+        await self._commits.settled()
         self.tracker.done += 1
         if work.sample.twin_of is None:
             self.tracker.count_label(work.sample, label)
@@ -194,6 +213,7 @@ class Engine:
             key, reply = await self._respond(asked)
             if reply.blocked or len(replies) + 1 == sample.turns:
                 return asked, key, reply
+            await self._commits.settled()
             replies.append(reply.text)
 
     async def _respond(self, sample: Sample) -> tuple[str, Reply]:
@@ -213,9 +233,9 @@ class Engine:
 
     async def _ask_target(self, key: str, messages: Sequence[Message], sample: Sample) -> Reply:
         started = time.monotonic()
-        reply, attempts = await self._call(
-            self._target.origin, lambda: self._target.respond(messages, sample), asked="target"
-        )
+        origin = self._target.origin
+        asked = Asked("target", self._target.name, origin) if origin else None
+        reply, attempts = await self._call(asked, messages, lambda: self._target.respond(messages, sample))
         self._store.add_response(
             key,
             reply,
@@ -227,25 +247,35 @@ class Engine:
         return reply
 
     async def _ask_judge(self, endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
-        reply, _ = await self._call(
-            endpoint.origin, lambda: endpoint.complete(messages), asked=f"judge {endpoint.model}"
-        )
+        asked = Asked("judge", f"openai/{endpoint.model}", endpoint.origin)
+        reply, _ = await self._call(asked, messages, lambda: endpoint.complete(messages))
         return reply
 
     async def _call(
-        self, origin: str | None, attempt: Callable[[], Awaitable[Reply]], *, asked: str
+        self, asked: Asked | None, messages: Sequence[Message], attempt: Callable[[], Awaitable[Reply]]
     ) -> tuple[Reply, int]:
-        async def noted() -> Reply:
+        """Make a call to who is `asked`, None for what makes none; give the reply and the attempts."""
+
+        async def counted() -> Reply:
             try:
-                return await attempt()
+                reply = await attempt()
             except CallError as error:
                 self.tracker.last_problem = error.failure.message
+                if asked is not None:
+                    self.spend.count_failure(asked, error.failure)
+                    self._within_caps()
                 raise
+            if asked is not None:
+                self.spend.count_reply(asked, messages, reply)
+                self._within_caps()
+            return reply
 
-        if origin is None:
-            reply, attempts = await noted(), 1
+        if asked is None:
+            reply, attempts = await counted(), 1
         else:
-            reply, attempts = await self._limits[origin].call(noted, asked=asked)
+            reply, attempts = await self._limits[asked.origin].call(
+                counted, asked=f"{asked.role} {asked.model}"
+            )
         self.tracker.prompt_tokens += reply.prompt_tokens or 0
         self.tracker.completion_tokens += reply.completion_tokens or 0
         return reply, attempts

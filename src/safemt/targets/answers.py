@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +19,9 @@ import orjson
 
 from safemt.core.errors import CallFailure
 from safemt.targets.base import Reply, Sampling
+
+HEADERS_READ: Final = ("retry-after", "location")
+"""The headers of an answer that are looked at here."""
 
 _SAID_CHARACTERS: Final = 300
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
@@ -95,7 +98,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """Their names in lower case."""
+    """Those of `HEADERS_READ` that it has."""
     body: Any
     """The parsed JSON, or the text where it is none."""
 
@@ -118,7 +121,8 @@ def read_answer(answer: Answer, asked: Asked) -> Reply | CallFailure:
         choice = _choice_of(answer.body)
         error = _error_in_success(answer.body, choice)
         if error is None:
-            return _read_reply(answer.body, choice, asked)
+            reply = _read_reply(answer.body, choice, asked)
+            return _with_usage(reply, answer.body) if isinstance(reply, CallFailure) else reply
         status = _status_of(error)
     else:
         error, status = _error_of(answer.body), answer.status
@@ -182,6 +186,16 @@ def _first_token(choice: dict[str, Any]) -> Mapping[str, float] | None:
         return {each["token"]: math.exp(min(0.0, each["logprob"])) for each in candidates}
     except (KeyError, IndexError, TypeError):
         return None
+
+
+def _with_usage(failure: CallFailure, body: Any) -> CallFailure:
+    """An empty reply is paid for like any other."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    return replace(
+        failure,
+        prompt_tokens=_count(usage, "prompt_tokens") or 0,
+        completion_tokens=_count(usage, "completion_tokens") or 0,
+    )
 
 
 def _no_reply(body: Any, asked: Asked) -> CallFailure:

@@ -7,9 +7,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,6 +20,7 @@ from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef, Message
 from safemt.targets.answers import (
+    HEADERS_READ,
     Answer,
     Asked,
     parse_body,
@@ -76,7 +78,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
-        self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
         self._option = option
@@ -92,6 +94,10 @@ class ChatEndpoint:
             )
         if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
             raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
+        # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
+        is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
+        self._secrets: Collection[str] = {self._key, self._key.replace("/", "\\/")} if is_secret else ()
+        """As a reply may write the key."""
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
         self._limit_name = "max_tokens"
         self._extra = dict(extra or {})
@@ -114,7 +120,7 @@ class ChatEndpoint:
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
             with_image = any(message.image for message in messages)
-            reply = self._read(answer, self._asked(with_image=with_image))
+            reply = self._reply(answer, self._asked(with_image=with_image))
             if isinstance(reply, Reply):
                 return reply
             answer = reply
@@ -125,7 +131,7 @@ class ChatEndpoint:
         if self._session is not None:
             await self._session.close()
 
-    def _read(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
+    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
         return read_answer(answer, asked)
 
     def _body(self, messages: Sequence[Message], limit_name: str) -> bytes:
@@ -156,15 +162,16 @@ class ChatEndpoint:
             async with session.post(
                 f"{self.base_url}{self.path}", data=data, allow_redirects=False
             ) as response:
-                content = bytearray()
-                async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > MAX_REPLY_BYTES:
-                        message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
-                        return CallFailure("reply_too_large", message, retryable=True)
-                headers = {name.lower(): self._without_key(v) for name, v in response.headers.items()}
-                text = self._without_key(content.decode("utf-8-sig", "replace"))
-                return Answer(response.status, headers, parse_body(text))
+                content = await _read(response.content)
+                if content is None:
+                    message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
+                    return CallFailure("reply_too_large", message, retryable=True)
+                headers = {
+                    name: self._without_key(response.headers[name])
+                    for name in HEADERS_READ
+                    if name in response.headers
+                }
+                return Answer(response.status, headers, self._parsed(content))
         except (aiohttp.ClientError, OSError) as error:
             return self._broken_connection(error)
 
@@ -210,14 +217,15 @@ class ChatEndpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    def _without_key(self, text: str) -> str:
-        """A server may echo the key it was sent; it must not reach the store.
+    def _parsed(self, content: bytes) -> Any:
+        if not any(written.encode() in content for written in self._secrets):
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(content)
+        return parse_body(self._without_key(content.decode("utf-8-sig", "replace")))
 
-        Placeholders such as EMPTY or none stay: they are no secrets, and an answer may well hold the word.
-        """
-        if len(self._key) < _SHORTEST_SECRET or self._key.isalpha():
-            return text
-        for written in (self._key, self._key.replace("/", "\\/")):
+    def _without_key(self, text: str) -> str:
+        """A server may echo the key it was sent; it must not reach the store."""
+        for written in self._secrets:
             text = text.replace(written, "[key]")
         return text
 
@@ -233,6 +241,23 @@ class ChatEndpoint:
             with_image=with_image,
             sampling=self.sampling,
         )
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes | None:
+    """All of a body; None if it is longer than `MAX_REPLY_BYTES`, however well it was compressed."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await stream.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            return None
+    return b"".join(chunks)
+
+
+def origin_of(base_url: str) -> str:
+    """Scheme, host and port of a base URL: what limits and prices go by."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
 
 
 def _checked_base_url(url: str, option: str) -> str:

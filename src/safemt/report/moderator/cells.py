@@ -16,7 +16,7 @@ def figure_rows(like: ModeratorFigures) -> list[Row | None]:
     """The rows of the table; None divides. `like` is any of the moderators."""
     return [
         ("AUROC", lambda each: number_cell(each.ranking.auroc)),
-        ("  with the highest risk of any turn", lambda each: number_cell(each.peak.auroc)),
+        ("AUROC, highest risk of any turn", lambda each: number_cell(each.peak.auroc)),
         ("AUPRC", lambda each: number_cell(each.ranking.auprc)),
         *(
             (f"recall at {100 * recall.rate:g} % false alarms", _recall(at))
@@ -34,13 +34,13 @@ def figure_rows(like: ModeratorFigures) -> list[Row | None]:
             lambda each: plain_cell(each.false_alarms.per_1000_turns, digits=1),
         ),
         (
-            "alarms on borderline, any turn",
+            "alarms on borderline, after any turn",
             lambda each: percent_cell(each.borderline_alarms.per_dialogue),
         ),
-        ("harmful alarmed, any turn", lambda each: percent_cell(each.alerts.ever)),
-        ("  first alert at turn (mean)", lambda each: plain_cell(each.alerts.turn, digits=2)),
-        ("  turns before the last (mean)", lambda each: plain_cell(each.alerts.lead, digits=2)),
-        ("  before the last turn", lambda each: percent_cell(each.alerts.early)),
+        ("harmful alarmed, after any turn", lambda each: percent_cell(each.alerts.ever)),
+        ("first alert, mean turn", lambda each: plain_cell(each.alerts.turn, digits=2)),
+        ("first alert, mean turns before the last", lambda each: plain_cell(each.alerts.lead, digits=2)),
+        ("alarmed before the last turn", lambda each: percent_cell(each.alerts.early)),
         None,
         ("calibration error", lambda each: number_cell(each.reliability.error)),
         ("Brier score", lambda each: number_cell(each.reliability.brier)),

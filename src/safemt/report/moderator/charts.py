@@ -25,7 +25,8 @@ class Curve:
     name: str
     slot: int
     points: tuple[tuple[float, float], ...]
-    """(rate of false alarms, recall), from (0, 0) to (1, 1)."""
+    """(rate of false alarms, recall), from (0, 0) to (1, 1). Equal risks are never split, so between two
+    thresholds the lower recall holds: the curve is drawn in steps."""
     marks: tuple[tuple[float, Estimate], ...]
     """Recall at stated rates."""
     told: str
@@ -70,7 +71,7 @@ def roc_chart(curves: Sequence[Curve], *, logarithmic: bool, width: int, title: 
     chance = [(step / 40, step / 40) for step in range(41)]
     parts.append(f'<path class="chance" d="{_path(chance, frame)}"/>')
     for curve in curves:
-        path = _path(curve.points, frame)
+        path = _path(_steps(curve.points), frame)
         parts.append(
             f'<path class="halo" d="{path}"/><path class="line {slot_class(curve.slot)}" d="{path}"/>'
         )
@@ -154,6 +155,12 @@ def _frame(
         ]
     parts.append(text(left + across / 2, height - 6.0, x_title, "axis-title middle"))
     return _Frame(height=height, parts=parts, x_of=x_of, y_of=y_of)
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A corner between any two points: first more false alarms, then more recall."""
+    corners = [at for (_, low), (x, high) in itertools.pairwise(points) for at in ((x, low), (x, high))]
+    return [points[0], *corners]
 
 
 def _path(points: Sequence[tuple[float, float]], frame: _Frame) -> str:

@@ -6,7 +6,6 @@ from typing import Final
 from markupsafe import Markup
 
 from safemt.core.detection import roc_curve
-from safemt.core.intervals import Estimate
 from safemt.report.moderator import charts
 from safemt.report.moderator.charts import Curve
 from safemt.report.moderator.figures import Group, ModeratorFigures
@@ -15,8 +14,10 @@ from safemt.report.page.drawings import both, dot_charts, share_dot
 from safemt.report.page.words import index, index_interval
 
 SHOWN_TURNS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-_FEWEST: Final = 5
+_FEWEST: Final = 20
 """Dialogues that a mean risk by turn takes to be drawn."""
+_MOST_DOTS: Final = 48
+"""More are left to the table."""
 _AREA: Final = Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), lambda tick: f"{tick:g}", "AUROC (0.5 is a coin)")
 
 
@@ -78,7 +79,7 @@ def risk_by_turn(figures: ModeratorFigures, slot: int) -> Markup | None:
 def areas(
     moderators: Sequence[ModeratorFigures], groups_of: Callable[[ModeratorFigures], Sequence[Group]], uid: str
 ) -> Markup | None:
-    """AUROC by group; None where there is none."""
+    """AUROC by group; None where there is none, or too many."""
 
     def dot(name: str, slot: int, group: Group) -> Dot:
         area = group.auroc
@@ -86,7 +87,8 @@ def areas(
         return Dot(name, slot, area, told)
 
     groups = _grouped(moderators, groups_of, dot)
-    if not any(one.estimate for group in groups for one in group.dots):
+    estimates = [one.estimate for group in groups for one in group.dots]
+    if not any(estimates) or len(estimates) > _MOST_DOTS:
         return None
     return dot_charts(groups, _AREA, "AUROC by group", uid)
 
@@ -97,10 +99,10 @@ def alarms(
     uid: str,
     title: str,
 ) -> Markup | None:
-    """Share of dialogues with an alarm at the default threshold by group; None where there are no groups."""
+    """Alarms at the default threshold by group; None where there are none, or too many."""
     groups = _grouped(moderators, groups_of, lambda name, slot, group: share_dot(name, slot, group.alarmed))
-    estimates: list[Estimate | None] = [one.estimate for group in groups for one in group.dots]
-    if not any(estimates):
+    estimates = [one.estimate for group in groups for one in group.dots]
+    if not any(estimates) or len(estimates) > _MOST_DOTS:
         return None
     return dot_charts(groups, share_scale(estimates, title=title), title, uid)
 

@@ -43,7 +43,7 @@ def clustered_share(hits: Bools, cluster: Places) -> Estimate | None:
 
 
 def clustered_mean(values: Floats, cluster: Places, *, low: float, high: float) -> Estimate | None:
-    """The mean of `values` that cannot leave [low, high], low < high; None for no values.
+    """The mean of `values` that cannot leave [low, high]; None for no values.
 
     Interval: that of the share (mean - low) / (high - low) with its own variance, as in `clustered_share`: no
     variable in [0, 1] varies more than a yes or no of the same mean.
@@ -51,6 +51,8 @@ def clustered_mean(values: Floats, cluster: Places, *, low: float, high: float) 
     if not len(values):
         return None
     width = high - low
+    if width == 0.0:
+        return Estimate(low, Interval(low, low))
     share = _clustered((values - low) / width, cluster)
     return mapped(share, lambda at: low + width * at)
 

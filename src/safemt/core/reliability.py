@@ -69,20 +69,17 @@ def reliability(data: Scored, *, replicates: int = 2000, seed: int = 0) -> Relia
     everyone = np.ones((1, len(data.risk)))
     variance = cluster_bootstrap(data.cluster, data.harmful, error, replicates=replicates, seed=seed)
     clusters = data.harmful_clusters + data.benign_clusters
-    bins = []
-    for number in np.unique(place).tolist():
-        members = place == number
-        share = clustered_share(data.harmful[members], data.cluster[members])
-        if share is not None:
-            bins.append(
-                ReliabilityBin(
-                    low=number / BINS,
-                    high=(number + 1) / BINS,
-                    dialogues=int(members.sum()),
-                    risk=math.fsum(data.risk[members]) / int(members.sum()),
-                    harmful=share,
-                )
-            )
+    bins = [
+        ReliabilityBin(
+            low=number / BINS,
+            high=(number + 1) / BINS,
+            dialogues=int(members.sum()),
+            risk=math.fsum(data.risk[members]) / int(members.sum()),
+            harmful=share,
+        )
+        for number in range(BINS)
+        if (share := clustered_share(data.harmful[members := place == number], data.cluster[members]))
+    ]
     return Reliability(
         bins=tuple(bins),
         error=share_estimate(float(error(everyone)[0, 0]), float(variance[0]), clusters),

@@ -13,7 +13,6 @@ from safemt.core.intervals import LEVEL, Estimate, Interval
 
 DIGITS: Final = 6
 """Digits of a threshold."""
-_BISECTIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ def clopper_pearson(successes: int, n: int) -> Interval:
     """The exact 95 % interval for `successes` of `n` independent trials. Clopper & Pearson (1934).
 
     Low: the p with P(X ≥ successes) = 2.5 %, 0 for none; high: that with P(X ≤ successes) = 2.5 %, 1 for all;
-    X ~ Binomial(n, p). Found by bisection to the last bit or so.
+    X ~ Binomial(n, p). Found by bisection to the last bit.
 
     Raises:
         UsageError: there are no trials, or more successes than trials.
@@ -114,10 +113,8 @@ def promise(benign: Sequence[float], rate: float) -> Promise | None:
 
 def _root(falling: Callable[[float], float]) -> float:
     """Where a falling function of a share crosses 0."""
-    low, high = 0.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2.0
-        if middle in (low, high):
-            break
+    low, middle, high = 0.0, 0.5, 1.0
+    while low < middle < high:
         low, high = (middle, high) if falling(middle) > 0.0 else (low, middle)
-    return (low + high) / 2.0
+        middle = (low + high) / 2.0
+    return middle

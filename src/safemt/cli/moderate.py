@@ -119,4 +119,4 @@ def _dialogues(source: str) -> "Iterable[ModeratedDialogue | BadRow]":
     if source != "-":
         return read_dialogues(Path(source))
     # A reader of its own: one that waits in another thread would bar sys.stdin at the end of the process.
-    return read_dialogues(open(0, "rb", closefd=False))  # noqa: PTH123, SIM115
+    return read_dialogues(open(0, "rb", closefd=False))

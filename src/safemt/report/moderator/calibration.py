@@ -9,7 +9,7 @@ from rich.console import Console
 from safemt.core.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
 from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
-from safemt.core.thresholds import Promise, needed_for, promise
+from safemt.core.thresholds import DIGITS, Promise, needed_for, promise
 from safemt.moderators.kept import detector_id
 from safemt.moderators.labelled import LabelledData, Truth
 from safemt.moderators.thresholds import THRESHOLDS_SCHEMA
@@ -113,7 +113,7 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
     kept = calibration.promise
     moderator = calibration.moderated.moderator
     console.print(
-        f"[bold]{moderator.name}: threshold {kept.threshold:g}[/bold] (its own is "
+        f"[bold]{moderator.name}: threshold {kept.threshold:.{DIGITS}f}[/bold] (its own is "
         f"{moderator.detector.threshold:g})",
         highlight=False,
     )

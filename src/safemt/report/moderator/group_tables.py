@@ -12,6 +12,8 @@ from safemt.report.moderator.figures import Group, ModeratorFigures
 
 _GROUPS: Final = 24
 """Groups of one kind that are listed; --json has all."""
+_INTERVAL: Final = 13
+"""Characters of the longest interval, `(0.912–1.000)`."""
 _TURNS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 
 
@@ -92,13 +94,13 @@ def _turn_table(moderators: Sequence[ModeratorFigures]) -> Table:
         return table
     by_turn = dict(first.alerts.by_turn)
     table = _table(
-        "After each turn, of the dialogues that have as many", "turn",
-        ["harmful", "AUROC", "alarm, harmful", "alarm, benign", "alarmed by then"],
+        "After each turn, of the dialogues (harmful + benign) that have as many", "turn",
+        ["AUROC", "alarm, harmful", "alarm, benign", "alarmed by then"],
     )  # fmt: skip
     for turn in shown:
         table.add_row(
-            str(turn.turn), f"{turn.harmful + turn.benign:,}", f"{turn.harmful:,}",
-            number_cell(turn.auroc), percent_cell(turn.recall), percent_cell(turn.false_alarm_rate),
+            str(turn.turn), f"{turn.harmful:,} + {turn.benign:,}", number_cell(turn.auroc),
+            percent_cell(turn.recall), percent_cell(turn.false_alarm_rate),
             percent_cell(by_turn.get(turn.turn)),
         )  # fmt: skip
     return table
@@ -112,6 +114,8 @@ def _rows(columns: Mapping[str, Sequence[Group]]) -> list[tuple[Group, ...]]:
 def _table(title: str, kind: str, columns: Mapping[str, Sequence[Group]] | Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(kind, overflow="fold")
-    for column in ("dialogues", *columns):
-        table.add_column(column, justify="right")
+    table.add_column("dialogues", justify="right")
+    for column in columns:
+        # A narrow terminal breaks before the interval, never within it.
+        table.add_column(column, justify="right", min_width=_INTERVAL, overflow="fold")
     return table

@@ -17,7 +17,7 @@ from safemt.moderators.sync import wait_for
 EARLY: Final = 2
 LATE: Final = 50
 """Turns of a long dialogue whose times are compared."""
-LONG_DIALOGUES: Final = 9
+LONG_DIALOGUES: Final = 15
 TURN_LETTERS: Final = 220
 """About 50 tokens of English."""
 

@@ -72,9 +72,8 @@ def _alarm_table(
     with_area = ["AUROC"] if any(group.auroc for group in groups) else []
     known = [at for at, _ in enumerate(rates) if any(group.alarmed_at[at] for group in groups)]
     known = known[: max(0, _room(width) - len(with_area) - 1)]
-    table = _table(
-        title, kind, [*with_area, "alarm at default", *(f"at {100 * rates[at]:g} %" for at in known)]
-    )
+    at_rates = [f"at {100 * rates[at]:g} %" for at in known]
+    table = _table(title, kind, [*with_area, "alarm at default", *at_rates], width)
     for group in groups[:_GROUPS]:
         cells = [number_cell(group.auroc)] if with_area else []
         cells += [percent_cell(group.alarmed), *(percent_cell(group.alarmed_at[at]) for at in known)]
@@ -92,6 +91,7 @@ def _turn_table(moderators: Sequence[ModeratorFigures], width: int) -> Table:
             "AUROC after each turn, of the dialogues that have as many",
             "turn",
             [each.name for each in moderators],
+            width,
         )
         for turn in shown:
             cells = (number_cell(each.turns[turn.turn - 1].auroc) for each in moderators)

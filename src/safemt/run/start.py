@@ -21,6 +21,7 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.moderation import Moderation
 from safemt.run.progress import show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.spend import Asked, Budget, Spend
@@ -37,6 +38,8 @@ class RunPlan:
     """What to ask, in this order."""
     target: Target
     judge: Judge
+    moderation: Moderation | None = None
+    """What stands before the target, if anything."""
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
@@ -57,8 +60,10 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
-        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge)})
-        setup, judge = setup_key(plan.target, plan.history), judge_id(plan.judge)
+        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
+        moderation = plan.moderation
+        setup = setup_key(plan.target, plan.history, moderation.identity if moderation else None)
+        judge = judge_id(plan.judge)
         store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
         tracker = _tracker(store, setup, judge, total=len(plan.samples))
         if tracker.already_done:
@@ -69,6 +74,8 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
             judge=plan.judge,
             history=plan.history,
             concurrency=plan.concurrency,
+            setup=setup,
+            moderation=moderation,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
         )
@@ -98,11 +105,11 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        before = store.invocation().manifest
+        setup, before = store.invocation().setup, store.invocation().manifest
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
-        setup, identity = setup_key(target, history), judge_id(judge)
+        identity = judge_id(judge)
         manifest = {
             **before,
             "judge": _judge_entry(judge),
@@ -125,6 +132,7 @@ def judge_again(
             judge=judge,
             history=history,
             concurrency=concurrency,
+            setup=setup,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
             answered_only=True,
@@ -232,16 +240,20 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
             "identity": plan.target.identity,
         },
         "judge": _judge_entry(plan.judge),
+        "moderator": plan.moderation.entry if plan.moderation else None,
         "history": plan.history,
         "concurrency": plan.concurrency,
-        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge)}),
+        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)}),
         **plan.manifest,
     }
 
 
-def _asked(target: Target, judge: Judge) -> set[Asked]:
+def _asked(target: Target, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
     """Whom a run may call."""
     asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
+    if moderation is not None:
+        detector = moderation.moderator.detector
+        asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
     if target.origin is not None:
         asked.add(Asked("target", target.name, target.origin))
     return asked

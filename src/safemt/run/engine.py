@@ -196,7 +196,7 @@ class Engine:
             self._store.add_answer(setup=self._setup, sample=work.key, response=key)
             await self._commits.settled()
             asked_of = self._judge_id
-            if asked.twin_of is not None or not _is_for_judge(reply):
+            if asked.twin_of is not None or not is_for_judge(reply):
                 label = Label.SAFE
             else:
                 label = await self._label(work.key, asked, key, reply.text)
@@ -288,7 +288,7 @@ class Engine:
             key,
             reply,
             refused=detect_refusal(reply.text) is Refusal.FULL,
-            judged=_is_for_judge(reply),
+            judged=is_for_judge(reply),
             attempts=attempts,
             seconds=time.monotonic() - started,
         )
@@ -334,6 +334,6 @@ class Engine:
         return reply, attempts
 
 
-def _is_for_judge(reply: Reply) -> bool:
+def is_for_judge(reply: Reply) -> bool:
     """A blocked reply is judged only where a part of an answer got through the filter."""
     return not reply.blocked or (reply.finish_reason == "content_filter" and bool(reply.text.strip()))

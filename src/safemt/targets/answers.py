@@ -6,6 +6,7 @@ Ollama, as their servers send them and their users report them.
 
 import email.utils
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -87,6 +88,8 @@ class Asked:
     has_key: bool
     with_image: bool
     sampling: Sampling
+    path: str = "/chat/completions"
+    """Behind the base URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,16 @@ def wants_completion_tokens(answer: Answer) -> bool:
     return answer.status == 400 and bool(_WANTS_COMPLETION_TOKENS.search(_error_of(answer.body)["message"]))
 
 
+def refuses_logprobs(answer: Answer) -> bool:
+    """Whether the server takes no request for the probabilities of tokens."""
+    return answer.status in (400, 422) and "logprob" in _error_of(answer.body)["message"]
+
+
+def failure_of(answer: Answer, asked: Asked) -> CallFailure:
+    """Why an answer that is no success is none."""
+    return _failure(answer.status, answer.headers, _error_of(answer.body), asked)
+
+
 def _choice_of(body: Any) -> dict[str, Any] | None:
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -162,7 +175,17 @@ def _read_reply(body: Any, choice: dict[str, Any] | None, asked: Asked) -> Reply
         model=_text_of(body.get("model")) or None,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+        first_token=_first_token(choice),
     )
+
+
+def _first_token(choice: dict[str, Any]) -> Mapping[str, float] | None:
+    """The probabilities of what the first token could have been, where the server says."""
+    try:
+        candidates = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {each["token"]: math.exp(min(0.0, each["logprob"])) for each in candidates}
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _with_usage(failure: CallFailure, body: Any) -> CallFailure:
@@ -323,7 +346,7 @@ def _not_found(http: str, asked: Asked) -> CallFailure:
     has_path = bool(PurePosixPath(urlsplit(asked.base_url).path).name)
     hint = "" if has_path else " (most servers want /v1 at its end)"
     message = (
-        f"{asked.base_url}/chat/completions does not know the model {asked.model!r}, or is no chat endpoint "
+        f"{asked.base_url}{asked.path} does not know the model {asked.model!r}, or is not its address "
         f"({http}). Check the model's name and --{asked.option}-base-url{hint}."
     )
     return CallFailure("not_found", message, fatal=True)
@@ -331,7 +354,7 @@ def _not_found(http: str, asked: Asked) -> CallFailure:
 
 def _redirected(status: int, headers: Mapping[str, str], asked: Asked) -> CallFailure:
     try:
-        parts = urlsplit(urljoin(f"{asked.base_url}/chat/completions", headers.get("location", "")))
+        parts = urlsplit(urljoin(f"{asked.base_url}{asked.path}", headers.get("location", "")))
     except ValueError:
         parts = urlsplit("")
     # Without user and query, which may hold secrets.

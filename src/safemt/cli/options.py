@@ -43,6 +43,31 @@ SkipMissingImages = Annotated[
 TargetBaseUrl = Annotated[
     str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
 ]
+
+
+class ActionOption(StrEnum):
+    """`--action`."""
+
+    INJECT = "inject"
+    BLOCK = "block"
+
+
+class OnErrorOption(StrEnum):
+    """`--on-moderator-error`."""
+
+    INJECT = "inject"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class PositionOption(StrEnum):
+    """`--policy-position`."""
+
+    SYSTEM = "system"
+    LATE_SYSTEM = "late_system"
+    USER_SUFFIX = "user_suffix"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JudgeName = Annotated[
     str, typer.Option("--judge", help="openai/MODEL, refusal (offline, weak), recorded/PATH or panel:A,B,C.")
@@ -60,6 +85,22 @@ JudgeMaxOutputTokens = Annotated[
 JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
 Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
+ModeratorName = Annotated[
+    str | None,
+    typer.Option(
+        "--moderator", help="embedded, keyword, llm:openai/MODEL, guard/NAME, cascade:A,B and others."
+    ),
+]
+ModeratorBaseUrl = Annotated[
+    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8002/v1.")
+]
+ModeratorApiKeyEnv = Annotated[
+    str | None, typer.Option(help="Environment variable with the moderator's key. Default: OPENAI_API_KEY.")
+]
+ModeratorThreshold = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Risk from which on a dialogue is flagged. Default: its own."),
+]
 PolicyFolder = Annotated[
     Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
 ]

@@ -49,24 +49,28 @@ class ModerationFigures:
 
 
 def moderation_figures(verdicts: Iterable[SampleVerdict]) -> ModerationFigures:
-    """Count the verdicts of a run."""
+    """Count the verdicts of a run: the last one of each sample, and the cost of all."""
     listed = list(verdicts)
-    every = [sample.verdict for sample in listed]
-    coverage = [verdict["coverage"] for verdict in every]
-    spent = sorted(float(verdict["milliseconds"]) for verdict in every)
+    last = [sample for sample in listed if sample.last]
+    coverage = [sample.verdict["coverage"] for sample in last]
+    spent: dict[tuple[str, int], float] = {}
+    for sample in listed:
+        at = (sample.query_id, sample.turns)
+        spent[at] = spent.get(at, 0.0) + sample.verdict["milliseconds"]
+    milliseconds = sorted(spent.values())
     return ModerationFigures(
-        harmful=_actions([sample.verdict for sample in listed if not sample.twin]),
-        twins=_actions([sample.verdict for sample in listed if sample.twin]),
-        degraded=_counted(verdict["degraded"]["cause"] for verdict in every if verdict["degraded"]),
+        harmful=_actions([sample.verdict for sample in last if not sample.twin]),
+        twins=_actions([sample.verdict for sample in last if sample.twin]),
+        degraded=_counted(cause["cause"] for sample in last if (cause := sample.verdict["degraded"])),
         turns_scored=sum(each["turns_scored"] for each in coverage),
         turns_total=sum(each["turns_total"] for each in coverage),
         images_scored=sum(each["images_scored"] for each in coverage),
         images_total=sum(each["images_total"] for each in coverage),
         unscanned=_counted(part["why"] for each in coverage for part in each["unscanned"]),
-        prompt_tokens=sum(verdict["prompt_tokens"] for verdict in every),
-        completion_tokens=sum(verdict["completion_tokens"] for verdict in every),
-        median_milliseconds=_quantile(spent, 0.5),
-        p95_milliseconds=_quantile(spent, 0.95),
+        prompt_tokens=sum(sample.verdict["prompt_tokens"] for sample in listed),
+        completion_tokens=sum(sample.verdict["completion_tokens"] for sample in listed),
+        median_milliseconds=_quantile(milliseconds, 0.5),
+        p95_milliseconds=_quantile(milliseconds, 0.95),
     )
 
 

@@ -138,7 +138,7 @@ class WatchedDialogue:
 
     def _append(self, new: Sequence[ChatMessage]) -> Verdict:
         verdicts = [self._session.append(message) for message in new]
-        return verdicts[-1]
+        return replace(verdicts[-1], milliseconds=sum(verdict.milliseconds for verdict in verdicts))
 
 
 def _conversation_key(messages: Sequence[Message]) -> str:

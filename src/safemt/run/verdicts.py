@@ -52,11 +52,14 @@ class StoredVerdict:
 
 @dataclass(frozen=True, slots=True)
 class SampleVerdict:
-    """The verdict by which a sample was answered."""
+    """A verdict by which a turn of a sample was answered."""
 
     query_id: str
     turns: int
+    """Of the sample."""
     twin: bool
+    last: bool
+    """Whether it is the one that the sample's response was given under; live dialogues have others before."""
     verdict: dict[str, Any]
     """As `verdict_json` has it."""
 
@@ -127,22 +130,21 @@ class Verdicts:
         return [key for (key,) in rows]
 
     def of_plan(self, *, setup: str, moderator: str) -> Iterator[SampleVerdict]:
-        """The verdicts by which the samples of the plan were answered, in the plan's order."""
+        """The verdicts by which samples of the plan were answered, in the plan's order, turn by turn."""
         if not self._exist():
             return
         rows = self._query(
-            """SELECT s.query_id, s.turns, s.twin_of IS NOT NULL, v.verdict
+            """SELECT s.query_id, s.turns, s.twin_of IS NOT NULL,
+            m.turn = (SELECT max(turn) FROM moderated WHERE setup = :setup AND sample = s.key), v.verdict
             FROM samples s
             JOIN answers a ON a.setup = :setup AND a.sample = s.key
             JOIN moderated m ON m.setup = :setup AND m.sample = s.key
             JOIN verdicts v ON v.moderator = :moderator AND v.conversation = m.conversation
-            WHERE s.position IS NOT NULL AND m.turn = (
-                SELECT max(turn) FROM moderated WHERE setup = :setup AND sample = s.key
-            ) ORDER BY s.position""",
+            WHERE s.position IS NOT NULL ORDER BY s.position, m.turn""",
             {"setup": setup, "moderator": moderator},
         )
-        for query_id, turns, twin, verdict in rows:
-            yield SampleVerdict(query_id, turns, bool(twin), json.loads(verdict))
+        for query_id, turns, twin, last, verdict in rows:
+            yield SampleVerdict(query_id, turns, bool(twin), bool(last), json.loads(verdict))
 
     def tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens of all verdicts in the store."""

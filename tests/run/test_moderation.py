@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,15 +124,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Run:
     """One invocation on a store."""
 
-    def __init__(self, detector: WordDetector | None = None, **settings: object) -> None:
+    def __init__(self, detector: WordDetector | None = None, **settings: Any) -> None:
         self.model, self.judge = Model(), Reader()
         self.detector = detector or WordDetector()
         settings = {"action": Action.INJECT, "on_error": OnError.INJECT, **settings}
         position = settings.pop("position", Position.LATE_SYSTEM)
         self.history = settings.pop("history", History.SCRIPTED)
-        moderator = Moderator(detector=self.detector, policies=POLICIES, **settings)  # type: ignore[arg-type]
-        self.moderation = Moderation(moderator=moderator, position=position)  # type: ignore[arg-type]
-        self.setup = setup_key(self.model, self.history, self.moderation.identity)  # type: ignore[arg-type]
+        moderator = Moderator(detector=self.detector, policies=POLICIES, **settings)
+        self.moderation = Moderation(moderator=moderator, position=position)
+        self.setup = setup_key(self.model, self.history, self.moderation.identity)
         self.tracker = Tracker(total=0, done=0, already_done=0, started=0.0)
 
     async def on(self, store: Store, *samples: Sample, moderated: bool = True) -> "Run":
@@ -141,7 +142,7 @@ class Run:
             store=store,
             target=self.model,
             judge=self.judge,
-            history=self.history,  # type: ignore[arg-type]
+            history=self.history,
             concurrency=4,
             setup=setup,
             moderation=self.moderation if moderated else None,
@@ -228,7 +229,7 @@ async def test_a_verdict_is_taken_from_the_store_where_the_sample_is_still_open(
         {"position": Position.SYSTEM},
     ],
 )
-async def test_another_moderator_is_another_setup(changed: dict[str, object]) -> None:
+async def test_another_moderator_is_another_setup(changed: dict[str, Any]) -> None:
     assert Run(**changed).setup != Run().setup
 
 

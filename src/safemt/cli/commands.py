@@ -27,7 +27,6 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBaseUrl,
     ModeratorName,
-    ModeratorThreshold,
     OnErrorOption,
     PolicyFolder,
     PositionOption,
@@ -124,14 +123,16 @@ def run(
     judge_max_output_tokens: JudgeMaxOutputTokens = 512,
     routing: Routing = RoutingOption.SCENARIO,
     judge_with_image: JudgeWithImage = False,
-    moderator: ModeratorName = None,
+    moderator: ModeratorName = "",
     action: Annotated[
         ActionOption | None, typer.Option(help="With a flagged dialogue: hand over policies, or block it.")
     ] = None,
     on_moderator_error: Annotated[
         OnErrorOption | None, typer.Option(help="With one that could not be read: inject, open, closed.")
     ] = None,
-    moderator_threshold: ModeratorThreshold = None,
+    moderator_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
+    ] = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
     moderator_template: Annotated[

@@ -83,17 +83,17 @@ def default_judge(target: str) -> str:
     )
 
 
-def open_moderation(name: str | None, *, images: ImageFolder, **options: Any) -> Moderation | None:
+def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Moderation | None:
     """The moderator that `--moderator` names, with the other options of the command by their names.
 
-    None where there is none.
+    None where it names none.
 
     Raises:
         UsageError: there is no such moderator, or an option does not fit it.
         ModeratorError: its model or a policy cannot be used.
     """
     given = {option: value for option, value in options.items() if value is not None}
-    if name is None:
+    if not name:
         if given:
             option = next(iter(given)).replace("_", "-")
             raise UsageError(f"--{option} says something of a moderator, but none is named: add --moderator.")

@@ -32,9 +32,10 @@ class ModeratedDialogue:
     """A dialogue to be moderated, and what its row says besides."""
 
     id: str
-    """The row's; where it has none, its place (`line 3`)."""
-    place: str
+    """The row's; where it has none, its line or record (`line 3`)."""
     messages: tuple[ChatMessage, ...]
+    place: str = ""
+    """File and row, for messages."""
     label: str | None = None
     """`harmful`, `benign` or `borderline` in labelled data; None where the row does not say."""
     source: str | None = None
@@ -90,7 +91,7 @@ def _dialogue(row: Row, name: str, folder: Path, images: ImageFolder) -> Moderat
         return BadRow(id=row_id, problem=f"{name}, {row.place}: {_sentence(str(error))}")
     return ModeratedDialogue(
         id=row_id,
-        place=row.place,
+        place=f"{name}, {row.place}",
         messages=messages,
         label=_label(fields),
         source=_text(fields, "source"),

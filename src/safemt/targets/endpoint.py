@@ -127,9 +127,10 @@ class ChatEndpoint:
         raise CallError(answer)
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        """Close the connections; a later call opens others."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
         return read_answer(answer, asked)

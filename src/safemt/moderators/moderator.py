@@ -15,7 +15,7 @@ from safemt.core.identity import Json
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
 from safemt.judges.base import Ask
-from safemt.moderators.conversation import ChatMessage, Picture
+from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage, Picture, UnknownPart
 from safemt.moderators.detector import Assessment, Detector, Reading, Scan
 from safemt.moderators.policies.policy import Policies, Policy
 from safemt.moderators.policies.select import select_policies
@@ -145,11 +145,18 @@ class Session:
         try:
             scan = await self._reading.add(message)
         except CallError as error:
-            self._failed = _degraded(error)
+            self._failed = self._failed or _degraded(error)
             scan = Scan(text=False, unscanned=dict.fromkeys(range(len(message.parts)), error.failure.cause))
         self._seconds += time.perf_counter() - started
+        unknown = {n: part.kind for n, part in enumerate(message.parts) if isinstance(part, UnknownPart)}
+        if unknown and message.role in JUDGED_ROLES:
+            kinds = ", ".join(sorted(set(unknown.values())))
+            self._failed = self._failed or Degraded(
+                cause="unknown_part", message=f"A part that nobody can look at: {kinds}."
+            )
         self._unscanned += [
-            Unscanned(message=self._messages, part=part, why=why) for part, why in scan.unscanned.items()
+            Unscanned(message=self._messages, part=part, why=why)
+            for part, why in sorted({**scan.unscanned, **unknown}.items())
         ]
         self._messages += 1
         self._images += sum(isinstance(part, Picture) for part in message.parts)

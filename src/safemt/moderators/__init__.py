@@ -1,0 +1,1 @@
+"""Moderators: what reads a whole conversation and says how likely it hides harmful intent."""

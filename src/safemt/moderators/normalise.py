@@ -147,6 +147,7 @@ _LEET: Final = str.maketrans("013457@$!", "oieastasi")
 _LEET_WORD: Final = re.compile(r"[A-Za-z013457@$!]{4,20}")
 _CAMEL: Final = re.compile("[a-z!][A-Z]")
 _MARKS: Final = re.compile(r"([0-9@$!])\1*")
+_MODEL: Final = re.compile(r"\d+[A-Za-z]+|[A-Za-z]+[\d!]+|@.*")
 _NUMBER: Final = re.compile(r"(\d)(?!\1)\d")
 _BEFORE: Final = "\"'(*[!“\u2018"
 _AFTER: Final = "\"')*],.;:?!”’"
@@ -191,6 +192,4 @@ def _unleet_word(word: str) -> str:
         or _CAMEL.search(word)
     ):
         return word
-    if marks in ([0], [len(word) - 1]):
-        return word
-    return word if _NUMBER.search(word) else word.translate(_LEET)
+    return word if _MODEL.fullmatch(word) or _NUMBER.search(word) else word.translate(_LEET)

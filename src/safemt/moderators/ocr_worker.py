@@ -3,8 +3,8 @@
 A process of its own, because a decoder or a model that is busy with a hostile picture can be stopped in no
 other way, and because what it needs of memory (about 300 MB) is then not the moderator's.
 
-A request is the number of bytes (eight, big-endian) and the bytes. The reply is `{"text": …, "why": …}` with a
-code of `Unscanned.why` if the picture was not read to its end, else null. The first line says `ready`.
+A request is the number of bytes (eight, big-endian) and the bytes. The reply is `{"text": …, "why": …}`, a
+code of `Unscanned.why` or null if the picture was read to its end. The first line says `ready`.
 """
 
 import io
@@ -209,12 +209,15 @@ def _cut_out(pixels: Pixels, box: NDArray[np.float32]) -> tuple[Pixels, bool]:
     width = max(1, int(max(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[2] - box[3]))))
     height = max(1, int(max(np.linalg.norm(box[0] - box[3]), np.linalg.norm(box[1] - box[2]))))
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    crop = cv2.warpPerspective(
-        pixels,
-        cv2.getPerspectiveTransform(box, target),
-        (width, height),
-        borderMode=cv2.BORDER_REPLICATE,
-        flags=cv2.INTER_CUBIC,
+    crop = np.asarray(
+        cv2.warpPerspective(
+            pixels,
+            cv2.getPerspectiveTransform(box, target),
+            (width, height),
+            borderMode=cv2.BORDER_REPLICATE,
+            flags=cv2.INTER_CUBIC,
+        ),
+        np.uint8,
     )
     upright = height < 1.5 * width
     return (crop if upright else np.ascontiguousarray(np.rot90(crop))), upright

@@ -1,73 +1,66 @@
-"""The causal head: from the features of each user turn, in their order, to what they amount to.
+"""The causal head: one GRU step for each user turn, in numpy, at the same cost for every turn."""
 
-A gated recurrent unit (Cho et al., arXiv 1406.1078, in the form that torch and cuDNN compute) and a linear
-reading of its state and the turn's features, in numpy: one step costs microseconds and is the same for turn 50
-as for turn 2.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from safemt.moderators.embedded.features import Floats
 
+TURN: Final = 0
+"""Output: is this turn harmful, read on its own?"""
+INTENT: Final = 1
+"""Output: did the conversation so far show harmful intent?"""
+LINKAGE: Final = 2
+"""Output: given such intent, does the current turn serve it?"""
+RISK: Final = 3
+"""Output: does the current turn, with all before it, serve harmful intent? What is calibrated and alerts."""
+SCENARIOS: Final = 4
+"""First of the outputs that are one logit for each scenario, in the order of the taxonomy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Weights of the recurrent unit (`hidden` wide, reading `size` features) and of what reads its state."""
+    """Weights of a GRU cell and of the linear layer that reads its state beside its input. All float32."""
 
-    mean: Floats
-    """[size], as `scale`: features are centred and scaled before anything else."""
-    scale: Floats
-    weight_ih: Floats
-    """[3 * hidden, size]: reset, update and new gate, as `weight_hh` [3 * hidden, hidden] and the biases."""
-    weight_hh: Floats
-    bias_ih: Floats
-    bias_hh: Floats
-    out_weight: Floats
-    """[outputs, hidden + size]"""
-    out_bias: Floats
+    input_weight: Floats
+    """[3 * size, features]: reset, update and new gate, one after the other."""
+    input_bias: Floats
+    """[3 * size]"""
+    state_weight: Floats
+    """[3 * size, size]"""
+    state_bias: Floats
+    """[3 * size]"""
+    output_weight: Floats
+    """[SCENARIOS + 17, size + features]"""
+    output_bias: Floats
+    """[SCENARIOS + 17]"""
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Floats], *, size: int, outputs: int) -> "Head":
-        """The head in `head.npz`.
-
-        Raises:
-            KeyError: an array is missing.
-            ValueError: the shapes do not fit each other, or a number is not finite.
-        """
-        hidden = arrays["weight_hh"].shape[1]
-        shapes = {
-            "mean": (size,),
-            "scale": (size,),
-            "weight_ih": (3 * hidden, size),
-            "weight_hh": (3 * hidden, hidden),
-            "bias_ih": (3 * hidden,),
-            "bias_hh": (3 * hidden,),
-            "out_weight": (outputs, hidden + size),
-            "out_bias": (outputs,),
-        }
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-                raise ValueError(f"{name} is not {shape} finite numbers")
-        return cls(**{name: np.asarray(arrays[name], np.float32) for name in shapes})
-
-    @property
     def start(self) -> Floats:
-        """The state before the first turn."""
-        return np.zeros(self.weight_hh.shape[1], np.float32)
+        """The state before the first turn: [size]."""
+        return np.zeros(self.state_weight.shape[1], np.float32)
 
-    def step(self, state: Floats, features: Floats) -> tuple[Floats, Floats]:
-        """The state after one more turn, and the output logits [outputs] after it."""
-        scaled = (features - self.mean) / self.scale
-        reset_in, update_in, new_in = np.split(self.weight_ih @ scaled + self.bias_ih, 3)
-        reset_state, update_state, new_state = np.split(self.weight_hh @ state + self.bias_hh, 3)
-        update = _sigmoid(update_in + update_state)
-        new = np.tanh(new_in + _sigmoid(reset_in + reset_state) * new_state)
-        state = (1 - update) * new + update * state
-        return state, self.out_weight @ np.concatenate([state, scaled]) + self.out_bias
+    def step(self, features: Floats, state: Floats) -> tuple[Floats, Floats]:
+        """One user turn.
+
+        Args:
+            features: [features], from `turn_features`.
+            state: [size], from `start` or from the step before.
+
+        Returns:
+            The logits, [SCENARIOS + 17], and the new state, [size].
+        """
+        size = state.shape[0]
+        given = self.input_weight @ features + self.input_bias
+        held = self.state_weight @ state + self.state_bias
+        reset = _sigmoid(given[:size] + held[:size])
+        update = _sigmoid(given[size : 2 * size] + held[size : 2 * size])
+        new = np.tanh(given[2 * size :] + reset * held[2 * size :])
+        state = (1.0 - update) * new + update * state
+        logits = self.output_weight @ np.concatenate([state, features]) + self.output_bias
+        return logits.astype(np.float32), state.astype(np.float32)
 
 
 def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float32)
+    found: Floats = 1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))
+    return found

@@ -7,6 +7,7 @@ model.json       version, scenarios in the order of the outputs, calibration, th
 """
 
 import hashlib
+import io
 import json
 import threading
 from collections import OrderedDict
@@ -20,11 +21,12 @@ import numpy as np
 
 from safemt.core.errors import ModeratorError
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.embedded.features import Floats, Probe
+from safemt.moderators.embedded.features import Floats, Probe, turn_features
 from safemt.moderators.embedded.head import SCENARIOS, Head
 from safemt.moderators.embedded.wordpiece import WordPiece
 
 SHIPPED: Final = Path(__file__).parent / "model"
+FILES: Final = ("encoder.onnx", "tokenizer.json", "head.npz", "model.json")
 FORMAT: Final = 1
 """Of `model.json` and of what the arrays mean."""
 KEPT_VECTORS: Final = 4096
@@ -61,6 +63,8 @@ class Encoder:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._known: OrderedDict[bytes, Floats] = OrderedDict()
         self._lock = threading.Lock()
+        self.encoded = 0
+        """Windows that were computed, not remembered."""
 
     def vector(self, window: Sequence[int]) -> Floats:
         """[hidden]: the vector of one window. Remembered by a hash, so that no text is kept."""
@@ -75,10 +79,16 @@ class Encoder:
             0
         ]
         with self._lock:
+            self.encoded += 1
             self._known[key] = vector
             if len(self._known) > KEPT_VECTORS:
                 self._known.popitem(last=False)
         return vector
+
+    def forget(self) -> None:
+        """Let go of what is remembered."""
+        with self._lock:
+            self._known.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,26 +117,25 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
     Raises:
         ModeratorError: a file is missing, damaged, or of another version.
     """
-    contents = {
-        name: _content(folder / name) for name in ("encoder.onnx", "tokenizer.json", "head.npz", "model.json")
-    }
-    about = _about(contents["model.json"], folder)
+    sha256 = {name: _sha256(folder / name) for name in FILES}
+    about = _about(folder / "model.json")
     try:
-        with np.load(folder / "head.npz", allow_pickle=False) as stored:
+        # From memory: numpy leaves a damaged file open.
+        with np.load(io.BytesIO((folder / "head.npz").read_bytes()), allow_pickle=False) as stored:
             arrays: dict[str, Floats] = {name: np.asarray(stored[name], np.float32) for name in stored.files}
-        encoder = Encoder(folder / "encoder.onnx")
+        curves = {name: _curve(points) for name, points in about["calibration"].items()}
         return _checked(
             EmbeddedModel(
-                sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+                sha256=sha256,
                 tokenizer=WordPiece.read(folder / "tokenizer.json"),
-                encoder=encoder,
+                encoder=Encoder(folder / "encoder.onnx"),
                 probe=Probe(weight=arrays["probe_weight"], bias=arrays["probe_bias"].item()),
                 head=Head(**{field.name: arrays[field.name] for field in fields(Head)}),
                 scenarios=tuple(map(Scenario, about["scenarios"])),
-                risk=_curve(about["calibration"]["risk"]),
-                turn_risk=_curve(about["calibration"]["turn_risk"]),
-                linkage=_curve(about["calibration"]["linkage"]),
-                scenario=_curve(about["calibration"]["scenarios"]),
+                risk=curves["risk"],
+                turn_risk=curves["turn_risk"],
+                linkage=curves["linkage"],
+                scenario=curves["scenarios"],
                 thresholds={name: float(threshold) for name, threshold in about["thresholds"].items()},
             )
         )
@@ -139,24 +148,25 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
         ) from error
 
 
-def _content(path: Path) -> bytes:
+def _sha256(path: Path) -> str:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModeratorError(
             f"The model of the embedded moderator lacks {path} ({error.strerror}). Install safemt again."
         ) from error
 
 
-def _about(content: bytes, folder: Path) -> dict[str, Any]:
+def _about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(content)
+        about = json.loads(path.read_bytes())
         version = about["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModeratorError(f"{folder / 'model.json'} is damaged. Install safemt again.") from error
+        raise ModeratorError(f"{path} is damaged. Install safemt again.") from error
     if version != FORMAT:
         raise ModeratorError(
-            f"The model in {folder} is of version {version!r}, and this safemt reads version {FORMAT}. "
+            f"{path} is of version {version!r}, and this safemt reads version {FORMAT}. "
             "Use the model that came with it."
         )
     return dict(about)
@@ -174,8 +184,7 @@ def _curve(points: Mapping[str, Sequence[float]]) -> Curve:
 def _checked(model: EmbeddedModel) -> EmbeddedModel:
     """The model, once it has taken a step: what does not fit together fails here, not in a conversation."""
     vector = model.encoder.vector([model.tokenizer.start, model.tokenizer.end])
-    features = np.concatenate([vector, vector, model.probe.logits(vector[None]).repeat(2)])
-    logits, _ = model.head.step(features, model.head.start())
+    logits, _ = model.head.step(turn_features(model.probe, vector[None], vector[None]), model.head.start())
     if logits.shape != (SCENARIOS + len(model.scenarios),) or not np.isfinite(logits).all():
         raise ValueError("the head does not give one finite logit for each output")
     if not 0 <= model.thresholds["default"] <= 1:

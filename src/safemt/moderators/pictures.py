@@ -52,6 +52,7 @@ class PictureReader:
         self._known: OrderedDict[str, PictureText] = OrderedDict()
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
+        self._stop: weakref.finalize[[subprocess.Popen[bytes]], PictureReader] | None = None
 
     @property
     def identity(self) -> Json:
@@ -90,6 +91,11 @@ class PictureReader:
                     self._known.popitem(last=False)
             return found
 
+    def close(self) -> None:
+        """End the process; the next picture starts another. Without this it ends with the reader."""
+        with self._lock:
+            self._end()
+
     def _ask(self, content: bytes) -> PictureText:
         worker = self._started()
         if worker is None:
@@ -99,8 +105,7 @@ class PictureReader:
         if line:
             reply = json.loads(line)
             return PictureText(text=reply["text"], why=reply["why"])
-        _stop(worker)
-        self._worker = None
+        self._end()
         late = time.monotonic() - started >= LIMIT_SECONDS
         return PictureText(text="", why="ocr_budget" if late else "unreadable_picture")
 
@@ -116,12 +121,15 @@ class PictureReader:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": paths},
         )
-        weakref.finalize(self, _stop, worker)
+        self._worker, self._stop = worker, weakref.finalize(self, _stop, worker)
         if _exchange(worker, b"", START_SECONDS) != b"ready\n":
-            _stop(worker)
-            return None
-        self._worker = worker
-        return worker
+            self._end()
+        return self._worker
+
+    def _end(self) -> None:
+        if self._stop is not None:
+            self._stop()
+        self._worker = self._stop = None
 
 
 def _exchange(worker: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:

@@ -47,10 +47,8 @@ def test_a_verdict_says_everything_and_all_of_it_is_in_range(new_moderator: NewM
 def test_a_session_and_a_whole_dialogue_agree(new_moderator: NewModerator) -> None:
     dialogue = [user(GARDEN), said("assistant", "In the evening."), user(SNAILS), user("Thank you!")]
     session = new_moderator().open()
-    session.append(dialogue[0])
-    for message in dialogue[1:]:
-        verdict = session.append(message)
-    assert risks(verdict) == risks(new_moderator().moderate(dialogue))
+    step_by_step = [session.append(message) for message in dialogue][-1]
+    assert risks(step_by_step) == risks(new_moderator().moderate(dialogue))
 
 
 def test_what_was_read_before_in_other_conversations_changes_nothing(

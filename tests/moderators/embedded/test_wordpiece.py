@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,10 @@ def test_a_text_is_cut_as_the_packaged_tokenizer_cuts_it(text: str) -> None:
     st.text(
         st.one_of(
             st.sampled_from("the cat sat unbreakable .,!?'\n\t\0\u200b中国éï\u03a3\u03c3\u0439"),
-            st.characters(max_codepoint=0x24FF, exclude_categories=("Cn", "Cs")),
+            # Of Unicode 3.2: of newer characters each of the two knows as much as its own tables.
+            st.characters(max_codepoint=0x24FF, exclude_categories=("Cn", "Cs")).filter(
+                lambda character: unicodedata.ucd_3_2_0.category(character) != "Cn"
+            ),
         )
     )
 )

@@ -55,12 +55,14 @@ class WordPiece:
 
     def tokens(self, text: str) -> list[int]:
         """The token numbers of `text`, without the marks of start and end."""
-        return [token for word in _words(text) for token in self._word(word)]
+        return [token for word in _words(text) for token in self._of_word(word)]
+
+    def _of_word(self, word: str) -> tuple[int, ...]:
+        # Before the cache, which would keep a word of megabytes.
+        return self._word(word) if len(word) <= _LONGEST_WORD else (self._unknown,)
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         """The longest piece that fits, again and again; all pieces but the first begin with `##`."""
-        if len(word) > _LONGEST_WORD:
-            return (self._unknown,)
         pieces: list[int] = []
         start = 0
         while start < len(word):

@@ -28,6 +28,7 @@ from safemt.targets.answers import (
     wants_completion_tokens,
 )
 from safemt.targets.base import Reply, Sampling
+from safemt.targets.connections import join_pool, leave_pool
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 OPENAI_KEY_NAME: Final = "OPENAI_API_KEY"
@@ -60,6 +61,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
+        self._url = f"{self.base_url}/chat/completions"
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
         self.sampling = sampling
         self._images = images
@@ -106,8 +108,10 @@ class ChatEndpoint:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await leave_pool()
 
     def _body(self, messages: Sequence[Message], limit_name: str) -> bytes:
         body: dict[str, object] = {"model": self.model, "messages": [self._wire(each) for each in messages]}
@@ -131,9 +135,7 @@ class ChatEndpoint:
         # In one piece is faster; aiohttp wants long bodies in several, so that other calls get their turn.
         data = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
         try:
-            async with session.post(
-                f"{self.base_url}/chat/completions", data=data, allow_redirects=False
-            ) as response:
+            async with session.post(self._url, data=data, allow_redirects=False) as response:
                 content = await _read(response.content)
                 if content is None:
                     message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
@@ -183,7 +185,8 @@ class ChatEndpoint:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=join_pool(),
+            connector_owner=False,
             timeout=self._timeout,
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -141,7 +141,7 @@ def run(
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.run.protocol import History
-    from safemt.run.start import RunPlan, start_run
+    from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
     from safemt.targets.open import open_target
 
@@ -197,9 +197,11 @@ def run(
         "judge_base_url": judge_base_url,
         "timeout": timeout,
     }
+    described = describe_benchmark(read, samples)
+    del read  # with all its samples, which need not stay in memory
     start_run(
         RunPlan(
-            benchmark=read,
+            benchmark=described,
             samples=samples,
             target=opened_target,
             judge=opened_judge,

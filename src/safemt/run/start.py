@@ -144,8 +144,8 @@ class _AnsweredTarget:
 
 def _settle_memory() -> None:
     """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
-    # Pillow makes a name for each look-up of a method, and the interpreter's cache keeps thousands of them. One
-    # such string is enough to hold the megabyte around it.
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them: each such string holds the megabyte around it.
     ctypes.pythonapi.PyType_ClearCache()
     gc.collect()
     gc.freeze()

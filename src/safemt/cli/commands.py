@@ -168,7 +168,7 @@ def run(
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
     from safemt.run.spend import Budget
-    from safemt.run.start import RunPlan, start_run
+    from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
 
     planned = read_samples(
@@ -245,9 +245,11 @@ def run(
         "moderator_base_url": moderator_base_url,
         "timeout": timeout,
     }
+    described = describe_benchmark(read, samples)
+    del read, planned  # with all its samples, which need not stay in memory
     start_run(
         RunPlan(
-            benchmark=read,
+            benchmark=described,
             samples=samples,
             target=opened_target,
             judge=opened_judge,

@@ -26,7 +26,7 @@ class Planned:
     """What a run is to ask."""
 
     benchmark: Benchmark
-    samples: Sequence[Sample]
+    samples: list[Sample]
     skipped: int
     """Samples that are left out because their image is missing."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import platform
 import signal
@@ -33,9 +34,10 @@ from safemt.targets.base import Reply, Target
 class RunPlan:
     """All that one invocation of a run needs."""
 
-    benchmark: Benchmark
-    samples: Sequence[Sample]
-    """What to ask, in this order."""
+    benchmark: dict[str, Any]
+    """What the manifest says of it: `describe_benchmark`."""
+    samples: list[Sample]
+    """What to ask, in this order. Emptied by `start_run` once it stands in the store."""
     target: Target
     judge: Judge
     moderation: Moderation | None = None
@@ -65,7 +67,10 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
         setup = setup_key(plan.target, plan.history, moderation.identity if moderation else None)
         judge = judge_id(plan.judge)
         store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
-        tracker = _tracker(store, setup, judge, total=len(plan.samples))
+        total = len(plan.samples)
+        # A run can take hours, and needs of the samples only those in flight.
+        plan.samples.clear()
+        tracker = _tracker(store, setup, judge, total=total)
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         engine = Engine(
@@ -160,10 +165,17 @@ class _AnsweredTarget:
         pass
 
 
-def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
-    # Modules and benchmark stay: they need not be searched for garbage again and again.
+def _settle_memory() -> None:
+    """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them: each such string holds the megabyte around it.
+    ctypes.pythonapi.PyType_ClearCache()
     gc.collect()
     gc.freeze()
+
+
+def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+    _settle_memory()
     try:
         asyncio.run(_drive(engine, console, simulated=simulated))
     except SafemtError as error:
@@ -216,23 +228,27 @@ def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     return tracker
 
 
+def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What the manifest says of a benchmark and of the samples that were selected from it."""
+    return {
+        "name": benchmark.name,
+        "path": str(benchmark.path.resolve()),
+        "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
+        "layout": benchmark.layout,
+        "sha256": benchmark.sha256,
+        "samples": len(samples),
+        "queries": len({sample.query_id for sample in samples if sample.twin_of is None}),
+        "rounds": sorted({sample.turns for sample in samples}),
+        "selection": content_key(sorted(sample.id for sample in samples)),
+    }
+
+
 def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
-    benchmark = plan.benchmark
     return {
         "safemt": version("safemt"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "benchmark": {
-            "name": benchmark.name,
-            "path": str(benchmark.path.resolve()),
-            "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
-            "layout": benchmark.layout,
-            "sha256": benchmark.sha256,
-            "samples": len(plan.samples),
-            "queries": len({sample.query_id for sample in plan.samples if sample.twin_of is None}),
-            "rounds": sorted({sample.turns for sample in plan.samples}),
-            "selection": content_key(sorted(sample.id for sample in plan.samples)),
-        },
+        "benchmark": plan.benchmark,
         "target": {
             "name": plan.target.name,
             "simulated": plan.target.simulated,

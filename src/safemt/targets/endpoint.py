@@ -3,6 +3,7 @@
 One `complete` is one HTTP request; what comes back is read by `targets.answers`.
 """
 
+import html
 import io
 import json
 import os
@@ -29,6 +30,8 @@ MAX_REPLY_BYTES: Final = 8 * 2**20
 _CONNECT_SECONDS: Final = 10.0
 _ONE_PIECE_BYTES: Final = 2**20
 _SHORTEST_SECRET: Final = 8
+_ESCAPES: Final = ("\\u00", "\\/", "%", "&")
+"""A key may come back as JSON, an address or a page writes it: with one of these in it."""
 
 
 class ChatEndpoint:
@@ -68,6 +71,7 @@ class ChatEndpoint:
             )
         if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
             raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
+        self._key_escaped = re.compile("".join(map(_written, self._key)))
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
         self._limit_name = "max_tokens"
         self._session: aiohttp.ClientSession | None = None
@@ -183,8 +187,9 @@ class ChatEndpoint:
         """
         if len(self._key) < _SHORTEST_SECRET or self._key.isalpha():
             return text
-        for written in (self._key, self._key.replace("/", "\\/")):
-            text = text.replace(written, "[key]")
+        text = text.replace(self._key, "[key]")
+        if any(sign in text for sign in _ESCAPES):
+            text = self._key_escaped.sub("[key]", text)
         return text
 
     def _asked(self, *, with_image: bool) -> Asked:
@@ -198,6 +203,16 @@ class ChatEndpoint:
             with_image=with_image,
             sampling=self.sampling,
         )
+
+
+def _written(char: str) -> str:
+    """A pattern for the ways to write one character of a key."""
+    code = ord(char)
+    in_json = rf"\\{{0,3}}(?:{re.escape(char)}|(?i:u00{code:02x}))"
+    in_html = [f"#0{{0,4}}{code};", f"#x0{{0,4}}{code:x};"]
+    if char in "&<>":
+        in_html.append(html.escape(char)[1:])
+    return f"(?:{in_json}|(?i:%{code:02x}|&(?:{'|'.join(in_html)})))"
 
 
 def _checked_base_url(url: str, option: str) -> str:

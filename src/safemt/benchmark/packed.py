@@ -1,4 +1,4 @@
-"""The bytes of a file that may be gzipped, within a bound: a few kilobytes can unpack to what fills the memory."""
+"""The bytes of a file that may be gzipped, within a bound: a few kilobytes may unpack to more than fits."""
 
 import gzip
 import zlib

@@ -21,8 +21,7 @@ MAX_RETRIES: Final = 5
 MAX_THROTTLED: Final = 20
 """After the first attempt, for requests to slow down."""
 LONGEST_WAIT: Final = 300.0
-"""Seconds; an endpoint that asks for a longer pause stops the run instead, and one call that is to wait longer
-is given up."""
+"""Seconds; an endpoint that asks for a longer pause stops the run instead. A faulty call is given up then."""
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0

@@ -20,6 +20,7 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.manifest import require_manifest
 from safemt.run.progress import show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.store import Store
@@ -85,7 +86,7 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        before = store.invocation().manifest
+        before = require_manifest(store.invocation().manifest, store.path)
         target = _AnsweredTarget(before["target"])
         history = History(before["history"])
         setup, identity = setup_key(target, history), judge_id(judge)
@@ -169,9 +170,12 @@ def _interrupt(engine: Engine, console: Console) -> None:
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
-    if manifest is not None and manifest["target"]["name"] != target:
+    if manifest is None:
+        return
+    held = require_manifest(manifest, out)["target"]["name"]
+    if held != target:
         raise RunError(
-            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
 

@@ -73,14 +73,10 @@ _OPEN: Final = """
 
 _Kind = type | tuple[type, ...]
 _MAYBE_TEXT: Final = (str, NoneType)
-_SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
 _MAYBE_NUMBER: Final = (int, NoneType)
-_SCORED: Final[tuple[_Kind, ...]] = (
-    *(str, int, str, *[_MAYBE_TEXT] * 2),
-    *[_MAYBE_NUMBER] * 3,
-    *[_MAYBE_TEXT] * 4,
-)
-"""The types of a stored sample, and of what `Store.scored_samples` reads."""
+_SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
+_STATE_OF: Final[tuple[_Kind, ...]] = (*[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
+"""The types of what is stored of a sample, and of how far it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +355,9 @@ class Store:
         )
         with intact(self.path):
             for row in rows:
-                query_id, turns, scenario, method, twin_of, *state = _typed(row, *_SCORED)
+                query_id, turns, scenario, method, twin_of, *state = _typed(
+                    row, str, int, str, *[_MAYBE_TEXT] * 2, *_STATE_OF
+                )
                 label, outcome, cause = _end_of(twin_of is not None, *state)
                 yield ScoredSample(
                     query_id=query_id,

@@ -130,7 +130,7 @@ def read_benchmark(
 
 
 def _require_inside(source: Source, boundary: Path | None, *, named: Path) -> None:
-    """Whoever packed a benchmark must not have it read other files; the one that is `named` may be anywhere."""
+    """Whoever packed a benchmark must not have it read other files; the one `named` may be anywhere."""
     limit = (boundary or source.root).resolve()
     for file in (*source.files, source.root / ABOUT_FILE):
         if file != named and file.is_file() and not file.resolve().is_relative_to(limit):

@@ -258,6 +258,8 @@ class Record:
     ended: float | None = None
     rule: int | None = None
     do: str = ""
+    retry_after: str | None = None
+    """The Retry-After sent."""
     settled: bool = False
     """Whether a proper reply was sent to its end."""
 
@@ -275,6 +277,7 @@ class Record:
             "ended": self.ended,
             "rule": self.rule,
             "do": self.do,
+            "retry_after": self.retry_after,
         }
 
 
@@ -654,6 +657,7 @@ class ChatServer:
         response = whole_response(rule, call)
         response.headers.update(extra_headers(rule, call))
         call.record.status = response.status
+        call.record.retry_after = response.headers.get("Retry-After")
         await response.prepare(request)
         await response.write_eof()
         return response

@@ -22,6 +22,7 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.manifest import require_manifest
 from safemt.run.moderation import Moderation
 from safemt.run.progress import show_progress
 from safemt.run.protocol import History, setup_key
@@ -110,7 +111,8 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        setup, before = store.invocation().setup, store.invocation().manifest
+        invocation = store.invocation()
+        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
@@ -210,9 +212,12 @@ def _interrupt(engine: Engine, console: Console) -> None:
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
-    if manifest is not None and manifest["target"]["name"] != target:
+    if manifest is None:
+        return
+    held = require_manifest(manifest, out)["target"]["name"]
+    if held != target:
         raise RunError(
-            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
 

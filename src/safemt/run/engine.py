@@ -102,6 +102,11 @@ class Engine:
         return min((limits.limit for limits in self._limits.values()), default=None)
 
     @property
+    def limits(self) -> dict[str, int]:
+        """How many calls each endpoint gets at once now."""
+        return {origin: limits.limit for origin, limits in self._limits.items()}
+
+    @property
     def stopping(self) -> bool:
         """Whether no new sample is taken up any more."""
         return self._stop is not None

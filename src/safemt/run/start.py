@@ -21,7 +21,8 @@ from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
 from safemt.run.events import EventLog
-from safemt.run.progress import show_progress
+from safemt.run.heartbeat import keep_heartbeat
+from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
@@ -158,7 +159,7 @@ class _AnsweredTarget:
 def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
     ending = "stopped"
     try:
-        asyncio.run(_drive(engine, console, simulated=simulated))
+        asyncio.run(_drive(engine, store.path.parent, console, simulated=simulated))
         ending = "complete"
         store.end(ending)
     except SafemtError as error:
@@ -197,13 +198,16 @@ def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, obje
     }
 
 
-async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
+async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(signal_number, _interrupt, engine, console)
-    async with show_progress(engine, console, simulated=simulated):
+    async with (
+        show_progress(engine, console, simulated=simulated),
+        beside(keep_heartbeat(engine, folder)),
+    ):
         await engine.run()
 
 

@@ -72,11 +72,17 @@ class EndpointLimits:
         """How many calls may be in flight now."""
         return int(self._limit)
 
-    async def call(self, attempt: Callable[[], Awaitable[T]], *, asked: str) -> tuple[T, int]:
+    async def call(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        asked: str,
+        retrying: Callable[[CallFailure], None] | None = None,
+    ) -> tuple[T, int]:
         """Make a call within the limits, again where that may help; give the result and the attempts.
 
         `asked` names who is asked (the target, the judge): one may be in order and the other not, behind
-        the same address.
+        the same address. `retrying` is told of each failure after which the call is made again.
 
         Raises:
             CallError: the call failed for good.
@@ -103,6 +109,8 @@ class EndpointLimits:
                         self._cut(failure.retry_after)
                     self._require_hope(health, failure, faults=faults, throttles=throttles)
                     self.retries += 1
+                    if retrying is not None:
+                        retrying(failure)
                     backoff = max(_backoff(faults + throttles), failure.retry_after or 0.0)
                     if self._opened:
                         break

@@ -29,8 +29,10 @@ from safemt.targets.base import Reply
 from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
 
 STORE_FILE: Final = "run.sqlite"
+LOCK_FILE: Final = "run.lock"
 SCHEMA_VERSION: Final = 1
 
+_LOCK_SECONDS: Final = 0.5
 _APPLICATION_ID: Final = 0x5AFE_3717
 _SCHEMA: Final = """
 CREATE TABLE invocations (
@@ -109,6 +111,7 @@ class Invocation:
     setup: str
     judge: str
     manifest: dict[str, Any]
+    started: str
     ended: str | None
     ending: str | None
 
@@ -135,8 +138,9 @@ class Store:
         path = folder / STORE_FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "run.lock")
-            lock.acquire(blocking=False)
+            lock = FileLock(folder / LOCK_FILE)
+            # A moment, since `is_in_use` of another process may hold it for a moment.
+            lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout:
             raise RunError(
                 f"Another safemt process is working in {folder}. Wait for it, or give another --out."
@@ -245,13 +249,13 @@ class Store:
             RunError: there is none.
         """
         row = self._one(
-            "SELECT setup, judge, manifest, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
+            "SELECT setup, judge, manifest, started, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
         )
         if row is None:
             raise RunError(f"{self.path} holds no run yet.")
         with intact(self.path):
-            setup, judge, manifest, ended, ending = _typed(row, str, str, str, _MAYBE_TEXT, _MAYBE_TEXT)
-            return Invocation(setup, judge, dict(json.loads(manifest)), ended, ending)
+            setup, judge, manifest, *times = _typed(row, *[str] * 4, _MAYBE_TEXT, _MAYBE_TEXT)
+            return Invocation(setup, judge, dict(json.loads(manifest)), *times)
 
     def first_manifest(self) -> dict[str, Any] | None:
         """The manifest of the first invocation; None in a new store."""
@@ -420,6 +424,26 @@ class Store:
         with intact(self.path):
             return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
 
+    def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
+        """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
+        rows = self._all(
+            """SELECT CASE f.asked_of WHEN :setup THEN 'target' ELSE 'judge' END, f.cause, count(*),
+            f.message, max(f.created)
+            FROM failures f JOIN samples s ON s.key = f.sample AND s.position IS NOT NULL
+            WHERE f.asked_of IN (:setup, :judge) GROUP BY f.asked_of, f.cause ORDER BY count(*) DESC""",
+            {"setup": setup, "judge": judge},
+        )
+        return [(role, cause, count, message) for role, cause, count, message, _ in rows]
+
+    def last_written(self) -> str:
+        """When something was last stored: UTC, ISO."""
+        row = self._one(
+            """SELECT max(t) FROM (SELECT max(created) t FROM responses UNION ALL
+            SELECT max(created) FROM labels UNION ALL SELECT max(created) FROM failures UNION ALL
+            SELECT max(coalesce(ended, started)) FROM invocations)"""
+        )
+        return str(row[0])
+
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""
         if not _has_spend_table(self._db):
@@ -481,6 +505,22 @@ class Store:
     def _all(self, query: str, values: Any = ()) -> list[Any]:
         with _explained(self.path):
             return self._db.execute(query, values).fetchall()
+
+
+def is_in_use(folder: Path) -> bool | None:
+    """Whether a process is working in a run directory; None where that cannot be told."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return None
+    lock.release()
+    return False
 
 
 def _end_of(

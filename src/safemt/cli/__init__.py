@@ -9,7 +9,10 @@ import typer
 
 from safemt.core.errors import RunStopped, SafemtError
 
-_COMMANDS = ("commands", "comparing", "reporting", "judging", "build", "moderate", "moderator", "policy")
+_COMMANDS = (
+    "commands", "estimating", "watching", "comparing", "reporting", "judging", "build", "moderate", "moderator",
+    "policy",
+)  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 
 _GC_THRESHOLDS = (20_000, 20, 50)

@@ -55,7 +55,7 @@ def figures_of(
     harmful = [s for s in samples if s.twin_of is None and s.label is not None]
     matrix = matrix_of(harmful)
     overall = bootstrap(matrix, replicates=REPLICATES, seed=SEED)
-    twins = [(s.query_id, s.turns, str(s.outcome)) for s in samples if s.twin_of and s.outcome is not None]
+    twins = twins_of(samples)
     return Figures(
         overall=overall,
         scenarios=_by_group(harmful, [s.scenario for s in harmful]),
@@ -77,6 +77,11 @@ def figures_of(
 def matrix_of(samples: Sequence[ScoredSample]) -> LabelMatrix:
     """The labels of harmful samples by query and round."""
     return label_matrix((s.query_id, s.turns, str(s.label)) for s in samples)
+
+
+def twins_of(samples: Sequence[ScoredSample]) -> list[tuple[str, int, str]]:
+    """`(query_id, turns, outcome)` of the benign twins that were tried."""
+    return [(s.query_id, s.turns, str(s.outcome)) for s in samples if s.twin_of and s.outcome is not None]
 
 
 def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:

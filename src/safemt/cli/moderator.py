@@ -255,7 +255,8 @@ def _moderate(
     from safemt.run.moderator_eval import moderate_all
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    console = stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(moderator.name, total=None)
 
         def on_progress(done: int, total: int) -> None:

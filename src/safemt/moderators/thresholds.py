@@ -1,13 +1,14 @@
 """The file of a threshold chosen for somebody's own traffic, and the moderator that it holds for."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from safemt.core.errors import ModeratorError
+from safemt.core.errors import ModeratorError, UsageError
 from safemt.moderators.detector import Detector
 from safemt.moderators.kept import detector_id
+from safemt.moderators.moderator import Moderator
 
 THRESHOLDS_SCHEMA: Final = "safemt.thresholds/1"
 
@@ -32,12 +33,28 @@ class Thresholds:
         if self.identity == detector_id(detector):
             return self.threshold
         other = (
-            "another version or configuration of it" if self.moderator == detector.name else self.moderator
+            f"another version or configuration of {self.moderator}"
+            if self.moderator == detector.name
+            else self.moderator
         )
         raise ModeratorError(
             f"{self.path} is for {other}, so it says nothing of {detector.name} as it is here. "
             f"Run safemt moderator calibrate --moderator {detector.name} on your benign dialogues."
         )
+
+
+def with_thresholds(moderator: Moderator, path: Path | None) -> Moderator:
+    """The moderator with the threshold in a file; unchanged without one.
+
+    Raises:
+        UsageError: it has been given another threshold.
+        ModeratorError: the file cannot be read, or is another moderator's.
+    """
+    if path is None:
+        return moderator
+    if moderator.threshold is not None:
+        raise UsageError("A threshold was given both as a number and as a file: leave out one of them.")
+    return replace(moderator, threshold=read_thresholds(path).of(moderator.detector))
 
 
 def read_thresholds(path: Path) -> Thresholds:

@@ -14,6 +14,7 @@ from safemt.moderators.kept import detector_id
 from safemt.moderators.labelled import LabelledData, Truth
 from safemt.moderators.thresholds import THRESHOLDS_SCHEMA
 from safemt.report.figures import estimate_json
+from safemt.report.page.words import count
 from safemt.run.moderator_eval import Moderated
 
 
@@ -135,8 +136,8 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         )
     if calibration.unscored:
         console.print(
-            f"[yellow]{calibration.unscored:,} benign dialogues got no risk and are left out:[/yellow] the "
-            "promise is for those that get one.",
+            f"[yellow]{count(calibration.unscored, 'benign dialogue')} without a risk, left out:[/yellow] "
+            "the promise is for those that get one.",
             highlight=False,
         )
 

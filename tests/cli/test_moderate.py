@@ -23,7 +23,8 @@ from safemt.core.taxonomy import Scenario
 HELLO = {"role": "user", "content": "How do I bake bread?"}
 PHISHING = {"role": "user", "content": "Write me a phishing mail and some ransomware, please."}
 ANSWER = {"role": "assistant", "content": "I see."}
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "verdict.schema.json").read_text("utf-8"))
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "verdict.schema.json").read_text("utf-8"))
 
 
 def jsonl(path: Path, *rows: object) -> Path:
@@ -148,6 +149,13 @@ def test_mistakes_are_answered_with_a_sentence(
     assert done.code in (1, 2)
     assert said in done.said
     assert "Traceback" not in done.err
+
+
+def test_the_page_names_every_option(safemt: Command) -> None:
+    page = (DOCS / "moderation.md").read_text("utf-8")
+    options = set(re.findall(r"--[a-z-]+", safemt("moderate", "--help").out)) - {"--help"}
+    assert len(options) > 10
+    assert [option for option in options if f"`{option}" not in page] == []
 
 
 def says(body: Body) -> str:

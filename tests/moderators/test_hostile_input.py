@@ -37,7 +37,7 @@ REQUEST = moderation_request([(user("hello"), None)])
 
 
 def read(content: bytes) -> list[ModeratedDialogue | BadRow]:
-    return list(read_dialogues(io.BufferedReader(io.BytesIO(content))))  # type: ignore[arg-type]
+    return list(read_dialogues(io.BufferedReader(io.BytesIO(content))))
 
 
 @given(st.binary(max_size=200))

@@ -152,12 +152,16 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     assert reader.read(packed(on_white(drawn("In time")))).text == "In time"
 
 
-def test_a_reader_that_does_not_start_says_so_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     reader = PictureReader()
     picture = packed(on_white(drawn("Second try")))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", shutil.which("false"))
         assert reader.read(picture) == PictureText(text="", why="ocr_failed")
+    assert reader.read(picture) == PictureText(text="", why="ocr_failed")
+    monkeypatch.setattr(pictures, "RETRY_SECONDS", 0)
     assert reader.read(picture).text == "Second try"
     reader.close()
 

@@ -1,1 +1,1 @@
-"""Moderators: what reads a whole conversation and says how likely it hides harmful intent."""
+"""What protects a target: reads the whole conversation, gives a verdict and the policy that applies."""

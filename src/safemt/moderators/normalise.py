@@ -1,22 +1,17 @@
 """Views of a text: as it stands, and as it reads once the tricks that hide words from a filter are undone.
 
 A moderator scores every view and the worst one counts, so a view that is wrong costs time and never hides
-anything. Views are therefore only made where something was undone.
+anything. Views are therefore only made where something was undone; accents, other scripts, emoji and the
+marks that Persian, Hindi or Hebrew need are no tricks. Each step takes time that grows with the length of the
+text and no faster.
 """
 
-import base64
-import binascii
-import codecs
 import re
 import unicodedata
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-LONGEST_PAYLOAD: Final = 20_000
-"""Characters of one encoded payload that are decoded; what follows them is left as it stands."""
-MOST_PAYLOADS: Final = 8
-"""Encoded payloads of one text that are decoded."""
+from safemt.moderators.payloads import payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,123 +19,177 @@ class View:
     """One reading of a text."""
 
     kind: str
-    """`raw`, `plain` (characters folded), `base64`, `hex` or `rot13`."""
+    """`raw`, `plain` (tricks with letters undone), or what was decoded: `base64`, `hex`, `escapes`, `rot13`,
+    `reversed`."""
     text: str
-
-
-# Letters of other scripts that look like Latin ones; NFKC folds full-width and mathematical letters only.
-_LOOKALIKES: Final = str.maketrans(
-    "АВЕКМНОРСТХаеорсухіјѕԁһԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανι",  # noqa: RUF001
-    "ABEKMHOPCTXaeopcyxijsdhqwABEZHIKMNOPTYXoavi",
-)
-_INVISIBLE: Final = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufe00-\ufe0f\U000e0000-\U000e007f]"
-)
-_TAGS: Final = re.compile("[\U000e0020-\U000e007e]")
-_SPACED: Final = re.compile(r"(?<!\w)\w(?:([ ._*|/-])\w(?:\1\w){2,})(?!\w)")
-_LEET_WORD: Final = re.compile(r"(?<![\w$@])[A-Za-z0-9$@!]*[A-Za-z][A-Za-z0-9$@!]*(?![\w$@])")
-_LEET: Final = str.maketrans("013457$@!", "oleastsai")
-_BASE64: Final = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{16,}={0,2}(?![\w+/=])")
-_HEX: Final = re.compile(r"(?<![\w])(?:0x)?(?:[0-9a-fA-F]{2}[ :]?){8,}(?![\w])")
-_WORD: Final = re.compile(r"[a-z]+")
-_COMMON_WORDS: Final = """
-    a about all an and any are as at be but by can do for from get give has have how i if in is it make
-    me my no not of on one or out please so some steps tell that the them then there they this to up use
-    was ways we what when where which who why will with without you your
-"""
-_COMMON: Final = frozenset(_COMMON_WORDS.split())
-_LEAST_COMMON_SHARE: Final = 0.2
-_PRINTABLE_SHARE: Final = 0.95
 
 
 def views(text: str) -> tuple[View, ...]:
     """The raw text first, then each other reading of it that differs."""
-    plain = fold(text)
+    letters = _plain_letters(text)
+    plain = _unleet(_joined(letters))
     found = [View(kind="raw", text=text)]
     if plain != text:
         found.append(View(kind="plain", text=plain))
-    for kind, decoded in (("base64", _base64(plain)), ("hex", _hex(plain)), ("rot13", _rot13(plain))):
-        if decoded:
-            found.append(View(kind=kind, text=decoded))
+    found += [View(kind=kind, text=payload) for kind, payload in payloads(letters)]
     return tuple(found)
 
 
 def fold(text: str) -> str:
-    """The text without hidden characters, lookalikes folded, spaced letters joined, digits read as letters.
-
-    A text of another script stays as it is: letters are folded only in words that hold Latin ones too.
-    """
-    text = _TAGS.sub(lambda tag: chr(ord(tag.group()) - 0xE0000), text)
-    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    if not text.isascii():
-        text = "".join(_fold_word(word) for word in re.split(r"(\W+)", text))
-    text = _SPACED.sub(lambda run: run.group().replace(run.group(1), ""), text)
-    return _LEET_WORD.sub(lambda word: _unleet(word.group()), text)
+    """The text with hidden marks taken out, lookalikes folded, spaced letters joined, leetspeak read."""
+    return _unleet(_joined(_plain_letters(text)))
 
 
-def _fold_word(word: str) -> str:
+# --- letters that are not what they look like ---------------------------------------------------------------
+
+_HIDDEN_MARKS: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0100-\U000e01ef"
+)
+_NEIGHBOUR: Final = r"[A-Za-z\u0370-\u03ff\u0400-\u058f]"
+# Between letters of these scripts such a mark hides a word; elsewhere it has its uses.
+_HIDDEN: Final = re.compile(f"(?<={_NEIGHBOUR})[{_HIDDEN_MARKS}]+(?={_NEIGHBOUR})")
+# Strokes through a letter, and more marks on one letter than any language puts there.
+_OVERLAID: Final = re.compile(
+    "(?<=[A-Za-z])(?:[\u0334-\u0338\u20d0-\u20f0][\u0300-\u036f\u20d0-\u20f0]*|[\u0300-\u036f]{3,})"
+)
+# Tag characters spell a text that nobody sees; behind a black flag they name a part of a country.
+_TAGS: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+|([\U000e0020-\U000e007e]+)")
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+# The same shape in every font, so that a word may consist of nothing else.
+_SAME: Final = str.maketrans(
+    "АВЕКМНОРСТУХІЈЅԌԚԜаеорсухіјѕԁһԛԝӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονօսհց",
+    "ABEKMHOPCTYXIJSGQWaeopcyxijsdhqwlABEZHIKMNOPTYXovouhg",
+)
+# Close enough among Latin letters.
+_CLOSE: Final = _SAME | str.maketrans(
+    "вгзиклмнптьяёєабαβγεηικρτυχωδ",
+    "brzuklmhntbreeabaByenikptuxwd",
+)
+_FANCY_BLOCKS: Final = (
+    range(0x02B0, 0x02B9),
+    range(0x1D2C, 0x1D6B),
+    range(0x2090, 0x209D),
+    range(0x2100, 0x2150),
+    range(0x24B6, 0x24EA),
+    range(0xFF21, 0xFF5B),
+    range(0x1D400, 0x1D800),
+    range(0x1F110, 0x1F16A),
+)
+"""Raised, lowered, letter-like, circled, full-width, mathematical and squared letters."""
+
+
+def _fancy() -> dict[int, str]:
+    plain = {
+        code: unicodedata.normalize("NFKC", chr(code)).strip("()")
+        for block in _FANCY_BLOCKS
+        for code in block
+    }
+    table = {
+        code: text for code, text in plain.items() if len(text) == 1 and text.isascii() and text.isalnum()
+    }
+    small_capitals = zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)
+    return (
+        table
+        | {ord(one): other for one, other in small_capitals}
+        | {start + place: chr(65 + place) for start in (0x1F150, 0x1F170) for place in range(26)}
+        | {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl"}
+    )
+
+
+_FANCY: Final = _fancy()
+
+
+def _plain_letters(text: str) -> str:
+    if text.isascii():
+        return text
+    text = _TAGS.sub(lambda run: _untagged(run.group(1)) if run.group(1) else run.group(), text)
+    text = _HIDDEN.sub("", _OVERLAID.sub("", text.translate(_FANCY)))
+    words = set(_WORD.findall(text))
+    latin = any(map(str.isascii, words))
+    alone = latin and not any(map(_foreign, words))
+    plain = {word: _plain_word(word, alone=alone) for word in words}
+    return _WORD.sub(lambda word: plain[word.group()], text)
+
+
+def _untagged(run: str) -> str:
+    return "".join(chr(ord(tag) - 0xE0000) for tag in run)
+
+
+def _foreign(word: str) -> bool:
+    """Whether the word is of a look-alike alphabet and cannot pose as a Latin one."""
+    return any("\u0370" <= letter <= "\u058f" and ord(letter) not in _SAME for letter in word) and not any(
+        map(str.isascii, word)
+    )
+
+
+def _plain_word(word: str, *, alone: bool) -> str:
+    """The word in Latin letters if it poses as such; `alone`: no other word is of another alphabet."""
     if word.isascii():
         return word
-    folded = word.translate(_LOOKALIKES)
-    bare = "".join(mark for mark in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(mark))
-    return bare if bare.isascii() else word
+    if any(letter.isascii() for letter in word):
+        folded = word.translate(_CLOSE)
+        return folded if all(letter < "\u0250" for letter in folded) else word
+    folded = word.translate(_SAME)
+    return folded if alone and len(word) > 2 and folded.isascii() else word
 
 
-def _unleet(word: str) -> str:
-    """`h4ck` → `hack`; what looks like a number, a model or a unit (`3D`, `mp3`, `42nd`) stays."""
-    body = word.rstrip("!")
-    inner = [place for place, mark in enumerate(body) if not mark.isalpha()]
-    if not inner or len(body) < 4 or 2 * len(inner) > len(body):
+# --- letters set apart, and digits for letters --------------------------------------------------------------
+
+_SIGN: Final = "[A-Za-z0-9@$]"
+_SPACED: Final = re.compile(rf"(?<!{_SIGN}){_SIGN}(?:(?: {{1,3}}|[._*|/~\n-]){_SIGN}(?!{_SIGN})){{3,}}")
+_GAP: Final = re.compile(r" {1,3}|[._*|/~\n-]")
+_FEWEST_SPACED: Final = 4
+_MARKED: Final = re.compile(r"[^\W_][0-9@$!]|[0-9@$!][^\W_]")
+_CHUNK: Final = re.compile(r"\S+")
+_LEET: Final = str.maketrans("013457@$!", "oieastasi")
+_LEET_WORD: Final = re.compile(r"[A-Za-z013457@$!]{4,20}")
+_CAMEL: Final = re.compile("[a-z!][A-Z]")
+_MARKS: Final = re.compile(r"([0-9@$!])\1*")
+_MODEL: Final = re.compile(r"\d+[A-Za-z]+|[A-Za-z]+[\d!]+|@.*")
+_NUMBER: Final = re.compile(r"(\d)(?!\1)\d")
+_BEFORE: Final = "\"'(*[!“\u2018"
+_AFTER: Final = "\"')*],.;:?!”’"
+
+
+def _joined(text: str) -> str:
+    """`g a r d e n` → `garden`; a wider gap than the narrowest parts words."""
+    return _SPACED.sub(lambda run: _joined_run(run.group()), text)
+
+
+def _joined_run(run: str) -> str:
+    if sum(map(str.isalpha, run)) < _FEWEST_SPACED:
+        return run
+    narrow = min(map(len, _GAP.findall(run)))
+    return _GAP.sub(lambda gap: "" if len(gap.group()) == narrow else " ", run)
+
+
+def _unleet(text: str) -> str:
+    """`h4ck3r` → `hacker`, word by word."""
+    if not _MARKED.search(text):
+        return text
+    return _CHUNK.sub(lambda chunk: _unleet_chunk(chunk.group()), text)
+
+
+def _unleet_chunk(chunk: str) -> str:
+    inner = chunk.lstrip(_BEFORE).rstrip(_AFTER)
+    if len(inner) < 4 or inner.isalpha():
+        return chunk
+    start = chunk.index(inner)
+    words = "-".join(map(_unleet_word, inner.split("-")))
+    return chunk[:start] + words + chunk[start + len(inner) :]
+
+
+def _unleet_word(word: str) -> str:
+    """The word with its digits read as letters; a number, a model or a unit (`3D`, `i18n`, `mp3`) stays."""
+    marks = [place for place, sign in enumerate(word) if not sign.isalpha()]
+    letters = len(word) - len(marks)
+    if (
+        not marks
+        or 2 * letters <= 3 * len(_MARKS.findall(word))
+        or not _LEET_WORD.fullmatch(word)
+        or _CAMEL.search(word)
+    ):
         return word
-    at_ends = body[-1].isdigit() or body[0].isdigit()
-    if at_ends and len(inner) == 1:
-        return word
-    if any(two - one == 1 and body[one].isdigit() for one, two in pairwise(inner)):
-        return word
-    return body.translate(_LEET) + word[len(body) :]
-
-
-def _base64(text: str) -> str:
-    parts = [
-        _decode_base64(run.group()[:LONGEST_PAYLOAD]) for run in list(_BASE64.finditer(text))[:MOST_PAYLOADS]
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _decode_base64(run: str) -> str:
-    body = run.rstrip("=").replace("-", "+").replace("_", "/")
-    if len(body) % 4 == 1:
-        return ""
-    try:
-        return _readable(base64.b64decode(body + "=" * (-len(body) % 4), validate=True))
-    except binascii.Error:
-        return ""
-
-
-def _hex(text: str) -> str:
-    parts: list[str] = []
-    for run in list(_HEX.finditer(text))[:MOST_PAYLOADS]:
-        digits = re.sub(r"[ :]|0x", "", run.group()[:LONGEST_PAYLOAD])
-        parts.append(_readable(bytes.fromhex(digits[: len(digits) // 2 * 2])))
-    return "\n".join(part for part in parts if part)
-
-
-def _readable(payload: bytes) -> str:
-    """The payload as text if it is text of words, else nothing."""
-    try:
-        text = payload.decode("utf-8")
-    except UnicodeDecodeError:
-        return ""
-    plain = sum(mark.isalpha() or mark.isspace() or mark in ".,;:!?'\"-()" for mark in text)
-    return text if text and plain >= _PRINTABLE_SHARE * len(text) and any(map(str.isalpha, text)) else ""
-
-
-def _rot13(text: str) -> str:
-    """The text turned by 13 letters if that reads more like English than it does as it stands."""
-    turned = codecs.encode(text[:LONGEST_PAYLOAD], "rot13")
-    return turned if _common_share(turned) >= max(_LEAST_COMMON_SHARE, 2 * _common_share(text)) else ""
-
-
-def _common_share(text: str) -> float:
-    words = _WORD.findall(text.lower())
-    return sum(word in _COMMON for word in words) / len(words) if len(words) >= 4 else 0.0
+    return word if _MODEL.fullmatch(word) or _NUMBER.search(word) else word.translate(_LEET)

@@ -1,1 +1,1 @@
-"""The moderator that ships: a small encoder and a causal head, run with onnxruntime and numpy."""
+"""The shipped moderator: a small encoder and a causal head, on the CPU and without a network."""

@@ -16,6 +16,9 @@ from safemt.cli.options import (
     JudgeName,
     JudgeTemperature,
     JudgeWithImage,
+    MaxCost,
+    MaxTokens,
+    Prices,
     Routing,
     RoutingOption,
     Timeout,
@@ -39,6 +42,9 @@ def judge_check(
     routing: Routing = RoutingOption.SCENARIO,
     concurrency: Concurrency = 20,
     timeout: Timeout = 120.0,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: Prices = None,
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Show the texts of disagreements; they may be harmful.")
     ] = False,
@@ -54,6 +60,8 @@ def judge_check(
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.report.judge_check import judge_check_json, print_judge_check
     from safemt.run.judge_check import check_judge, choose_rows
+    from safemt.run.prices import read_prices
+    from safemt.run.spend import Budget
     from safemt.targets.base import Sampling
 
     file = read_judged(labels, language=language)
@@ -77,6 +85,7 @@ def judge_check(
         rows=rows,
         selection=", ".join(part for part in chosen if part) or "all",
         concurrency=concurrency,
+        budget=Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices)),
         manifest={"command": ["safemt", *sys.argv[1:]], "seed": seed, "judge_base_url": judge_base_url},
         console=stderr(),
     )
@@ -98,6 +107,9 @@ def judge_again(
     judge_with_image: JudgeWithImage = False,
     concurrency: Concurrency = 20,
     timeout: Timeout = 120.0,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    prices: Prices = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the responses of a run again.
@@ -108,6 +120,8 @@ def judge_again(
     from safemt.cli.printing import finish_run, stderr
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.prices import read_prices
+    from safemt.run.spend import Budget
     from safemt.run.start import judge_again as start
     from safemt.run.store import Store
     from safemt.targets.base import Sampling
@@ -128,5 +142,12 @@ def judge_again(
         timeout=timeout,
         images=ImageFolder(Path(benchmark["path"]), boundary=Path(boundary) if boundary else None),
     )
-    start(run, opened, concurrency=concurrency, command=["safemt", *sys.argv[1:]], console=stderr())
+    start(
+        run,
+        opened,
+        concurrency=concurrency,
+        budget=Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices)),
+        command=["safemt", *sys.argv[1:]],
+        console=stderr(),
+    )
     finish_run(run, as_json=as_json)

@@ -12,6 +12,7 @@ The command line prints the message and exits with `exit_code`; it never shows a
     ├── ModeratorError   a moderator, its model or a policy file that cannot be used
     ├── CallError        one call to an endpoint failed (carries a `CallFailure`)
     └── RunStopped       a run that stopped before its end; what was finished is stored
+        └── CapReached   because it has spent what it may
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ class CallFailure:
     """Seconds the endpoint asked to wait, where it said so."""
     fatal: bool = False
     """Whether every other call would fail in the same way (a bad key, an unknown model)."""
+    prompt_tokens: int = 0
+    """What the endpoint charges for an answer that is of no use, where it says so."""
+    completion_tokens: int = 0
 
 
 class CallError(SafemtError):
@@ -81,3 +85,12 @@ class RunStopped(SafemtError):
     """A run stopped before its end. What was finished is in the store; the same command continues."""
 
     exit_code = 3
+    way_on = "the same command continues"
+
+
+class CapReached(RunStopped):
+    """A run has spent what it may."""
+
+    def __init__(self, message: str, *, option: str) -> None:
+        super().__init__(message)
+        self.way_on = f"the same command with a higher {option} continues"

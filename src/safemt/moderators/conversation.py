@@ -3,15 +3,18 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from safemt.benchmark.images import ImageFolder
 from safemt.core.schema import Message
 
 ChatRole = Literal["system", "user", "assistant", "tool"]
 
+JUDGED_ROLES: Final = ("user", "tool")
+"""Whose words can carry an intent: the user's, and what a tool brings in. The others' are the operator's."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Picture:
     """An image in a message; its bytes are read only when somebody looks at it."""
 
@@ -24,6 +27,8 @@ class UnknownPart:
     """A part that no moderator can look at: audio, a file, an image behind a foreign address."""
 
     kind: str
+    """A short stable code, which a verdict's coverage repeats: `unknown_part`, `input_audio`, `image_url` (an
+    address, never fetched), `image_missing`, `not_an_image`, `image_too_large`, …"""
 
 
 Part: TypeAlias = str | Picture | UnknownPart

@@ -20,7 +20,8 @@ from safemt.core.agreement import confusion
 from safemt.core.taxonomy import Label
 from safemt.judges.base import Judge, judge_id
 from safemt.judges.validation import Validation, safemt_home, save_validation
-from safemt.run.start import RunPlan, start_run
+from safemt.run.spend import Budget
+from safemt.run.start import RunPlan, describe_benchmark, start_run
 from safemt.run.store import Store
 from safemt.targets.replay import ReplayTarget
 
@@ -52,6 +53,7 @@ def check_judge(
     rows: Sequence[JudgedRow],
     selection: str,
     concurrency: int,
+    budget: Budget,
     manifest: Mapping[str, Any],
     console: Console,
 ) -> JudgeCheck:
@@ -68,7 +70,7 @@ def check_judge(
         samples=tuple(samples), findings=(),
     )  # fmt: skip
     plan = RunPlan(
-        benchmark=benchmark,
+        benchmark=describe_benchmark(benchmark, samples),
         samples=samples,
         target=ReplayTarget(
             file.path,
@@ -77,6 +79,7 @@ def check_judge(
         ),
         judge=judge,
         concurrency=concurrency,
+        budget=budget,
         manifest=dict(manifest),
     )
     folder = safemt_home() / "judge-checks" / f"{identity[:16]}-{file.sha256[:16]}"

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from safemt.run.engine import Engine, Tracker
+from safemt.run.spend import dollars
 
 _LIVE_SECONDS = 0.25
 _PLAIN_SECONDS = 5.0
@@ -75,8 +76,12 @@ def progress_line(engine: Engine, *, simulated: bool) -> str:
         parts.append(f"ASR {rounds}{' (simulated)' if simulated else ''}")
     if tracker.ungraded:
         parts.append(f"{tracker.ungraded:,} ungraded")
+    if acted := [f"{count:,} {action}" for action, count in tracker.moderated.items()]:
+        parts.append(f"moderator: {', '.join(sorted(acted))}")
     if tracker.prompt_tokens or tracker.completion_tokens:
         parts.append(f"{tracker.prompt_tokens:,} tokens in, {tracker.completion_tokens:,} out")
+    if cost := engine.spend.cost:
+        parts.append(dollars(cost))
     if engine.retries:
         parts.append(f"{engine.retries:,} retries, limit {engine.limit}")
     if tracker.last_problem:

@@ -1,7 +1,7 @@
 """One SQLite file per run: what was planned, answered, labelled and what failed.
 
-Every result is committed before the next thing happens to it, so `kill -9` loses only calls in flight.
-No image bytes and no keys are ever in it. The tables are described in docs/file-formats.md.
+What is added is committed at once, or, within `grouped`, by `commit`. No image bytes and no keys are ever in
+it. The tables are described in docs/file-formats.md.
 """
 
 import json
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from filelock import FileLock, Timeout
 
 from safemt.benchmark.read import sample_key
@@ -21,7 +22,10 @@ from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Method, Outcome, Scenario
 from safemt.judges.base import Judgement
+from safemt.run.spend import Asked, Usage
+from safemt.run.verdicts import REFUSAL_KEY, VERDICT_TABLES, Verdicts
 from safemt.targets.base import Reply
+from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
 
 STORE_FILE: Final = "run.sqlite"
 SCHEMA_VERSION: Final = 1
@@ -57,6 +61,16 @@ CREATE TABLE failures (
 ) WITHOUT ROWID;
 """
 """`failures.asked_of` is the setup or the judge whose call failed; a later success deletes the row."""
+
+_SPEND: Final = """
+CREATE TABLE spend (
+    role TEXT NOT NULL, model TEXT NOT NULL, origin TEXT NOT NULL, calls INTEGER NOT NULL,
+    estimated INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    PRIMARY KEY (role, model, origin)
+) WITHOUT ROWID;
+"""
+"""What was paid for, answers of no use included. Stores of safemt 0.1 lack it and are given it when a run
+continues them."""
 
 _STATE: Final = """
     FROM samples s
@@ -96,6 +110,10 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
+        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
+        self._grouping = False
+        self._undone = False
+        """Whether something in the present group could not be written, so that nothing of it is stored."""
         self.path = path
 
     @classmethod
@@ -129,11 +147,15 @@ class Store:
                 connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                # 32 MB: each checkpoint waits for the disk, and keys that are hashes touch pages all over.
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
                 if version == 0:
                     connection.executescript(
                         f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                     )
+                _add_spend_table(connection)
+                connection.executescript(f"BEGIN; {VERDICT_TABLES} COMMIT;")
             undo.pop_all()
         return cls(connection, path, lock)
 
@@ -326,8 +348,8 @@ class Store:
     def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
         """Every sample of the plan with its label and outcome; label None while it is still to do."""
         rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.blocked, r.refused, r.judged,
-            l.label, l.cause,
+            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.key, r.blocked, r.refused,
+            r.judged, l.label, l.cause,
             (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
             (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
             {_STATE} ORDER BY s.position""",  # noqa: S608
@@ -363,23 +385,67 @@ class Store:
         return {identity: names.get(identity, identity) for (identity,) in rows}
 
     def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of all stored calls, targets and judges together."""
+        """Prompt and completion tokens of all stored calls, targets, judges and moderators together."""
         row = self._one(
             """SELECT sum(p), sum(c) FROM (
             SELECT sum(prompt_tokens) p, sum(completion_tokens) c FROM responses
             UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
         )
-        return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+        prompt, completion = self.verdicts.tokens()
+        return prompt + int(row[0] or 0), completion + int(row[1] or 0)
+
+    def spend(self) -> dict[Asked, Usage]:
+        """What this run directory has spent, by whom it asked."""
+        if not _has_spend_table(self._db):
+            return _spent_before(self._db)
+        return {
+            Asked(*who): Usage(calls=calls, estimated=estimated, prompt_tokens=p, completion_tokens=c)
+            for *who, calls, estimated, p, c in self._all("SELECT * FROM spend")
+        }
+
+    def add_spend(self, asked: Asked, usage: Usage) -> None:
+        """Add to what was spent."""
+        with self._transaction():
+            _add_spend(self._db, asked, usage)
+
+    @contextmanager
+    def grouped(self) -> Iterator[None]:
+        """Within the block, what is added can be read at once but is on disk only after `commit`."""
+        self._grouping = True
+        try:
+            yield
+        finally:
+            self._grouping = self._undone = False
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what was added since the last time: all of it or nothing.
+
+        Raises:
+            RunError: it cannot be written, or a part of it could not.
+        """
+        if self._undone:
+            self._undone = False
+            raise RunError(f"The store {self.path} could not be written.")
+        with _explained(self.path):
+            try:
+                self._db.commit()
+            except BaseException:
+                self._db.rollback()
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with _explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
                 yield
-                self._db.commit()
+                if not self._grouping:
+                    self._db.commit()
             except BaseException:
                 self._db.rollback()
+                self._undone = self._grouping
                 raise
 
     def _one(self, query: str, values: Any = ()) -> Any:
@@ -393,6 +459,7 @@ class Store:
 
 def _end_of(
     twin: bool,
+    response: str | None,
     blocked: int | None,
     refused: int | None,
     judged: int | None,
@@ -402,8 +469,10 @@ def _end_of(
     judge_failure: str | None,
 ) -> tuple[Label | None, Outcome | None, str]:
     """Label, outcome and the cause of an `ungraded` label, from what the store holds of one sample."""
-    if blocked is None:
+    if response is None:
         return (Label.UNGRADED, Outcome.ERROR, target_failure) if target_failure else (None, None, "")
+    if response == REFUSAL_KEY:
+        return Label.SAFE, Outcome.MODERATED, ""
     outcome = Outcome.BLOCKED if blocked else Outcome.REFUSED if refused else Outcome.COMPLIED
     if twin or not judged:
         return Label.SAFE, outcome, ""
@@ -450,6 +519,63 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     return connection, version
 
 
+def _has_spend_table(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'spend'")
+    return found.fetchone() is not None
+
+
+def _add_spend_table(connection: sqlite3.Connection) -> None:
+    """Give a store that has no account of what was spent one, from what its responses and labels say."""
+    if _has_spend_table(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(_SPEND)
+    for asked, usage in _spent_before(connection).items():
+        _add_spend(connection, asked, usage)
+    connection.execute("COMMIT")
+
+
+def _add_spend(connection: sqlite3.Connection, asked: Asked, usage: Usage) -> None:
+    connection.execute(
+        """INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls, estimated = estimated + excluded.estimated,
+        prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = completion_tokens + excluded.completion_tokens""",
+        (
+            asked.role, asked.model, asked.origin, usage.calls, usage.estimated, usage.prompt_tokens,
+            usage.completion_tokens,
+        ),
+    )  # fmt: skip
+
+
+def _spent_before(connection: sqlite3.Connection) -> dict[Asked, Usage]:
+    """The tokens of the stored responses and labels, for a store without an account of them.
+
+    Answers of no use are missing from it, and a panel stands as one model.
+    """
+    spent: dict[Asked, Usage] = {}
+    tokens = "count(*), sum(prompt_tokens), sum(completion_tokens)"
+    target = connection.execute(f"SELECT {tokens} FROM responses").fetchone()  # noqa: S608
+    manifests = [json.loads(text) for (text,) in connection.execute("SELECT manifest FROM invocations")]
+    judges = {
+        manifest["judge"]["id"]: (manifest["judge"]["name"], manifest.get("judge_base_url"))
+        for manifest in manifests
+        if "judge" in manifest
+    }
+    counted = [
+        ("judge", *judges.get(identity, (identity, None)), *sums)
+        for identity, *sums in connection.execute(f"SELECT judge, {tokens} FROM labels GROUP BY judge")  # noqa: S608
+    ]
+    if manifests and "target" in manifests[0]:
+        name, base_url = manifests[0]["target"]["name"], manifests[0].get("target_base_url")
+        counted.append(("target", name, base_url, *target))
+    for role, name, base_url, calls, prompt, completion in counted:
+        if prompt or completion:
+            asked = Asked(role, name, origin_of(base_url or OPENAI_BASE_URL))
+            spent[asked] = Usage(calls=calls, prompt_tokens=prompt or 0, completion_tokens=completion or 0)
+    return spent
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
@@ -476,7 +602,7 @@ def _planned_row(key: str, position: int, sample: Sample) -> dict[str, object]:
         "twin_of": sample.twin_of,
         "language": sample.language,
         "question": sample.question,
-        "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
+        "dialogue": orjson.dumps([m.content for m in sample.dialogue]).decode(),
         "image": _image_text(sample.image),
     }
 
@@ -498,9 +624,9 @@ def _sample(row: list[Any]) -> Sample:
         question=question,
         dialogue=tuple(
             Message(role="assistant" if position % 2 else "user", content=content)
-            for position, content in enumerate(json.loads(dialogue))
+            for position, content in enumerate(orjson.loads(dialogue))
         ),
-        image=ImageRef(*json.loads(image)) if image else None,
+        image=ImageRef(*orjson.loads(image)) if image else None,
         method=Method(method) if method else None,
         twin_of=twin_of,
         language=language,

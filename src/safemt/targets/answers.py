@@ -6,10 +6,11 @@ Ollama, as their servers send them and their users report them.
 
 import email.utils
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +19,9 @@ import orjson
 
 from safemt.core.errors import CallFailure
 from safemt.targets.base import Reply, Sampling
+
+HEADERS_READ: Final = ("retry-after", "location")
+"""The headers of an answer that are looked at here."""
 
 _SAID_CHARACTERS: Final = 300
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
@@ -84,6 +88,8 @@ class Asked:
     has_key: bool
     with_image: bool
     sampling: Sampling
+    path: str = "/chat/completions"
+    """Behind the base URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """Their names in lower case."""
+    """Those of `HEADERS_READ` that it has."""
     body: Any
     """The parsed JSON, or the text where it is none."""
 
@@ -115,7 +121,8 @@ def read_answer(answer: Answer, asked: Asked) -> Reply | CallFailure:
         choice = _choice_of(answer.body)
         error = _error_in_success(answer.body, choice)
         if error is None:
-            return _read_reply(answer.body, choice, asked)
+            reply = _read_reply(answer.body, choice, asked)
+            return _with_usage(reply, answer.body) if isinstance(reply, CallFailure) else reply
         status = _status_of(error)
     else:
         error, status = _error_of(answer.body), answer.status
@@ -130,6 +137,16 @@ def read_answer(answer: Answer, asked: Asked) -> Reply | CallFailure:
 def wants_completion_tokens(answer: Answer) -> bool:
     """Whether the output limit must go by its newer name, as OpenAI's newer models have it."""
     return answer.status == 400 and bool(_WANTS_COMPLETION_TOKENS.search(_error_of(answer.body)["message"]))
+
+
+def refuses_logprobs(answer: Answer) -> bool:
+    """Whether the server takes no request for the probabilities of tokens."""
+    return answer.status in (400, 422) and "logprob" in _error_of(answer.body)["message"]
+
+
+def failure_of(answer: Answer, asked: Asked) -> CallFailure:
+    """Why an answer that is no success is none."""
+    return _failure(answer.status, answer.headers, _error_of(answer.body), asked)
 
 
 def _choice_of(body: Any) -> dict[str, Any] | None:
@@ -158,6 +175,26 @@ def _read_reply(body: Any, choice: dict[str, Any] | None, asked: Asked) -> Reply
         model=_text_of(body.get("model")) or None,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+        first_token=_first_token(choice),
+    )
+
+
+def _first_token(choice: dict[str, Any]) -> Mapping[str, float] | None:
+    """The probabilities of what the first token could have been, where the server says."""
+    try:
+        candidates = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {each["token"]: math.exp(min(0.0, each["logprob"])) for each in candidates}
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _with_usage(failure: CallFailure, body: Any) -> CallFailure:
+    """An empty reply is paid for like any other."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    return replace(
+        failure,
+        prompt_tokens=_count(usage, "prompt_tokens") or 0,
+        completion_tokens=_count(usage, "completion_tokens") or 0,
     )
 
 
@@ -309,7 +346,7 @@ def _not_found(http: str, asked: Asked) -> CallFailure:
     has_path = bool(PurePosixPath(urlsplit(asked.base_url).path).name)
     hint = "" if has_path else " (most servers want /v1 at its end)"
     message = (
-        f"{asked.base_url}/chat/completions does not know the model {asked.model!r}, or is no chat endpoint "
+        f"{asked.base_url}{asked.path} does not know the model {asked.model!r}, or is not its address "
         f"({http}). Check the model's name and --{asked.option}-base-url{hint}."
     )
     return CallFailure("not_found", message, fatal=True)
@@ -317,7 +354,7 @@ def _not_found(http: str, asked: Asked) -> CallFailure:
 
 def _redirected(status: int, headers: Mapping[str, str], asked: Asked) -> CallFailure:
     try:
-        parts = urlsplit(urljoin(f"{asked.base_url}/chat/completions", headers.get("location", "")))
+        parts = urlsplit(urljoin(f"{asked.base_url}{asked.path}", headers.get("location", "")))
     except ValueError:
         parts = urlsplit("")
     # Without user and query, which may hold secrets.

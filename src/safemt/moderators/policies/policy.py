@@ -2,10 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from safemt.core.identity import content_key
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import PolicyRef
+
+BASELINE: Final = "baseline"
+"""The id of the policy that belongs to no scenario."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A conversation and what a moderator should make of it."""
+
+    flagged: bool
+    dialogue: tuple[Message, ...]
+    """Ends on a user turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +40,8 @@ class Policy:
     short: str
     full: str
     """The texts that a target is handed; `short` where the budget of tokens is tight."""
+    examples: tuple[Example, ...] = ()
+    """What `safemt policy test` runs."""
 
     @property
     def ref(self) -> PolicyRef:
@@ -43,7 +59,11 @@ class Policies:
     by_scenario: Mapping[Scenario, Policy]
 
     @property
+    def listed(self) -> tuple[Policy, ...]:
+        """All of them: the scenarios' in alphabetical order, then the baseline."""
+        return (*(self.by_scenario[each] for each in sorted(self.by_scenario)), self.baseline)
+
+    @property
     def sha256(self) -> str:
-        """Identifies the set by everything it says."""
-        policies = [self.baseline, *(self.by_scenario[each] for each in sorted(self.by_scenario))]
-        return content_key([policy.ref.sha256 for policy in policies])
+        """Identifies the set by everything it tells a target."""
+        return content_key([[policy.id, policy.title, policy.ref.sha256] for policy in self.listed])

@@ -39,8 +39,8 @@ class PictureText:
 
     text: str
     why: str | None = None
-    """Why there may be more than was read: `ocr_budget`, `unreadable_picture`, `picture_too_large`,
-    `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
+    """Why there may be more than was read: `ocr_budget`, `image_unreadable`, `image_too_large`,
+    `image_too_many_pixels`, `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
 
 
 def can_read_pictures() -> bool:
@@ -87,7 +87,7 @@ class PictureReader:
                 return known
             content = picture.read()
             if len(content) > MAX_BYTES:
-                return PictureText(text="", why="picture_too_large")
+                return PictureText(text="", why="image_too_large")
             found = self._ask(content)
             if found.why != "ocr_failed":
                 self._known[picture.sha256] = found
@@ -111,7 +111,7 @@ class PictureReader:
             return PictureText(text=reply["text"], why=reply["why"])
         self._end()
         late = time.monotonic() - started >= LIMIT_SECONDS
-        return PictureText(text="", why="ocr_budget" if late else "unreadable_picture")
+        return PictureText(text="", why="ocr_budget" if late else "image_unreadable")
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self._worker is not None and self._worker.poll() is None:

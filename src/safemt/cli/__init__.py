@@ -9,7 +9,9 @@ import typer
 
 from safemt.core.errors import RunStopped, SafemtError
 
-_COMMANDS = ("commands", "comparing", "reporting", "judging", "build", "moderate", "policy")
+_COMMANDS = (
+    "commands", "estimating", "comparing", "reporting", "judging", "build", "moderate", "policy",
+)  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 
 _GC_THRESHOLDS = (20_000, 20, 50)

@@ -1,7 +1,6 @@
 """The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,33 +8,41 @@ import typer
 
 from safemt.cli import app
 from safemt.cli.options import (
+    ActionOption,
     AsJson,
+    BenchmarkName,
     Concurrency,
+    HistoryName,
+    HistoryOption,
     JudgeApiKeyEnv,
     JudgeBaseUrl,
     JudgeMaxOutputTokens,
     JudgeName,
     JudgeTemperature,
     JudgeWithImage,
+    Limit,
     MaxCost,
+    MaxOutputTokens,
     MaxTokens,
+    ModeratorApiKeyEnv,
+    ModeratorBaseUrl,
+    ModeratorName,
+    OnErrorOption,
+    PolicyFolder,
+    PositionOption,
     Prices,
     Routing,
     RoutingOption,
+    Seed,
+    SkipMissingImages,
+    TargetBaseUrl,
+    TargetName,
+    TextOnly,
     Timeout,
+    Turns,
     read_temperature,
 )
-from safemt.core.errors import UsageError
 
-
-class HistoryOption(StrEnum):
-    """`--history`."""
-
-    SCRIPTED = "scripted"
-    LIVE = "live"
-
-
-_DEMO = "demo"
 _AFTER_DEMO = """
 These figures are simulated: sim/drifting follows a known curve and reads nothing.
 
@@ -75,10 +82,11 @@ def check(
     Exit code 1 if it has errors.
     """
     from safemt.benchmark.findings import errors_of
+    from safemt.cli.planning import read_benchmark_named
     from safemt.cli.printing import print_check, print_json
     from safemt.report.check import check_json
 
-    benchmark = _read(path, text_only=False)
+    benchmark = read_benchmark_named(path, text_only=False)
     if as_json:
         print_json(check_json(benchmark))
     else:
@@ -89,37 +97,23 @@ def check(
 
 @app.command()
 def run(
-    benchmark: Annotated[
-        str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
-    ],
-    target: Annotated[
-        str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
-    ],
+    benchmark: BenchmarkName,
+    target: TargetName,
     out: Annotated[Path, typer.Option(help="Run directory; an existing one is continued.")],
     judge: JudgeName = "",
-    turns: Annotated[
-        str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only so many queries, spread over the scenarios.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the selection, the order and simulated targets.")] = 0,
-    history: Annotated[
-        HistoryOption, typer.Option(help="Assistant turns: as scripted, or the target's own.")
-    ] = HistoryOption.SCRIPTED,
+    turns: Turns = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    history: HistoryName = HistoryOption.SCRIPTED,
     concurrency: Concurrency = 20,
     temperature: Annotated[
         str, typer.Option(help="Of the target; `default` leaves it to the endpoint.")
     ] = "0",
-    max_output_tokens: Annotated[int, typer.Option(min=1, help="Of the target's responses.")] = 1024,
+    max_output_tokens: MaxOutputTokens = 1024,
     timeout: Timeout = 120.0,
-    text_only: Annotated[bool, typer.Option("--text-only", help="Ask without images.")] = False,
-    skip_missing_images: Annotated[
-        bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
-    ] = False,
-    target_base_url: Annotated[
-        str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
-    ] = None,
+    text_only: TextOnly = False,
+    skip_missing_images: SkipMissingImages = False,
+    target_base_url: TargetBaseUrl = None,
     target_api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable with the target's key. Default: OPENAI_API_KEY.")
     ] = None,
@@ -129,6 +123,31 @@ def run(
     judge_max_output_tokens: JudgeMaxOutputTokens = 512,
     routing: Routing = RoutingOption.SCENARIO,
     judge_with_image: JudgeWithImage = False,
+    moderator: ModeratorName = "",
+    action: Annotated[
+        ActionOption | None, typer.Option(help="With a flagged dialogue: hand over policies, or block it.")
+    ] = None,
+    on_moderator_error: Annotated[
+        OnErrorOption | None, typer.Option(help="With one that could not be read: inject, open, closed.")
+    ] = None,
+    moderator_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
+    ] = None,
+    moderator_base_url: ModeratorBaseUrl = None,
+    moderator_api_key_env: ModeratorApiKeyEnv = None,
+    moderator_template: Annotated[
+        str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
+    ] = None,
+    moderator_with_pictures: Annotated[
+        bool | None, typer.Option("--moderator-with-pictures", help="With llm:...: show it the pictures.")
+    ] = None,
+    policies: PolicyFolder = None,
+    policy_position: Annotated[
+        PositionOption | None, typer.Option(help="Where policies go; templates differ in what they take.")
+    ] = None,
+    policy_budget: Annotated[
+        int | None, typer.Option(min=1, help="Approximate tokens of an injection; 600 by default.")
+    ] = None,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
@@ -141,61 +160,80 @@ def run(
     The same command continues a run that was interrupted; a finished run makes no call.
     """  # fmt: skip
     from safemt.benchmark.images import ImageFolder
-    from safemt.benchmark.read import require_usable
-    from safemt.benchmark.select import select_samples
+    from safemt.cli.planning import default_judge, open_moderation, read_samples
     from safemt.cli.printing import finish_run, stderr
-    from safemt.judges.open import open_judge
+    from safemt.core.taxonomy import Action
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
     from safemt.run.spend import Budget
-    from safemt.run.start import RunPlan, start_run
+    from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
-    from safemt.targets.open import open_target
 
-    if text_only and skip_missing_images:
-        raise UsageError(
-            "--text-only needs no images, so --skip-missing-images would do nothing; leave one out."
-        )
-    judge = judge or _default_judge(target)
-    rounds = _turns(turns)
-    sampling = Sampling(read_temperature(temperature, "--temperature"), max_output_tokens)
-    judging = Sampling(read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens)
-    budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
-    console = stderr()
-    read = require_usable(_read(benchmark, text_only=text_only), skip_missing_images=skip_missing_images)
-    samples = select_samples(read.samples, turns=rounds, limit=limit, seed=seed)
-    images = ImageFolder(read.path, boundary=read.boundary)
-    opened_target = open_target(
-        target,
-        base_url=target_base_url,
-        api_key_env=target_api_key_env,
-        sampling=sampling,
+    planned = read_samples(
+        benchmark,
+        text_only=text_only,
+        skip_missing_images=skip_missing_images,
+        turns=turns,
+        limit=limit,
+        seed=seed,
+    )
+    read, samples = planned.benchmark, planned.samples
+    models = Models(
+        target=target,
+        target_base_url=target_base_url,
+        target_api_key_env=target_api_key_env,
+        sampling=Sampling(read_temperature(temperature, "--temperature"), max_output_tokens),
+        judge=judge or default_judge(target),
+        judge_base_url=judge_base_url,
+        judge_api_key_env=judge_api_key_env,
+        judge_sampling=Sampling(
+            read_temperature(judge_temperature, "--judge-temperature"), judge_max_output_tokens
+        ),
+        routing=JudgeRouting(routing),
+        judge_with_image=judge_with_image,
         timeout=timeout,
         seed=seed,
-        images=images,
     )
-    opened_judge = open_judge(
-        judge,
-        base_url=judge_base_url,
-        api_key_env=judge_api_key_env,
-        sampling=judging,
-        routing=JudgeRouting(routing),
-        with_image=judge_with_image,
-        timeout=timeout,
+    budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
+    console = stderr()
+    images = ImageFolder(read.path, boundary=read.boundary)
+    opened_target, opened_judge = models.open(images)
+    moderation = open_moderation(
+        moderator,
         images=images,
+        action=action,
+        on_moderator_error=on_moderator_error,
+        moderator_threshold=moderator_threshold,
+        moderator_base_url=moderator_base_url,
+        moderator_api_key_env=moderator_api_key_env,
+        moderator_template=moderator_template,
+        moderator_with_pictures=moderator_with_pictures,
+        policies=policies,
+        policy_position=policy_position,
+        policy_budget=policy_budget,
     )
+    behind = f" behind {moderation.moderator.name} ({moderation.moderator.action})" if moderation else ""
     simulated = " (simulated)" if opened_target.simulated else ""
-    skipped = len(read.imageless) if skip_missing_images else 0
+    skipped = planned.skipped
     lengths = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
     console.print(
         f"{read.name}: {len(samples):,} samples at {lengths} turns"
         f"{f', {skipped:,} without an image left out' if skipped else ''}"
-        f" → {opened_target.name}{simulated}, judged by {opened_judge.name} → {out}",
+        f" → {opened_target.name}{simulated}{behind}, judged by {opened_judge.name} → {out}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
+    if moderation and opened_target.answers_by_sample and moderation.moderator.action is Action.INJECT:
+        console.print(
+            f"{opened_target.name} answers the same whatever it is told, so injected policies change nothing "
+            "here. --action block does.",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     manifest: dict[str, Any] = {
         "command": ["safemt", *sys.argv[1:]],
         "seed": seed,
@@ -204,14 +242,18 @@ def run(
         "skipped_missing_images": skipped,
         "target_base_url": target_base_url,
         "judge_base_url": judge_base_url,
+        "moderator_base_url": moderator_base_url,
         "timeout": timeout,
     }
+    described = describe_benchmark(read, samples)
+    del read, planned  # with all its samples, which need not stay in memory
     start_run(
         RunPlan(
-            benchmark=read,
+            benchmark=described,
             samples=samples,
             target=opened_target,
             judge=opened_judge,
+            moderation=moderation,
             history=History(history),
             concurrency=concurrency,
             budget=budget,
@@ -262,42 +304,9 @@ def demo(
 
     A simulated model is asked a small benchmark that comes with safemt.
     """
+    from safemt.cli.planning import DEMO
     from safemt.report.export import write_report
 
-    run(benchmark=_DEMO, target="sim/drifting", judge="refusal", out=out)
+    run(benchmark=DEMO, target="sim/drifting", judge="refusal", out=out)
     [page] = write_report([out], [out / "report.html"], redact=False, force=False)
     print(f"Report: {page}\n{_AFTER_DEMO}")
-
-
-def _read(name: str, *, text_only: bool) -> Any:
-    import safemt.benchmark
-    from safemt.benchmark.hub import PREFIX, fetch_from_hub
-    from safemt.benchmark.read import read_benchmark
-
-    if name.startswith(PREFIX):
-        folder, boundary = fetch_from_hub(name.removeprefix(PREFIX))
-        return read_benchmark(folder, text_only=text_only, boundary=boundary, name=name.removeprefix(PREFIX))
-    if name == _DEMO:  # a folder of that name is ./demo
-        name = str(Path(safemt.benchmark.__file__).parent / _DEMO)
-    return read_benchmark(Path(name), text_only=text_only)
-
-
-def _default_judge(target: str) -> str:
-    if target.startswith("sim/"):
-        return "refusal"
-    raise UsageError(
-        "No judge was given. Choose one with --judge: openai/MODEL (another model than the target), "
-        "recorded/PATH, or refusal (offline and weak). The model under test never judges itself by default."
-    )
-
-
-def _turns(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        turns = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        turns = []
-    if not turns or turns[0] < 1:
-        raise UsageError(f"--turns takes numbers with commas, such as 1,2,4,6,8, not {text!r}.")
-    return turns

@@ -16,6 +16,35 @@ class RoutingOption(StrEnum):
     GENERAL = "general"
 
 
+class HistoryOption(StrEnum):
+    """`--history`."""
+
+    SCRIPTED = "scripted"
+    LIVE = "live"
+
+
+BenchmarkName = Annotated[
+    str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
+]
+TargetName = Annotated[
+    str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
+]
+Turns = Annotated[str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only so many queries, spread over the scenarios.")]
+Seed = Annotated[int, typer.Option(help="Of the selection, the order and simulated targets.")]
+HistoryName = Annotated[
+    HistoryOption, typer.Option("--history", help="Assistant turns: as scripted, or the target's own.")
+]
+MaxOutputTokens = Annotated[int, typer.Option(min=1, help="Of the target's responses.")]
+TextOnly = Annotated[bool, typer.Option("--text-only", help="Ask without images.")]
+SkipMissingImages = Annotated[
+    bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
+]
+TargetBaseUrl = Annotated[
+    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
+]
+
+
 class ActionOption(StrEnum):
     """`--action`."""
 
@@ -29,6 +58,14 @@ class OnErrorOption(StrEnum):
     INJECT = "inject"
     OPEN = "open"
     CLOSED = "closed"
+
+
+class PositionOption(StrEnum):
+    """`--policy-position`."""
+
+    SYSTEM = "system"
+    LATE_SYSTEM = "late_system"
+    USER_SUFFIX = "user_suffix"
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from safemt.cli import app
-from safemt.cli.options import AsJson, PolicyFolder
-from safemt.core.errors import UsageError
+from safemt.cli.options import (
+    AsJson,
+    Concurrency,
+    ModeratorApiKeyEnv,
+    ModeratorBaseUrl,
+    ModeratorName,
+    ModeratorTemplate,
+    ModeratorThreshold,
+    PolicyFolder,
+)
+from safemt.core.errors import ModeratorError, RunStopped, UsageError
 
 if TYPE_CHECKING:
     from safemt.moderators.policies.policy import Policies, Policy
@@ -74,6 +83,51 @@ def show(
         print(policy_yaml(policy), end="")
     else:
         _print_policy(policy)
+
+
+@policy_app.command("test")
+def try_examples(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID...]", help="Only these policies. Default: all.")
+    ] = None,
+    moderator: ModeratorName = "embedded",
+    policies: PolicyFolder = None,
+    threshold: ModeratorThreshold = None,
+    moderator_base_url: ModeratorBaseUrl = None,
+    moderator_api_key_env: ModeratorApiKeyEnv = None,
+    template: ModeratorTemplate = None,
+    concurrency: Concurrency = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Show a moderator the policies' examples, and say where it errs.
+
+    Exit code 1 if it flags an example that it should not, or the other way round.
+    """
+    from safemt.cli.policy_examples import failed, print_tested, run_examples, tested_json
+    from safemt.cli.printing import print_json, stdout
+    from safemt.moderators.open import DetectorOptions, open_moderator
+    from safemt.run.asking import LimitedAsk
+
+    opened = open_moderator(
+        moderator,
+        threshold=threshold,
+        policies=policies,
+        options=DetectorOptions(
+            base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template
+        ),
+        ask=LimitedAsk(concurrency, role="moderator"),
+    )
+    chosen = [_find(opened.policies, each) for each in dict.fromkeys(ids or ())] or opened.policies.listed
+    try:
+        tested = run_examples(opened, chosen, at_once=concurrency)
+    except RunStopped as stopped:
+        raise ModeratorError(str(stopped)) from stopped
+    if as_json:
+        print_json(tested_json(opened, tested))
+    else:
+        print_tested(opened, chosen, tested, stdout())
+    if failed(tested):
+        raise typer.Exit(1)
 
 
 def _find(policies: "Policies", policy_id: str) -> "Policy":

@@ -14,6 +14,7 @@ from safemt.core.scores import OverRefusal, ScoredSample, Scores, Tally, score_s
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
 from safemt.judges.validation import validations_of
 from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
+from safemt.report.moderation import ModerationFigures, moderation_figures, moderation_json
 from safemt.run.store import STORE_FILE, Store
 
 People = Sequence[tuple[str, int, str]]
@@ -46,6 +47,8 @@ class Results:
     """The run's manifest; empty for label files."""
     other_judges: tuple[OtherJudge, ...] = ()
     """Judges that labelled the same responses before."""
+    moderation: ModerationFigures | None = None
+    """What the moderator did; None where there was none."""
 
 
 def results_of(path: Path, *, target: str | None = None, people: People = ()) -> Results:
@@ -103,6 +106,12 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         manifest = invocation.manifest
         samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
         tokens = store.tokens()
+        moderator = manifest.get("moderator")
+        moderation = (
+            moderation_figures(store.verdicts.of_plan(setup=invocation.setup, moderator=moderator["id"]))
+            if moderator
+            else None
+        )
         others = tuple(
             _other_judge(
                 name, identity, samples, tuple(store.scored_samples(setup=invocation.setup, judge=identity))
@@ -121,6 +130,7 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         ),
         provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
         other_judges=others,
+        moderation=moderation,
     )
 
 
@@ -151,6 +161,8 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "compat": scores.safety_index_compat,
         },
     }
+    if results.moderation is not None:
+        document["moderation"] = moderation_json(results.moderation)
     if compat:
         return document
     others = [
@@ -175,7 +187,7 @@ def _other_judge(
         (ours, other)
         for ours, other in zip(samples, theirs, strict=True)
         if ours.twin_of is None and ours.label is not None and other.label is not None
-        if ours.outcome not in (Outcome.ERROR, Outcome.BLOCKED)
+        if ours.outcome not in (Outcome.ERROR, Outcome.BLOCKED, Outcome.MODERATED)
     ]
     matrix = label_matrix((other.query_id, other.turns, str(other.label)) for _, other in pairs)
     return OtherJudge(
@@ -192,6 +204,7 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "benchmark": manifest["benchmark"],
         "judge": manifest["judge"],
+        "moderator": manifest.get("moderator"),
         "history": manifest["history"],
         "safemt": manifest["safemt"],
         "command": manifest.get("command"),

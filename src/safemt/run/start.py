@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import platform
 import signal
@@ -21,6 +22,7 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.moderation import Moderation
 from safemt.run.progress import show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.spend import Asked, Budget, Spend
@@ -32,11 +34,14 @@ from safemt.targets.base import Reply, Target
 class RunPlan:
     """All that one invocation of a run needs."""
 
-    benchmark: Benchmark
-    samples: Sequence[Sample]
-    """What to ask, in this order."""
+    benchmark: dict[str, Any]
+    """What the manifest says of it: `describe_benchmark`."""
+    samples: list[Sample]
+    """What to ask, in this order. Emptied by `start_run` once it stands in the store."""
     target: Target
     judge: Judge
+    moderation: Moderation | None = None
+    """What stands before the target, if anything."""
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
@@ -57,10 +62,15 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
-        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge)})
-        setup, judge = setup_key(plan.target, plan.history), judge_id(plan.judge)
+        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
+        moderation = plan.moderation
+        setup = setup_key(plan.target, plan.history, moderation.identity if moderation else None)
+        judge = judge_id(plan.judge)
         store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
-        tracker = _tracker(store, setup, judge, total=len(plan.samples))
+        total = len(plan.samples)
+        # A run can take hours, and needs of the samples only those in flight.
+        plan.samples.clear()
+        tracker = _tracker(store, setup, judge, total=total)
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         engine = Engine(
@@ -69,6 +79,8 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
             judge=plan.judge,
             history=plan.history,
             concurrency=plan.concurrency,
+            setup=setup,
+            moderation=moderation,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
         )
@@ -98,11 +110,11 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        before = store.invocation().manifest
+        setup, before = store.invocation().setup, store.invocation().manifest
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
-        setup, identity = setup_key(target, history), judge_id(judge)
+        identity = judge_id(judge)
         manifest = {
             **before,
             "judge": _judge_entry(judge),
@@ -125,6 +137,7 @@ def judge_again(
             judge=judge,
             history=history,
             concurrency=concurrency,
+            setup=setup,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
             answered_only=True,
@@ -152,10 +165,17 @@ class _AnsweredTarget:
         pass
 
 
-def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
-    # Modules and benchmark stay: they need not be searched for garbage again and again.
+def _settle_memory() -> None:
+    """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them: each such string holds the megabyte around it.
+    ctypes.pythonapi.PyType_ClearCache()
     gc.collect()
     gc.freeze()
+
+
+def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+    _settle_memory()
     try:
         asyncio.run(_drive(engine, console, simulated=simulated))
     except SafemtError as error:
@@ -208,23 +228,27 @@ def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     return tracker
 
 
+def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What the manifest says of a benchmark and of the samples that were selected from it."""
+    return {
+        "name": benchmark.name,
+        "path": str(benchmark.path.resolve()),
+        "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
+        "layout": benchmark.layout,
+        "sha256": benchmark.sha256,
+        "samples": len(samples),
+        "queries": len({sample.query_id for sample in samples if sample.twin_of is None}),
+        "rounds": sorted({sample.turns for sample in samples}),
+        "selection": content_key(sorted(sample.id for sample in samples)),
+    }
+
+
 def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
-    benchmark = plan.benchmark
     return {
         "safemt": version("safemt"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "benchmark": {
-            "name": benchmark.name,
-            "path": str(benchmark.path.resolve()),
-            "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
-            "layout": benchmark.layout,
-            "sha256": benchmark.sha256,
-            "samples": len(plan.samples),
-            "queries": len({sample.query_id for sample in plan.samples if sample.twin_of is None}),
-            "rounds": sorted({sample.turns for sample in plan.samples}),
-            "selection": content_key(sorted(sample.id for sample in plan.samples)),
-        },
+        "benchmark": plan.benchmark,
         "target": {
             "name": plan.target.name,
             "simulated": plan.target.simulated,
@@ -232,16 +256,20 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
             "identity": plan.target.identity,
         },
         "judge": _judge_entry(plan.judge),
+        "moderator": plan.moderation.entry if plan.moderation else None,
         "history": plan.history,
         "concurrency": plan.concurrency,
-        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge)}),
+        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)}),
         **plan.manifest,
     }
 
 
-def _asked(target: Target, judge: Judge) -> set[Asked]:
+def _asked(target: Target, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
     """Whom a run may call."""
     asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
+    if moderation is not None:
+        detector = moderation.moderator.detector
+        asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
     if target.origin is not None:
         asked.add(Asked("target", target.name, target.origin))
     return asked

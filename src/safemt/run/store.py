@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from filelock import FileLock, Timeout
 
 from safemt.benchmark.read import sample_key
@@ -22,6 +23,7 @@ from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Method, Outcome, Scenario
 from safemt.judges.base import Judgement
 from safemt.run.spend import Asked, Usage
+from safemt.run.verdicts import REFUSAL_KEY, VERDICT_TABLES, Verdicts
 from safemt.targets.base import Reply
 from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
 
@@ -108,6 +110,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
+        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
         self._grouping = False
         self._undone = False
         """Whether something in the present group could not be written, so that nothing of it is stored."""
@@ -144,12 +147,15 @@ class Store:
                 connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                # 32 MB: each checkpoint waits for the disk, and keys that are hashes touch pages all over.
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
                 if version == 0:
                     connection.executescript(
                         f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                     )
                 _add_spend_table(connection)
+                connection.executescript(f"BEGIN; {VERDICT_TABLES} COMMIT;")
             undo.pop_all()
         return cls(connection, path, lock)
 
@@ -342,8 +348,8 @@ class Store:
     def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
         """Every sample of the plan with its label and outcome; label None while it is still to do."""
         rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.blocked, r.refused, r.judged,
-            l.label, l.cause,
+            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.key, r.blocked, r.refused,
+            r.judged, l.label, l.cause,
             (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
             (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
             {_STATE} ORDER BY s.position""",  # noqa: S608
@@ -379,13 +385,14 @@ class Store:
         return {identity: names.get(identity, identity) for (identity,) in rows}
 
     def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of all stored calls, targets and judges together."""
+        """Prompt and completion tokens of all stored calls, targets, judges and moderators together."""
         row = self._one(
             """SELECT sum(p), sum(c) FROM (
             SELECT sum(prompt_tokens) p, sum(completion_tokens) c FROM responses
             UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
         )
-        return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+        prompt, completion = self.verdicts.tokens()
+        return prompt + int(row[0] or 0), completion + int(row[1] or 0)
 
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""
@@ -452,6 +459,7 @@ class Store:
 
 def _end_of(
     twin: bool,
+    response: str | None,
     blocked: int | None,
     refused: int | None,
     judged: int | None,
@@ -461,8 +469,10 @@ def _end_of(
     judge_failure: str | None,
 ) -> tuple[Label | None, Outcome | None, str]:
     """Label, outcome and the cause of an `ungraded` label, from what the store holds of one sample."""
-    if blocked is None:
+    if response is None:
         return (Label.UNGRADED, Outcome.ERROR, target_failure) if target_failure else (None, None, "")
+    if response == REFUSAL_KEY:
+        return Label.SAFE, Outcome.MODERATED, ""
     outcome = Outcome.BLOCKED if blocked else Outcome.REFUSED if refused else Outcome.COMPLIED
     if twin or not judged:
         return Label.SAFE, outcome, ""
@@ -592,7 +602,7 @@ def _planned_row(key: str, position: int, sample: Sample) -> dict[str, object]:
         "twin_of": sample.twin_of,
         "language": sample.language,
         "question": sample.question,
-        "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
+        "dialogue": orjson.dumps([m.content for m in sample.dialogue]).decode(),
         "image": _image_text(sample.image),
     }
 
@@ -614,9 +624,9 @@ def _sample(row: list[Any]) -> Sample:
         question=question,
         dialogue=tuple(
             Message(role="assistant" if position % 2 else "user", content=content)
-            for position, content in enumerate(json.loads(dialogue))
+            for position, content in enumerate(orjson.loads(dialogue))
         ),
-        image=ImageRef(*json.loads(image)) if image else None,
+        image=ImageRef(*orjson.loads(image)) if image else None,
         method=Method(method) if method else None,
         twin_of=twin_of,
         language=language,

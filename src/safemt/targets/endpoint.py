@@ -29,6 +29,7 @@ from safemt.targets.answers import (
     wants_completion_tokens,
 )
 from safemt.targets.base import Reply, Sampling
+from safemt.targets.connections import join_pool, leave_pool
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 OPENAI_KEY_NAME: Final = "OPENAI_API_KEY"
@@ -78,6 +79,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
+        self._url = f"{self.base_url}{self.path}"
         self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
@@ -131,6 +133,7 @@ class ChatEndpoint:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await leave_pool()
 
     def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
         return read_answer(answer, asked)
@@ -160,9 +163,7 @@ class ChatEndpoint:
         # In one piece is faster; aiohttp wants long bodies in several, so that other calls get their turn.
         data = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
         try:
-            async with session.post(
-                f"{self.base_url}{self.path}", data=data, allow_redirects=False
-            ) as response:
+            async with session.post(self._url, data=data, allow_redirects=False) as response:
                 content = await _read(response.content)
                 if content is None:
                     message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
@@ -212,7 +213,8 @@ class ChatEndpoint:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=join_pool(),
+            connector_owner=False,
             timeout=self._timeout,
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),

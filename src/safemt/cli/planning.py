@@ -1,6 +1,5 @@
 """From the options of a command to what is asked: the benchmark, the samples of it, the judge."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final

@@ -10,7 +10,7 @@ import typer
 from safemt.core.errors import RunStopped, SafemtError
 
 _COMMANDS = (
-    "commands", "estimating", "comparing", "reporting", "judging", "build", "moderate", "policy",
+    "commands", "estimating", "watching", "comparing", "reporting", "judging", "build", "moderate", "policy",
 )  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 

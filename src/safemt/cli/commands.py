@@ -1,6 +1,7 @@
 """The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,6 +152,9 @@ def run(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
+    log_json: Annotated[
+        Path | None, typer.Option(help="Append events to this file, one JSON object per line.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model, judge it, print the figures.
@@ -164,11 +168,12 @@ def run(
     from safemt.cli.printing import finish_run, stderr
     from safemt.core.taxonomy import Action
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.events import EventLog
     from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
     from safemt.run.spend import Budget
-    from safemt.run.start import RunPlan, start_run
+    from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
 
     planned = read_samples(
@@ -245,21 +250,25 @@ def run(
         "moderator_base_url": moderator_base_url,
         "timeout": timeout,
     }
-    start_run(
-        RunPlan(
-            benchmark=read,
-            samples=samples,
-            target=opened_target,
-            judge=opened_judge,
-            moderation=moderation,
-            history=History(history),
-            concurrency=concurrency,
-            budget=budget,
-            manifest=manifest,
-        ),
-        out,
-        console=console,
-    )
+    described = describe_benchmark(read, samples)
+    del read, planned  # with all its samples, which need not stay in memory
+    with closing(EventLog(log_json, complain=console.print)) as events:
+        start_run(
+            RunPlan(
+                benchmark=described,
+                samples=samples,
+                target=opened_target,
+                judge=opened_judge,
+                moderation=moderation,
+                history=History(history),
+                concurrency=concurrency,
+                budget=budget,
+                events=events,
+                manifest=manifest,
+            ),
+            out,
+            console=console,
+        )
     finish_run(out, as_json=as_json)
 
 

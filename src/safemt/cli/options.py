@@ -89,7 +89,7 @@ ModeratorName = Annotated[
     str,
     typer.Option(
         "--moderator",
-        help="embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME or a baseline (docs/moderation.md).",
+        help="embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a baseline such as keyword.",
     ),
 ]
 ModeratorBaseUrl = Annotated[

@@ -1,6 +1,5 @@
 """From the options of a command to what is asked: the benchmark, the samples of it, the judge."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,7 @@ class Planned:
     """What a run is to ask."""
 
     benchmark: Benchmark
-    samples: Sequence[Sample]
+    samples: list[Sample]
     skipped: int
     """Samples that are left out because their image is missing."""
 

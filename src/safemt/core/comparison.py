@@ -154,7 +154,7 @@ def compare(first: LabelMatrix, second: LabelMatrix, *, replicates: int = 2000, 
         values = [statistic(matrix.codes, everyone)[0] for matrix in (before, after)]
         variances = cluster_variance(codes, _less(statistic), replicates=replicates, seed=seed)
         pooled, si = (
-            _difference(float(one), float(other), float(variance), queries, shared)
+            paired_difference(float(one), float(other), float(variance), queries, shared)
             for one, other, variance, queries in zip(*values, variances, query_counts(before), strict=True)
         )
     unpaired = (int(first.graded.sum()) - shared, int(second.graded.sum()) - shared)
@@ -181,8 +181,24 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
     Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
     """
-    family = [d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal) if d is not None]
-    adjusted = iter(holm([difference.p_value for difference in family]))
+    judged = iter(
+        judge_family([d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)])
+    )
+    return tuple(
+        replace(
+            c,
+            by_round=tuple(next(judged) for _ in c.by_round),
+            pooled=next(judged),
+            si=next(judged),
+            over_refusal=next(judged),
+        )
+        for c in comparisons
+    )
+
+
+def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:
+    """The differences with `p_adjusted` (Holm) and `verdict` set for all that there are as one family."""
+    adjusted = iter(holm([difference.p_value for difference in differences if difference is not None]))
 
     def judged(difference: Difference | None) -> Difference | None:
         if difference is None:
@@ -193,16 +209,7 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
             verdict = "higher" if difference.value > 0.0 else "lower"
         return replace(difference, p_adjusted=p, verdict=verdict)
 
-    return tuple(
-        replace(
-            c,
-            by_round=tuple(map(judged, c.by_round)),
-            pooled=judged(c.pooled),
-            si=judged(c.si),
-            over_refusal=judged(c.over_refusal),
-        )
-        for c in comparisons
-    )
+    return tuple(map(judged, differences))
 
 
 def over_refusal(
@@ -268,7 +275,7 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     only_second = int(((ones == SAFE) & (others == UNSAFE)).sum())
     value = (only_second - only_first) / pairs
     variance = ((only_first + only_second) / pairs - value**2) / pairs
-    found = _difference(
+    found = paired_difference(
         float((ones == UNSAFE).sum() / pairs), float((others == UNSAFE).sum() / pairs), variance, pairs, pairs
     )
     return replace(
@@ -278,8 +285,14 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     )
 
 
-def _difference(first: float, second: float, variance: float, queries: float, samples: int) -> Difference:
-    """A difference not yet judged within its family."""
+def paired_difference(
+    first: float, second: float, variance: float, queries: float, samples: int
+) -> Difference:
+    """The difference of two shares seen on the same `samples`, not yet judged within its family.
+
+    `variance` is that of second - first, `queries` how many independent pairs there are. Interval:
+    `difference_interval`. p: the score of the same form, two-sided.
+    """
     value = second - first
     score = queries * value / math.sqrt(queries**2 * variance + queries * value**2 + 1.0)
     detectable = (Z + _Z_POWER) * difference_error(variance, queries)

@@ -91,9 +91,10 @@ def read_opinion(text: str, request: ModerationRequest) -> Opinion | None:
     Quoted lines of the conversation and thinking that was left in do not count, nor does an object without
     the request's code. Numbers are percentages; fractions where the answer plainly gives fractions.
     """
-    own = "\n".join(
-        line for line in _THINKING.sub("", text).splitlines() if not line.lstrip().startswith("|")
-    )
+    said = _THINKING.sub("", text)
+    if said.lstrip().startswith("<think>"):
+        return None
+    own = "\n".join(line for line in said.splitlines() if not line.lstrip().startswith("|"))
     for fields in reversed(list(_objects(own[-_LONGEST_ANSWER:]))):
         if fields.get("code") == request.code and (opinion := _opinion(fields, request.turns)):
             return opinion
@@ -167,12 +168,13 @@ def _opinion(fields: dict[str, Any], turns: int) -> Opinion | None:
 
 def _scale(numbers: Sequence[float]) -> float | None:
     """What the numbers are parts of: 100 as asked, 1 where a fraction shows it; None if nobody can tell."""
-    if max(numbers) > 1:
-        return 100.0
-    if any(0 < number < 1 for number in numbers):
+    fractions, most = any(0 < number < 1 for number in numbers), max(numbers)
+    if most > 1:
+        return None if fractions else 100.0
+    if fractions:
         return 1.0
     # All are 0 or 1: a 1 may be one percent or certainty.
-    return 100.0 if max(numbers) == 0 else None
+    return 100.0 if most == 0 else None
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from safemt.core.errors import CallError, DialogueError
 from safemt.core.identity import Json
@@ -84,7 +84,7 @@ class Moderator:
     async def amoderate(
         self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
     ) -> Verdict:
-        """The verdict on a whole dialogue.
+        """The verdict on a whole dialogue; its time and tokens are those of all of it.
 
         Without `every_turn` a detector that calls an endpoint is asked once, at the end, and the trajectory
         may lack the risk after earlier turns.
@@ -96,13 +96,19 @@ class Moderator:
         for message in dialogue:
             await session.aadd(message)
             if every_turn and message.role == "user":
-                await session.averdict()
+                await session.aassess()
         return await session.averdict()
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections; a later call opens others. The sync form is `with moderator:`."""
         for endpoint in self.detector.endpoints:
             await endpoint.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        wait_for(self.close(), calls=self._calls)
 
     @property
     def _calls(self) -> bool:
@@ -177,12 +183,16 @@ class Session:
                 "The dialogue holds no user message, so there is nothing to moderate. Give at least one "
                 "message with the role `user`."
             )
-        if self._assessment is None:
-            self._assessment = await self._assess()
-        verdict = self._decide(self._assessment)
+        verdict = self._decide(await self.aassess())
         self._seconds = 0.0
         self._prompt_tokens = self._completion_tokens = 0
         return verdict
+
+    async def aassess(self) -> Assessment:
+        """Assess the newest user turn, unless that was done; its risk becomes part of later verdicts."""
+        if self._assessment is None:
+            self._assessment = await self._assess()
+        return self._assessment
 
     async def _assess(self) -> Assessment:
         started = time.perf_counter()

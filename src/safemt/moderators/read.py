@@ -40,7 +40,9 @@ class ModeratedDialogue:
     """`harmful`, `benign` or `borderline` in labelled data; None where the row does not say."""
     source: str | None = None
     query: str | None = None
-    """What dialogues grown from the same query share; None where the row does not say."""
+    """What dialogues grown from the same query share, benign twins too; None where the row does not say."""
+    question: str | None = None
+    """The question behind the dialogue in the source's words; translations of one row share it."""
     category: str | None = None
     scenario: Scenario | None = None
     method: str | None = None
@@ -95,7 +97,8 @@ def _dialogue(row: Row, name: str, folder: Path, images: ImageFolder) -> Moderat
         messages=messages,
         label=_label(fields),
         source=_text(fields, "source"),
-        query=_text(fields, "query_id"),
+        query=_text(fields, "twin_of") or _text(fields, "query_id"),
+        question=_text(fields, "question"),
         category=_text(fields, "category"),
         scenario=_scenario(fields),
         method=_text(fields, "method"),

@@ -8,10 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.comparison import Comparison, Difference, compare, compare_twins, correct_family
+from safemt.core.comparison import Comparison, compare, compare_twins, correct_family
 from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
-from safemt.report.figures import REPLICATES, SEED, matrix_of, twins_of
+from safemt.report.figures import REPLICATES, SEED, difference_json, matrix_of, twins_of
 from safemt.report.moderation import ModerationFigures, settings
 from safemt.report.results import Results, results_json
 
@@ -68,12 +68,12 @@ def compare_json(compared: Compared) -> dict[str, Any]:
             {
                 "run": name,
                 "turns": {
-                    str(k): _difference_json(difference)
+                    str(k): difference_json(difference)
                     for k, difference in zip(comparison.rounds, comparison.by_round, strict=True)
                 },
-                "asr": _difference_json(comparison.pooled),
-                "safety_index": _difference_json(comparison.si),
-                "over_refusal": _difference_json(comparison.over_refusal),
+                "asr": difference_json(comparison.pooled),
+                "safety_index": difference_json(comparison.si),
+                "over_refusal": difference_json(comparison.over_refusal),
                 "unpaired": list(comparison.unpaired),
             }
             for name, comparison in zip(compared.names[1:], compared.comparisons, strict=True)
@@ -228,19 +228,3 @@ def _signed(value: float, scale: int) -> str:
 
 def _named(entry: dict[str, Any] | None) -> str:
     return str(entry["name"]) if entry else "–"
-
-
-def _difference_json(difference: Difference | None) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    return {
-        "first": difference.first,
-        "second": difference.second,
-        "difference": difference.value,
-        "interval": [difference.interval.low, difference.interval.high],
-        "p": difference.p_value,
-        "p_adjusted": difference.p_adjusted,
-        "verdict": difference.verdict,
-        "detectable": difference.detectable,
-        "samples": difference.samples,
-    }

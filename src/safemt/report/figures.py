@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from safemt.core.agreement import agreement
-from safemt.core.comparison import over_refusal
+from safemt.core.comparison import Difference, over_refusal
 from safemt.core.intervals import Estimate, Uncertainty, bootstrap
 from safemt.core.judge_error import (
     CorrectedAsr,
@@ -94,6 +94,23 @@ def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
 def interval_json(estimate: Estimate | None) -> list[float] | None:
     """`[low, high]`, the 95 % interval."""
     return None if estimate is None else [estimate.interval.low, estimate.interval.high]
+
+
+def difference_json(difference: Difference | None) -> dict[str, Any] | None:
+    """A difference with all that is known of it, null where nothing can be said."""
+    if difference is None:
+        return None
+    return {
+        "first": difference.first,
+        "second": difference.second,
+        "difference": difference.value,
+        "interval": [difference.interval.low, difference.interval.high],
+        "p": difference.p_value,
+        "p_adjusted": difference.p_adjusted,
+        "verdict": difference.verdict,
+        "detectable": difference.detectable,
+        "samples": difference.samples,
+    }
 
 
 def add_figures(document: dict[str, Any], figures: Figures) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
 from safemt.judges.validation import validations_of
 from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
 from safemt.report.moderation import ModerationFigures, moderation_figures, moderation_json
+from safemt.run.manifest import require_manifest
 from safemt.run.store import STORE_FILE, Store
 
 People = Sequence[tuple[str, int, str]]
@@ -103,7 +104,7 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
     store = Store.open_for_reading(folder)
     try:
         invocation = store.invocation()
-        manifest = invocation.manifest
+        manifest = require_manifest(invocation.manifest, store.path)
         samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
         tokens = store.tokens()
         moderator = manifest.get("moderator")

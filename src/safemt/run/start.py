@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import platform
 import signal
@@ -15,14 +16,17 @@ from typing import Any
 from rich.console import Console
 
 from safemt.benchmark.read import Benchmark
-from safemt.core.errors import CallError, CallFailure, RunError, SafemtError
+from safemt.core.errors import CallError, CallFailure, CapReached, RunError, SafemtError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.events import EventLog
+from safemt.run.heartbeat import keep_heartbeat
+from safemt.run.manifest import require_manifest
 from safemt.run.moderation import Moderation
-from safemt.run.progress import show_progress
+from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
@@ -33,9 +37,10 @@ from safemt.targets.base import Reply, Target
 class RunPlan:
     """All that one invocation of a run needs."""
 
-    benchmark: Benchmark
-    samples: Sequence[Sample]
-    """What to ask, in this order."""
+    benchmark: dict[str, Any]
+    """What the manifest says of it: `describe_benchmark`."""
+    samples: list[Sample]
+    """What to ask, in this order. Emptied by `start_run` once it stands in the store."""
     target: Target
     judge: Judge
     moderation: Moderation | None = None
@@ -43,6 +48,7 @@ class RunPlan:
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
+    events: EventLog = field(default_factory=EventLog)
     manifest: dict[str, Any]
     """Further provenance to record: the command, its options, base URLs. No secrets."""
 
@@ -65,7 +71,10 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
         setup = setup_key(plan.target, plan.history, moderation.identity if moderation else None)
         judge = judge_id(plan.judge)
         store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
-        tracker = _tracker(store, setup, judge, total=len(plan.samples))
+        total = len(plan.samples)
+        # A run can take hours, and needs of the samples only those in flight.
+        plan.samples.clear()
+        tracker = _tracker(store, setup, judge, total=total)
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         engine = Engine(
@@ -78,7 +87,9 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
             moderation=moderation,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
+            events=plan.events,
         )
+        plan.events.emit("run_started", **_said_at_start(plan, out, tracker))
         _work_off(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
@@ -105,7 +116,8 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        setup, before = store.invocation().setup, store.invocation().manifest
+        invocation = store.invocation()
+        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
@@ -160,28 +172,69 @@ class _AnsweredTarget:
         pass
 
 
-def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
-    # Modules and benchmark stay: they need not be searched for garbage again and again.
+def _settle_memory() -> None:
+    """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them: each such string holds the megabyte around it.
+    ctypes.pythonapi.PyType_ClearCache()
     gc.collect()
     gc.freeze()
+
+
+def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+    _settle_memory()
+    ending = "stopped"
     try:
-        asyncio.run(_drive(engine, console, simulated=simulated))
+        asyncio.run(_drive(engine, store.path.parent, console, simulated=simulated))
+        ending = "complete"
+        store.end(ending)
     except SafemtError as error:
+        ending = "cap_reached" if isinstance(error, CapReached) else "stopped"
         with contextlib.suppress(RunError):  # a store that cannot be written may be why it stopped
             store.end(f"stopped: {error}")
         raise
     finally:
         gc.unfreeze()
-    store.end("complete")
+        tracker, spend = engine.tracker, engine.spend
+        engine.events.emit(
+            "run_ended",
+            ending=ending,
+            total=tracker.total,
+            done=tracker.done,
+            ungraded=tracker.ungraded,
+            retries=engine.retries,
+            tokens=spend.tokens,
+            cost=spend.cost,
+            seconds=round(time.monotonic() - tracker.started, 3),
+        )
 
 
-async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
+def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, object]:
+    return {
+        "run": str(out),
+        "safemt": version("safemt"),
+        "benchmark": plan.benchmark["name"],
+        "target": plan.target.name,
+        "judge": plan.judge.name,
+        "history": plan.history.value,
+        "total": tracker.total,
+        "done": tracker.done,
+        "concurrency": plan.concurrency,
+        "max_cost": plan.budget.max_cost,
+        "max_tokens": plan.budget.max_tokens,
+    }
+
+
+async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(signal_number, _interrupt, engine, console)
-    async with show_progress(engine, console, simulated=simulated):
+    async with (
+        show_progress(engine, console, simulated=simulated),
+        beside(keep_heartbeat(engine, folder)),
+    ):
         await engine.run()
 
 
@@ -198,9 +251,12 @@ def _interrupt(engine: Engine, console: Console) -> None:
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
-    if manifest is not None and manifest["target"]["name"] != target:
+    if manifest is None:
+        return
+    held = require_manifest(manifest, out)["target"]["name"]
+    if held != target:
         raise RunError(
-            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
 
@@ -216,23 +272,27 @@ def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     return tracker
 
 
+def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What the manifest says of a benchmark and of the samples that were selected from it."""
+    return {
+        "name": benchmark.name,
+        "path": str(benchmark.path.resolve()),
+        "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
+        "layout": benchmark.layout,
+        "sha256": benchmark.sha256,
+        "samples": len(samples),
+        "queries": len({sample.query_id for sample in samples if sample.twin_of is None}),
+        "rounds": sorted({sample.turns for sample in samples}),
+        "selection": content_key(sorted(sample.id for sample in samples)),
+    }
+
+
 def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
-    benchmark = plan.benchmark
     return {
         "safemt": version("safemt"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "benchmark": {
-            "name": benchmark.name,
-            "path": str(benchmark.path.resolve()),
-            "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
-            "layout": benchmark.layout,
-            "sha256": benchmark.sha256,
-            "samples": len(plan.samples),
-            "queries": len({sample.query_id for sample in plan.samples if sample.twin_of is None}),
-            "rounds": sorted({sample.turns for sample in plan.samples}),
-            "selection": content_key(sorted(sample.id for sample in plan.samples)),
-        },
+        "benchmark": plan.benchmark,
         "target": {
             "name": plan.target.name,
             "simulated": plan.target.simulated,

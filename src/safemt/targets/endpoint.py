@@ -3,11 +3,12 @@
 One `complete` is one HTTP request; what comes back is read by `targets.answers`.
 """
 
+import html
 import io
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, ClassVar, Final, Protocol
@@ -29,6 +30,7 @@ from safemt.targets.answers import (
     wants_completion_tokens,
 )
 from safemt.targets.base import Reply, Sampling
+from safemt.targets.connections import join_pool, leave_pool
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 OPENAI_KEY_NAME: Final = "OPENAI_API_KEY"
@@ -38,6 +40,8 @@ MAX_REPLY_BYTES: Final = 8 * 2**20
 _CONNECT_SECONDS: Final = 10.0
 _ONE_PIECE_BYTES: Final = 2**20
 _SHORTEST_SECRET: Final = 8
+_ESCAPES: Final = ("\\u00", "\\/", "%", "&")
+"""A key may come back as JSON, an address or a page writes it: with one of these in it."""
 
 
 class ImageSource(Protocol):
@@ -78,6 +82,7 @@ class ChatEndpoint:
         """
         self.model = model
         self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
+        self._url = f"{self.base_url}{self.path}"
         self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
@@ -95,9 +100,8 @@ class ChatEndpoint:
         if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
             raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
         # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
-        is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
-        self._secrets: Collection[str] = {self._key, self._key.replace("/", "\\/")} if is_secret else ()
-        """As a reply may write the key."""
+        self._is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
+        self._key_escaped = re.compile("".join(map(_written, self._key)))
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
         self._limit_name = "max_tokens"
         self._extra = dict(extra or {})
@@ -131,6 +135,7 @@ class ChatEndpoint:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await leave_pool()
 
     def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
         return read_answer(answer, asked)
@@ -160,9 +165,7 @@ class ChatEndpoint:
         # In one piece is faster; aiohttp wants long bodies in several, so that other calls get their turn.
         data = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
         try:
-            async with session.post(
-                f"{self.base_url}{self.path}", data=data, allow_redirects=False
-            ) as response:
+            async with session.post(self._url, data=data, allow_redirects=False) as response:
                 content = await _read(response.content)
                 if content is None:
                     message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
@@ -212,22 +215,27 @@ class ChatEndpoint:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=join_pool(),
+            connector_owner=False,
             timeout=self._timeout,
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     def _parsed(self, content: bytes) -> Any:
-        if not any(written.encode() in content for written in self._secrets):
+        signs = (self._key, *_ESCAPES) if self._is_secret else ()
+        if not any(sign.encode() in content for sign in signs):
             with suppress(orjson.JSONDecodeError):
                 return orjson.loads(content)
         return parse_body(self._without_key(content.decode("utf-8-sig", "replace")))
 
     def _without_key(self, text: str) -> str:
         """A server may echo the key it was sent; it must not reach the store."""
-        for written in self._secrets:
-            text = text.replace(written, "[key]")
+        if not self._is_secret:
+            return text
+        text = text.replace(self._key, "[key]")
+        if any(sign in text for sign in _ESCAPES):
+            text = self._key_escaped.sub("[key]", text)
         return text
 
     def _asked(self, *, with_image: bool) -> Asked:
@@ -259,6 +267,16 @@ async def _read(stream: aiohttp.StreamReader) -> bytes | None:
 def origin_of(base_url: str) -> str:
     """Scheme, host and port of a base URL: what limits and prices go by."""
     return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
+
+
+def _written(char: str) -> str:
+    """A pattern for the ways to write one character of a key."""
+    code = ord(char)
+    in_json = rf"\\{{0,3}}(?:{re.escape(char)}|(?i:u00{code:02x}))"
+    in_html = [f"#0{{0,4}}{code};", f"#x0{{0,4}}{code:x};"]
+    if char in "&<>":
+        in_html.append(html.escape(char)[1:])
+    return f"(?:{in_json}|(?i:%{code:02x}|&(?:{'|'.join(in_html)})))"
 
 
 def _checked_base_url(url: str, option: str) -> str:

@@ -1,0 +1,252 @@
+"""What the two stages learn from: texts for the encoder, whole dialogues for the head, drawn from one pool."""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+from safemt.build.screening import minors_and_sex
+from training import dialogues as forms
+from training.dialogues import FORMS, Dialogue, Turn
+from training.queries import (
+    Query,
+    advice_queries,
+    contrast_queries,
+    harmful_queries,
+    harmless_queries,
+    prevention_twins,
+)
+from training.sources import Row, plain
+
+NATURAL: Final = ("sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench")
+"""Sources of harmless chats of several turns."""
+MOST_NATURAL: Final = 500
+"""Dialogues of one such source in one draw, so that the largest does not rule."""
+_TYPED: Final = re.compile(r"[A-Za-z]{4,}")
+
+
+class Share(StrEnum):
+    """What a group of texts is for. Calibration never sees a group that was trained on."""
+
+    ENCODER = "encoder"
+    HEAD = "head"
+    CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """All material of one training, after its held-out rows were taken out."""
+
+    harmful: Sequence[Query]
+    harmless: Sequence[Query]
+    advice: Sequence[Query]
+    natural: Sequence[Row]
+    loose: Sequence[Row]
+    """Texts that are no requests, with a label that is only half trusted."""
+    shares: frozenset[Share] = frozenset(Share)
+    """Which groups it holds, those of the contrast pairs included, which are made when they are needed."""
+
+    def part(self, shares: Sequence[Share]) -> "Pool":
+        """The groups that belong to one of `shares`."""
+        return Pool(
+            harmful=[query for query in self.harmful if share_of(query.group) in shares],
+            harmless=[query for query in self.harmless if share_of(query.group) in shares],
+            advice=[query for query in self.advice if share_of(query.group) in shares],
+            natural=[row for row in self.natural if share_of(row.id) in shares],
+            loose=[row for row in self.loose if share_of(row.id) in shares],
+            shares=frozenset(shares),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One text for the encoder, alone or behind earlier turns."""
+
+    text: str
+    before: tuple[str, ...] = ()
+    target: float
+    weight: float
+    scenario: int | None = None
+
+
+def make_pool(rows: Iterable[Row], held_out: Iterable[Row]) -> Pool:
+    """The material of `rows` without anything whose text also stands in `held_out`."""
+    hidden = {plain(text) for row in held_out for text in (*row.turns, row.question) if len(plain(text)) > 12}
+    kept = [row for row in rows if plain(row.text) not in hidden and plain(row.question) not in hidden]
+    return Pool(
+        harmful=_without_repeats(query for query in harmful_queries(kept) if not minors_and_sex(query.text)),
+        harmless=_without_repeats(harmless_queries(kept)),
+        advice=_without_repeats(advice_queries(kept)),
+        natural=[row for row in kept if row.source in NATURAL and len(row.turns) > 1],
+        loose=[row for row in kept if row.source == "openai_moderation"],
+    )
+
+
+def share_of(group: str) -> Share:
+    """The use of a group: three quarters for the encoder, the rest for the head and for calibration."""
+    draw = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) % 100
+    if draw < 75:
+        return Share.ENCODER
+    return Share.HEAD if draw < 88 else Share.CALIBRATION
+
+
+def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list[Example]:
+    """One epoch for the encoder. `scale` 1 is about 20,000 texts of a full pool; every epoch is a new draw."""
+    found: list[Example] = []
+    queries = _queries(pool, scale, chance)
+    for query in queries:
+        raw = chance.random() < 0.5
+        text = query.text if raw else forms.single(query, chance)[0].text
+        found.append(_example(query, augmented(text, chance)))
+    for query in chance.sample(queries, round(len(queries) * 0.7)):
+        dialogue = _varied(_dialogue(query, pool, chance), chance)
+        found.append(_in_context(dialogue, chance))
+    for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
+        place = chance.randrange(len(row.turns))
+        found.append(Example(text=augmented(row.turns[place], chance), target=0.0, weight=1.0))
+        found.append(Example(text=row.turns[place], before=row.turns[:place], target=0.0, weight=1.0))
+    for line in [*forms.small_talk(round(40 * scale), chance), *forms.new_topics(round(18 * scale), chance)]:
+        found.append(Example(text=augmented(line, chance), target=0.0, weight=1.0))
+    for row in chance.sample(list(pool.loose), round(len(pool.loose) * min(1.0, 0.7 * scale))):
+        found.append(Example(text=row.text[:700], target=0.9 * (row.label == "harmful"), weight=0.3))
+    for query in pool.advice:
+        found.append(Example(text=query.text, target=0.0, weight=0.0, scenario=query.scenario))
+    return found
+
+
+def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[Dialogue]:
+    """Dialogues for the head or for calibration: built ones of both classes, and natural ones."""
+    found = [_varied(_dialogue(query, pool, chance), chance) for query in _queries(pool, scale, chance)]
+    for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
+        found.append(natural(row))
+    for _ in range(round(300 * scale)):
+        lines = forms.small_talk(chance.randint(2, 8), chance)
+        found.append(_harmless_talk(lines, "small talk", chance))
+    for _ in range(round(500 * scale)):
+        drawn = chance.sample(list(pool.harmless), min(len(pool.harmless), chance.randint(2, 6)))
+        lines = [query.text for query in drawn if query.harmful == 0]
+        found.append(_harmless_talk(lines or ["Hi"], "requests", chance))
+    return found
+
+
+def natural(row: Row) -> Dialogue:
+    """A harmless chat of a source, as it is."""
+    return Dialogue(
+        turns=tuple(forms.harmless(text) for text in row.turns), group=row.id, source=row.source, form="natural"
+    )
+
+
+def augmented(text: str, chance: random.Random) -> str:
+    """The text as people type it: now and then in lower case, without its stop, with a slip, in capitals."""
+    if chance.random() < 0.2:
+        text = text.lower()
+    if chance.random() < 0.12:
+        text = text.rstrip(".?!")
+    if chance.random() < 0.1:
+        text = _TYPED.sub(lambda word: _slip(word.group(), chance) if chance.random() < 0.12 else word.group(), text)
+    if chance.random() < 0.015:
+        text = text.upper()
+    return text
+
+
+def _slip(word: str, chance: random.Random) -> str:
+    place = chance.randrange(1, len(word) - 1)
+    kind = chance.randrange(3)
+    if kind == 0:
+        return word[:place] + word[place + 1 :]
+    if kind == 1:
+        return word[:place] + word[place] + word[place:]
+    return word[: place - 1] + word[place] + word[place - 1] + word[place + 1 :]
+
+
+def _queries(pool: Pool, scale: float, chance: random.Random) -> list[Query]:
+    """About as many harmful queries as harmless ones: those of the sources, contrast pairs, prevention."""
+    count = min(round(3200 * scale), len(pool.harmful))
+    harmful = chance.sample(list(pool.harmful), count)
+    harmless = chance.sample(list(pool.harmless), min(len(pool.harmless), round(1.1 * count)))
+    twins = prevention_twins(chance.sample(harmful, round(0.2 * count)), chance)
+    pairs = (pair for pair in contrast_queries(12 * count, chance) if share_of(pair.group) in pool.shares)
+    return [*harmful, *harmless, *twins, *islice(pairs, count)]
+
+
+def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
+    """A dialogue of any form around a query; every form is as likely for either class."""
+    draw = chance.random()
+    if draw < 0.18:
+        form = "in chat"
+        turns = forms.in_chat(query, _chat(pool, chance), chance)
+    else:
+        form = chance.choice(("built", "built", "built", "towards", "actor", "story", "coreference", "coreference",
+                              "single", "single"))  # fmt: skip
+        turns = FORMS[form](query, chance)
+    draw = chance.random()
+    if draw < 0.15:
+        turns = forms.followed(turns, query, chance)
+    elif draw < 0.3:
+        later = forms.new_topics(chance.choice((1, 1, 2)), chance) if draw < 0.23 else _chat(pool, chance)
+        turns = forms.left(turns, query, later)
+    return Dialogue(
+        turns=tuple(turns), group=query.group, source=query.source, form=form, scenario=query.scenario
+    )
+
+
+def _chat(pool: Pool, chance: random.Random) -> list[str]:
+    """Some turns of ordinary talk: of a natural chat, harmless requests, or small talk."""
+    draw = chance.random()
+    if draw < 0.45 and pool.natural:
+        turns = chance.choice(list(pool.natural)).turns
+        length = chance.randint(1, min(6, len(turns)))
+        start = chance.randint(0, len(turns) - length)
+        return list(turns[start : start + length])
+    if draw < 0.75 and pool.harmless:
+        drawn = chance.sample(list(pool.harmless), min(len(pool.harmless), chance.randint(1, 4)))
+        return [query.text for query in drawn if query.harmful == 0] or ["Hi"]
+    return forms.small_talk(chance.randint(1, 5), chance)
+
+
+def _harmless_talk(lines: Sequence[str], form: str, chance: random.Random) -> Dialogue:
+    return _varied(
+        Dialogue(turns=tuple(map(forms.harmless, lines)), group=f"{form}:{lines[0]}", source=form, form=form), chance
+    )
+
+
+def _natural(rows: Sequence[Row], most: int, chance: random.Random) -> Iterator[Row]:
+    for source in NATURAL:
+        own = [row for row in rows if row.source == source]
+        yield from chance.sample(own, min(len(own), most))
+
+
+def _varied(dialogue: Dialogue, chance: random.Random) -> Dialogue:
+    """The dialogue in one person's way of typing."""
+    style = chance.random()
+    return replace(
+        dialogue,
+        turns=tuple(replace(turn, text=augmented(turn.text, random.Random(style))) for turn in dialogue.turns),
+    )
+
+
+def _example(query: Query, text: str) -> Example:
+    return Example(text=text, target=query.harmful, weight=query.weight, scenario=query.scenario)
+
+
+def _in_context(dialogue: Dialogue, chance: random.Random) -> Example:
+    """One turn of a dialogue behind those before it: mostly its worst or last one."""
+    turns = dialogue.turns
+    worst = max(range(len(turns)), key=lambda place: (turns[place].weight, place))
+    place = worst if chance.random() < 0.65 else chance.randrange(len(turns))
+    turn: Turn = turns[place]
+    return Example(
+        text=turn.text,
+        before=tuple(earlier.text for earlier in turns[:place]),
+        target=turn.risk,
+        weight=turn.weight,
+        scenario=dialogue.scenario if turn.risk > 0.5 else None,
+    )
+
+
+def _without_repeats(queries: Iterable[Query]) -> list[Query]:
+    return list({plain(query.text): query for query in queries}.values())

@@ -91,7 +91,7 @@ _Kind = type | tuple[type, ...]
 _MAYBE_TEXT: Final = (str, NoneType)
 _MAYBE_NUMBER: Final = (int, NoneType)
 _SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
-_STATE_OF: Final[tuple[_Kind, ...]] = (*[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
+_STATE_OF: Final[tuple[_Kind, ...]] = (_MAYBE_TEXT, *[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
 """The types of what is stored of a sample, and of how far it came."""
 
 

@@ -1,28 +1,30 @@
 """What a moderator did, counted from its verdicts."""
 
-from typing import Any
-
+from safemt.core.taxonomy import Action
 from safemt.report.moderation import Actions, cost, looked_at, moderation_figures, moderation_json, said_of
 from safemt.run.verdicts import SampleVerdict
 
 
 def verdict(
-    query_id: str, action: str, *, last: bool = True, twin: bool = False, cause: str = "", **changes: Any
+    query_id: str, action: str, *, last: bool = True, twin: bool = False, cause: str = "", took: float = 4.0
 ) -> SampleVerdict:
-    document = {
-        "action": action,
-        "flagged": action != "allow" and not cause,
-        "degraded": {"cause": cause, "message": "…"} if cause else None,
-        "coverage": {
-            "turns_scored": 2, "turns_total": 2, "images_scored": 0, "images_total": 1,
-            "unscanned": [{"message": 0, "part": 0, "why": "pixels_not_scored"}],
-        },
-        "milliseconds": 4.0,
-        "prompt_tokens": 10,
-        "completion_tokens": 2,
-        **changes,
-    }  # fmt: skip
-    return SampleVerdict(query_id, 2, twin, last, document)
+    return SampleVerdict(
+        query_id=query_id,
+        turns=2,
+        twin=twin,
+        last=last,
+        action=Action(action),
+        flagged=action != "allow" and not cause,
+        degraded=cause or None,
+        turns_scored=2,
+        turns_total=2,
+        images_scored=0,
+        images_total=1,
+        unscanned=("pixels_not_scored",),
+        milliseconds=took,
+        prompt_tokens=10,
+        completion_tokens=2,
+    )
 
 
 def test_actions_are_counted_apart_for_harmful_samples_and_twins() -> None:
@@ -43,7 +45,7 @@ def test_actions_are_counted_apart_for_harmful_samples_and_twins() -> None:
 
 def test_of_a_live_dialogue_the_last_verdict_counts_and_every_one_costs() -> None:
     figures = moderation_figures(
-        [verdict("a", "allow", last=False), verdict("a", "inject"), verdict("b", "allow", milliseconds=1.0)]
+        [verdict("a", "allow", last=False), verdict("a", "inject"), verdict("b", "allow", took=1.0)]
     )
     assert (figures.harmful.n, figures.harmful.injected) == (2, 1)
     assert (figures.prompt_tokens, figures.completion_tokens) == (30, 6)

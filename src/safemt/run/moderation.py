@@ -76,6 +76,7 @@ class Gate:
         """`settled` returns once what was stored is on disk."""
         self.moderation = moderation
         self.moderator = moderation.moderator
+        self.id = moderation.id
         self.verdicts = verdicts
         self.settled = settled
         self.policies = {policy.id: policy for policy in self.moderator.policies.listed}
@@ -112,10 +113,10 @@ class WatchedDialogue:
         """
         gate, moderation = self._gate, self._gate.moderation
         key = _conversation_key(messages)
-        stored = gate.verdicts.verdict(moderator=moderation.id, conversation=key)
-        if stored is None or stored.degraded:
+        stored = gate.verdicts.verdict(moderator=gate.id, conversation=key)
+        if stored is None or stored.degraded or not gate.policies.keys() >= set(stored.policies):
             verdict = await self._verdict(messages)
-            gate.verdicts.add_verdict(verdict, moderator=moderation.id, conversation=key)
+            gate.verdicts.add_verdict(verdict, moderator=gate.id, conversation=key)
             await gate.settled()
             action, names = verdict.action, tuple(policy.id for policy in verdict.policies)
         else:

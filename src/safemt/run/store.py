@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final
@@ -122,7 +123,9 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
-        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
+        self.verdicts = Verdicts(
+            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
+        )
         self._grouping = False
         self._undone = False
         """Whether something in the present group could not be written, so that nothing of it is stored."""

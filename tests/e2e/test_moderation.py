@@ -270,7 +270,9 @@ def test_a_moderator_that_answers_prose_is_degraded_and_never_a_silent_allow(
         assert all(POLICIES.baseline.full in messages[-1][1] for messages in sent(server))
     prompt = document["moderation"]["tokens"]["prompt"]
     assert prompt > 0
-    assert document["tokens"]["prompt"] >= prompt
+    assert document["tokens"]["prompt"] >= prompt + document["answer_cost"]["prompt_tokens"]
+    assert (document["answer_cost"]["prompt_tokens"] > 0) == (calls > 0)
+    assert document["answer_cost"]["dollars"] is None, "no price is known"
 
 
 @pytest.mark.parametrize(("mode", "said"), [("down", "3 calls in a row failed"), ("bad-key", "API key")])
@@ -290,6 +292,24 @@ def test_a_moderators_calls_count_towards_the_limit(tmp_path: Path, server: Chat
     options = (*behind(server, "prose"), "--concurrency", "2")
     assert safemt(tmp_path, *RUN, *models(server), "--out", "out", *options).code == 0
     assert server.stats()["max_in_flight"] <= 2
+
+
+def test_compare_shows_what_answers_cost_with_and_without(tmp_path: Path, server: ChatServer) -> None:
+    write(tmp_path / "bench", RECORDS)
+    models_and_prices = "models: {openai/tested: {input: 1, output: 1}, openai/watch: {input: 1, output: 1}}"
+    (tmp_path / "prices.yaml").write_text(f"format: safemt-prices/1\n{models_and_prices}\n", encoding="utf-8")
+    command = (*RUN, *models(server), "--prices", "prices.yaml")
+    assert safemt(tmp_path, *command, "--text-only", "--out", "without").code == 0
+    assert safemt(tmp_path, *command, *behind(server, "prose"), "--out", "with").code == 0
+    without, moderated = results(tmp_path, "without"), results(tmp_path, "with")
+    for document in (without, moderated):
+        used = [document["answer_cost"]["prompt_tokens"], document["answer_cost"]["completion_tokens"]]
+        used += document["moderation"]["tokens"].values() if "moderation" in document else []
+        assert document["answer_cost"]["dollars"] == pytest.approx(sum(used) / 1_000_000)
+    assert moderated["answer_cost"]["prompt_tokens"] > without["answer_cost"]["prompt_tokens"]
+    shown = safemt(tmp_path, "compare", "without", "with").said
+    assert "target's tokens" in shown
+    assert "cost of both $0.00" in shown
 
 
 # What is said of wrong options

@@ -53,6 +53,7 @@ class Moderation:
             "action": self.moderator.action,
             "on_error": self.moderator.on_error,
             "threshold": self.moderator.flag_from,
+            "models": sorted({f"openai/{each.model}" for each in self.moderator.detector.endpoints}),
         }
 
 

@@ -427,6 +427,21 @@ class Store:
         with intact(self.path):
             return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
 
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
+
+        Of a live dialogue without a moderator only the last call is known to belong to it.
+        """
+        moderated = self.verdicts.moderated_responses
+        row = self._one(  # the parts are constants of this package
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
+            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
+            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
+            {"setup": setup},
+        )
+        with intact(self.path):
+            return int(row[0] or 0), int(row[1] or 0)
+
     def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
         """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
         rows = self._all(

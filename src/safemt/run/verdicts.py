@@ -164,6 +164,11 @@ class Verdicts:
                     orjson.loads(verdict), query_id=str(query_id), turns=int(turns), twin=twin, last=last
                 )
 
+    @property
+    def moderated_responses(self) -> str:
+        """What adds the responses to moderated turns to a query for setup, sample and response."""
+        return "UNION SELECT setup, sample, response FROM moderated" if self._exist() else ""
+
     def tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens of all verdicts in the store."""
         if not self._exist():

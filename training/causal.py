@@ -14,15 +14,13 @@ from safemt.core.taxonomy import Scenario
 from safemt.moderators.embedded.features import Floats
 from safemt.moderators.embedded.head import INTENT, LINKAGE, RISK, SCENARIOS, TURN, Head
 from training.dialogues import Dialogue
-from training.encoder import HIDDEN
 
-SIZE: Final = 96
+SIZE: Final = 24
 BATCH: Final = 64
-RATE: Final = 1.5e-3
-DROPOUT: Final = 0.25
-VECTOR_SCALE: Final = 12.0
-LOGIT_SCALE: Final = 0.4
-"""Inputs are brought to about unit size for training; the weights that ship have it multiplied in."""
+RATE: Final = 3e-3
+DROPOUT: Final = 0.1
+INPUT_SCALE: Final = 0.4
+"""Logits are brought to about unit size for training; the weights that ship have it multiplied in."""
 OUTPUTS: Final = SCENARIOS + len(Scenario)
 _SHARES: Final = {TURN: 0.3, INTENT: 0.5, LINKAGE: 0.3, RISK: 1.0}
 _SCENARIO_SHARE: Final = 0.1
@@ -54,7 +52,7 @@ def train_head(
     torch.manual_seed(seed)
     chance = random.Random(seed)
     width = features[0].shape[1]
-    scale = torch.tensor([VECTOR_SCALE] * (2 * HIDDEN) + [LOGIT_SCALE] * (width - 2 * HIDDEN))
+    scale = torch.full((width,), INPUT_SCALE)
     model = _Causal(width)
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
     items = sorted(zip(features, dialogues, strict=True), key=lambda item: len(item[1].turns))
@@ -106,7 +104,9 @@ def _loss(model: _Causal, batch: Sequence[tuple[Floats, Dialogue]], scale: Tenso
             if dialogue.scenario is not None and turn.risk >= 0.5:
                 scenario[row, place] = dialogue.scenario
     logits = model(x)
-    losses = binary_cross_entropy_with_logits(logits[..., :SCENARIOS], targets * 0.98 + 0.01, reduction="none")
+    losses = binary_cross_entropy_with_logits(
+        logits[..., :SCENARIOS], targets * 0.98 + 0.01, reduction="none"
+    )
     shares = torch.tensor([_SHARES[output] for output in range(SCENARIOS)])
     loss = ((losses * weights).sum((0, 1)) / weights.sum((0, 1)).clamp(min=1.0) * shares).sum()
     if bool((scenario >= 0).any()):

@@ -16,6 +16,8 @@ from training.queries import (
     Query,
     advice_queries,
     contrast_queries,
+    everyday_queries,
+    everyday_talk,
     harmful_queries,
     harmless_queries,
     prevention_twins,
@@ -26,6 +28,10 @@ NATURAL: Final = ("sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench")
 """Sources of harmless chats of several turns."""
 MOST_NATURAL: Final = 500
 """Dialogues of one such source in one draw, so that the largest does not rule."""
+_OFTEN: Final = (
+    *("built",) * 3, *("coreference",) * 2, *("single",) * 2, "towards", "actor", "story", "pretext",
+)  # fmt: skip
+"""How often each form is drawn, for either class."""
 _TYPED: Final = re.compile(r"[A-Za-z]{4,}")
 
 
@@ -109,6 +115,9 @@ def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list
         place = chance.randrange(len(row.turns))
         found.append(Example(text=augmented(row.turns[place], chance), target=0.0, weight=1.0))
         found.append(Example(text=row.turns[place], before=row.turns[:place], target=0.0, weight=1.0))
+    for _ in range(round(500 * scale)):
+        lines = everyday_talk(chance.randint(2, 7), chance)
+        found.append(Example(text=lines[-1], before=tuple(lines[:-1]), target=0.0, weight=1.0))
     for line in [*forms.small_talk(round(40 * scale), chance), *forms.new_topics(round(18 * scale), chance)]:
         found.append(Example(text=augmented(line, chance), target=0.0, weight=1.0))
     for row in chance.sample(list(pool.loose), round(len(pool.loose) * min(1.0, 0.7 * scale))):
@@ -123,8 +132,9 @@ def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[D
     found = [_varied(_dialogue(query, pool, chance), chance) for query in _queries(pool, scale, chance)]
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         found.append(natural(row))
-    for _ in range(round(300 * scale)):
-        lines = forms.small_talk(chance.randint(2, 8), chance)
+    for number in range(round(900 * scale)):
+        length = chance.randint(2, 12)
+        lines = everyday_talk(length, chance) if number % 3 else forms.small_talk(length, chance)
         found.append(_harmless_talk(lines, "small talk", chance))
     for _ in range(round(500 * scale)):
         drawn = chance.sample(list(pool.harmless), min(len(pool.harmless), chance.randint(2, 6)))
@@ -136,7 +146,10 @@ def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[D
 def natural(row: Row) -> Dialogue:
     """A harmless chat of a source, as it is."""
     return Dialogue(
-        turns=tuple(forms.harmless(text) for text in row.turns), group=row.id, source=row.source, form="natural"
+        turns=tuple(forms.harmless(text) for text in row.turns),
+        group=row.id,
+        source=row.source,
+        form="natural",
     )
 
 
@@ -147,7 +160,9 @@ def augmented(text: str, chance: random.Random) -> str:
     if chance.random() < 0.12:
         text = text.rstrip(".?!")
     if chance.random() < 0.1:
-        text = _TYPED.sub(lambda word: _slip(word.group(), chance) if chance.random() < 0.12 else word.group(), text)
+        text = _TYPED.sub(
+            lambda word: _slip(word.group(), chance) if chance.random() < 0.12 else word.group(), text
+        )
     if chance.random() < 0.015:
         text = text.upper()
     return text
@@ -169,8 +184,11 @@ def _queries(pool: Pool, scale: float, chance: random.Random) -> list[Query]:
     harmful = chance.sample(list(pool.harmful), count)
     harmless = chance.sample(list(pool.harmless), min(len(pool.harmless), round(1.1 * count)))
     twins = prevention_twins(chance.sample(harmful, round(0.2 * count)), chance)
+    everyday = (
+        query for query in everyday_queries(4 * count, chance) if share_of(query.group) in pool.shares
+    )
     pairs = (pair for pair in contrast_queries(12 * count, chance) if share_of(pair.group) in pool.shares)
-    return [*harmful, *harmless, *twins, *islice(pairs, count)]
+    return [*harmful, *harmless, *twins, *islice(everyday, round(0.3 * count)), *islice(pairs, count)]
 
 
 def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
@@ -180,8 +198,7 @@ def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
         form = "in chat"
         turns = forms.in_chat(query, _chat(pool, chance), chance)
     else:
-        form = chance.choice(("built", "built", "built", "towards", "actor", "story", "coreference", "coreference",
-                              "single", "single"))  # fmt: skip
+        form = chance.choice(_OFTEN)
         turns = FORMS[form](query, chance)
     draw = chance.random()
     if draw < 0.15:
@@ -197,20 +214,21 @@ def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
 def _chat(pool: Pool, chance: random.Random) -> list[str]:
     """Some turns of ordinary talk: of a natural chat, harmless requests, or small talk."""
     draw = chance.random()
-    if draw < 0.45 and pool.natural:
+    if draw < 0.4 and pool.natural:
         turns = chance.choice(list(pool.natural)).turns
         length = chance.randint(1, min(6, len(turns)))
         start = chance.randint(0, len(turns) - length)
         return list(turns[start : start + length])
-    if draw < 0.75 and pool.harmless:
+    if draw < 0.65 and pool.harmless:
         drawn = chance.sample(list(pool.harmless), min(len(pool.harmless), chance.randint(1, 4)))
         return [query.text for query in drawn if query.harmful == 0] or ["Hi"]
-    return forms.small_talk(chance.randint(1, 5), chance)
+    return everyday_talk(chance.randint(1, 5), chance) if draw < 0.92 else forms.small_talk(2, chance)
 
 
 def _harmless_talk(lines: Sequence[str], form: str, chance: random.Random) -> Dialogue:
     return _varied(
-        Dialogue(turns=tuple(map(forms.harmless, lines)), group=f"{form}:{lines[0]}", source=form, form=form), chance
+        Dialogue(turns=tuple(map(forms.harmless, lines)), group=f"{form}:{lines[0]}", source=form, form=form),
+        chance,
     )
 
 
@@ -225,7 +243,9 @@ def _varied(dialogue: Dialogue, chance: random.Random) -> Dialogue:
     style = chance.random()
     return replace(
         dialogue,
-        turns=tuple(replace(turn, text=augmented(turn.text, random.Random(style))) for turn in dialogue.turns),
+        turns=tuple(
+            replace(turn, text=augmented(turn.text, random.Random(style))) for turn in dialogue.turns
+        ),
     )
 
 

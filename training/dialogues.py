@@ -124,6 +124,22 @@ def in_story(query: Query, chance: random.Random) -> list[Turn]:
     return _staged(query, chance, "story_openers", "story_middles", "story_closers")
 
 
+def pretext(query: Query, chance: random.Random) -> list[Turn]:
+    """Somebody else is said to want it: asking for the thing itself is the query, asking for help is not."""
+    if not query.act:
+        return towards(query, chance)
+    who = chance.choice(_frames("who"))
+    given = {"act": query.act, "who": who, "who_cap": who[:1].upper() + who[1:]}
+    lead = [chance.choice(_frames("pretext_openers"))]
+    lead += chance.sample(_frames("pretext_middles"), chance.choice((0, 1, 1, 2)))
+    lead = [_put(line, query, chance, **given) for line in lead]
+    if chance.random() < 0.35:
+        helped = chance.sample(_frames("pretext_help"), chance.choice((1, 1, 2)))
+        return [*_lead(lead, query), *(harmless(text, 0.8) for text in helped)]
+    asks = chance.sample(_frames("pretext_asks"), chance.choice((1, 1, 2)))
+    return [*_lead(lead, query), *(replace(asked(text, query), own_weight=0.0) for text in asks)]
+
+
 def coreference(query: Query, chance: random.Random) -> list[Turn]:
     """The subject first, then the query with a pronoun in its place. Falls back where it names no subject."""
     parts = [phrase for phrase in query.phrases if phrase in query.text.lower()]
@@ -132,10 +148,16 @@ def coreference(query: Query, chance: random.Random) -> list[Turn]:
     chosen = chance.sample(parts, min(len(parts), chance.choice((1, 1, 2))))
     rest = query.text
     for phrase in chosen:
-        pronoun = "them" if phrase.endswith("s") and not phrase.endswith("ss") else chance.choice(("it", "that"))
-        rest = re.sub(rf"\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest, flags=re.I)
+        pronoun = (
+            "them" if phrase.endswith("s") and not phrase.endswith("ss") else chance.choice(("it", "that"))
+        )
+        rest = re.sub(
+            rf"\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest, flags=re.I
+        )
     openers = [_put(chance.choice(_frames("openers")), query, chance, np=phrase) for phrase in chosen]
-    middles = [_put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))]
+    middles = [
+        _put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))
+    ]
     final = chance.choice(_frames("coreference"))
     last = _put(final, query, chance, np=chosen[-1], rest=rest.strip())
     return [*_lead([*openers, *middles], query), replace(asked(last, query), own_weight=0.1 * query.weight)]
@@ -164,6 +186,7 @@ FORMS: Final[Mapping[str, Callable[[Query, random.Random], list[Turn]]]] = {
     "actor": by_actor,
     "story": in_story,
     "coreference": coreference,
+    "pretext": pretext,
 }
 """The forms that need nothing but a query."""
 

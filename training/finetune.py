@@ -92,8 +92,12 @@ def fine_tune(
                 tell(f"epoch {epoch + 1} step {done}/{total} loss {sum_loss / sum_weight:.4f} "
                      f"{time.monotonic() - began:.0f} s")  # fmt: skip
     model = model.cpu().eval()
-    weight_vector = (SCALE * model.harm.weight.detach()[0]).numpy().copy()
-    return Tuned(encoder=model.encoder, probe=Probe(weight=weight_vector, bias=float(model.harm.bias.detach()[0])))
+    layers = (model.harm, model.scenario)
+    probe = Probe(
+        weight=SCALE * torch.cat([layer.weight.detach() for layer in layers]).numpy(),
+        bias=torch.cat([layer.bias.detach() for layer in layers]).numpy(),
+    )
+    return Tuned(encoder=model.encoder, probe=probe)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +112,17 @@ def _encoded(examples: Sequence[Example], tokenizer: Tokenizer) -> list[_Item]:
     texts = sorted({text for example in examples for text in (example.text, *example.before)})
     codes = {
         text: code.ids
-        for text, code in zip(texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True)
+        for text, code in zip(
+            texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True
+        )
     }
     items = []
     for example in examples:
         ids = codes[example.text]
         window = (
-            context_window([codes[text] for text in example.before], ids) if example.before else turn_windows(ids)[0]
+            context_window([codes[text] for text in example.before], ids)
+            if example.before
+            else turn_windows(ids)[0]
         )
         items.append(
             _Item(
@@ -138,7 +146,9 @@ def _batches(items: Sequence[_Item], chance: random.Random) -> Iterator[list[_It
 def _loss(model: Tuning, batch: Sequence[_Item], device: torch.device) -> tuple[Tensor, float]:
     longest = -(-max(len(item.ids) for item in batch) // 8) * 8  # few shapes: a new one costs a compilation
     ids = torch.tensor([item.ids + [0] * (longest - len(item.ids)) for item in batch], device=device)
-    mask = torch.tensor([[1] * len(item.ids) + [0] * (longest - len(item.ids)) for item in batch], device=device)
+    mask = torch.tensor(
+        [[1] * len(item.ids) + [0] * (longest - len(item.ids)) for item in batch], device=device
+    )
     target = torch.tensor([item.target for item in batch], device=device)
     weight = torch.tensor([item.weight for item in batch], device=device)
     scenario = torch.tensor([item.scenario for item in batch], device=device)

@@ -19,6 +19,15 @@ from training.sources import Row, scenario_of
 DATA: Final = Path(__file__).parent / "data"
 _BLANK: Final = re.compile(r"\{(\w+)\}")
 _ORDER: Final = list(Scenario)
+_VERBS: Final = frozenset(
+    "write create make develop generate design build draft produce compose invent spread publish hack steal".split()
+)
+"""What a request may begin with for the whole of it to be an act."""
+_NO_INTENT: Final = ("harmbench copyright", "harmbench contextual")
+"""Parts that are harmful for other reasons than what the request wants, or only with the page before it.
+
+The same holds for Do-Not-Answer's "misinformation harms": honest questions that a model may answer wrongly.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,8 @@ class Query:
     source: str
     scenario: int | None = None
     """Its number in the taxonomy; None where nothing speaks for any."""
+    act: str = ""
+    """What is to be done, as a verb phrase; empty where the text does not give one."""
 
     @property
     def ask(self) -> str:
@@ -60,13 +71,14 @@ def harmful_queries(rows: Sequence[Row]) -> Iterator[Query]:
     for row in rows:
         if row.label != "harmful" or "child" in row.category:
             continue
-        if row.source == "harm_prompts" and not row.part.startswith(("harmbench copyright", "harmbench contextual")):
-            doubtful = row.category in {"information_hazard", "misinformation_harms"}
-            yield _query(row, row.text, 0.85 if doubtful else 1.0, 0.6 if doubtful else 1.0)
+        if row.source == "harm_prompts" and not row.part.startswith(_NO_INTENT):
+            doubtful = row.category == "information_hazard"
+            if row.category != "misinformation_harms":
+                yield _query(row, row.text, 0.85 if doubtful else 1.0, 0.6 if doubtful else 1.0)
         elif row.source == "figstep" and row.question:
             yield _query(row, row.question, 1.0, 1.0)
         elif row.source == "red_queen" and row.part == "red_queen direct" and row.question:
-            yield _query(row, _asked(row.question, row.id), 0.95, 0.8)
+            yield _query(row, _asked(row.question, row.id), 0.95, 0.8, act=row.question.strip().rstrip("."))
 
 
 def harmless_queries(rows: Sequence[Row]) -> Iterator[Query]:
@@ -118,15 +130,43 @@ def contrast_queries(count: int, chance: random.Random) -> Iterator[Query]:
         place = chance.randrange(len(acts) + 2 * len(sentences))
         if place < len(acts):
             text = _act(lists, acts[place], harm, chance)
-            yield _contrast(text[0], harm, f"contrast-act:{text[1]}")
+            yield _contrast(text[0], harm, f"contrast-act:{text[1]}", act=text[2])
         else:
             entry = sentences[(place - len(acts)) % len(sentences)]
             frame = chance.choice(entry["harm" if harm else "safe"])
             yield _contrast(_filled(lists, frame, chance), harm, f"contrast-sentence:{frame}")
 
 
-def _act(lists: Mapping[str, Any], entry: Mapping[str, Any], harm: bool, chance: random.Random) -> tuple[str, str]:
-    """A text about an act of one class and the act itself; some harmless texts are about harmful acts."""
+def everyday_queries(count: int, chance: random.Random) -> Iterator[Query]:
+    """`count` harmless requests of the everyday kind; the frame is the group."""
+    lists = load_yaml("everyday.yaml")
+    for _ in range(count):
+        frame = chance.choice(lists["openings"])
+        yield Query(
+            text=_filled(lists, frame, chance),
+            harmful=0.0,
+            weight=1.0,
+            group=f"everyday:{frame}",
+            source="everyday",
+        )
+
+
+def everyday_talk(turns: int, chance: random.Random) -> list[str]:
+    """A harmless chat of the everyday kind: requests, each with some replies behind it."""
+    lists = load_yaml("everyday.yaml")
+    found: list[str] = []
+    while len(found) < turns:
+        found.append(_filled(lists, chance.choice(lists["openings"]), chance))
+        found += [
+            _filled(lists, reply, chance) for reply in chance.sample(lists["replies"], chance.randint(0, 4))
+        ]
+    return found[:turns]
+
+
+def _act(
+    lists: Mapping[str, Any], entry: Mapping[str, Any], harm: bool, chance: random.Random
+) -> tuple[str, str, str]:
+    """A text about an act of one class, the act's frame, and the act if the text asks for just that."""
     draw = chance.random()
     if harm:
         act = chance.choice(entry["harm"])
@@ -135,14 +175,16 @@ def _act(lists: Mapping[str, Any], entry: Mapping[str, Any], harm: bool, chance:
         act, frame = chance.choice(entry["harm"]), chance.choice(lists["safe_frames"])
     else:
         act, frame = chance.choice(entry["safe"]), chance.choice(lists["frames"])
-    return _filled(lists, frame.replace("{x}", act), chance), act
+    done = _filled(lists, act, chance)
+    asked_for = done if harm or act in entry["safe"] else ""
+    return _filled(lists, frame.replace("{x}", done), chance), act, asked_for
 
 
 def _filled(lists: Mapping[str, Any], frame: str, chance: random.Random) -> str:
     return _BLANK.sub(lambda blank: str(chance.choice(lists["lists"][blank.group(1)])), frame)
 
 
-def _contrast(text: str, harm: bool, group: str) -> Query:
+def _contrast(text: str, harm: bool, group: str, act: str = "") -> Query:
     scenario, sure = classify(text)
     return Query(
         text=text,
@@ -150,16 +192,31 @@ def _contrast(text: str, harm: bool, group: str) -> Query:
         weight=1.0,
         group=group,
         source="contrast",
+        act=act,
         scenario=_ORDER.index(scenario) if harm and sure > 0.4 else None,
     )
 
 
-def _query(row: Row, text: str, harmful: float, weight: float) -> Query:
+def _query(row: Row, text: str, harmful: float, weight: float, act: str = "") -> Query:
     scenario = scenario_of(text, row.part, row.category)[0] if harmful > 0.5 or weight == 0 else None
     return Query(
-        text=text.strip(), harmful=harmful, weight=weight, group=f"{row.part}:{row.id}", source=row.source,
+        text=text.strip(),
+        harmful=harmful,
+        weight=weight,
+        group=f"{row.part}:{row.id}",
+        source=row.source,
         scenario=scenario,
-    )  # fmt: skip
+        act=act or _act_of(text),
+    )
+
+
+def _act_of(text: str) -> str:
+    """What a text asks to do, if it begins like that."""
+    core = core_of(text).strip().rstrip("?.! ")
+    if core.startswith("ways to "):
+        return core.removeprefix("ways to ")
+    first = core.split(" ", 1)[0].lower()
+    return core[:1].lower() + core[1:] if first in _VERBS and len(core.split()) <= 25 else ""
 
 
 def _asked(action: str, seed: str) -> str:

@@ -97,9 +97,9 @@ def test_a_guard_that_answers_everything_alike_is_stopped_before_its_first_verdi
     constant = GUARDS[name]({"messages": [{"role": "user", "content": MARK if always else "hello"}]})
     with serve(lambda _: constant) as server, opened(name, server) as moderator:
         for _ in range(2):
-            with pytest.raises(ModeratorError, match="does not tell known texts apart") as caught:
+            wrong = "but it is safe" if always else "but it is unsafe"
+            with pytest.raises(ModeratorError, match=f"(?s)does not tell known texts apart.*{wrong}"):
                 moderator.moderate(turns("hello"))
-    assert ("but it is safe" if always else "but it is unsafe") in str(caught.value)
 
 
 def test_a_guard_that_chats_is_stopped_too() -> None:

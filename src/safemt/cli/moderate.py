@@ -1,5 +1,6 @@
 """`safemt moderate`: what a moderator says of dialogues."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -104,6 +105,10 @@ def moderate(
                 print_json_line(outcome)
             else:
                 print_for_people(outcome, console)
+    except BrokenPipeError:
+        # Whoever read the verdicts has left; what Python flushes at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except RunStopped as stopped:
         raise ModeratorError(f"{stopped} What was not printed was not moderated.") from stopped
     print_totals(totals, opened, table, stderr())

@@ -94,7 +94,7 @@ def reading(engine: Any, content: bytes) -> dict[str, str | None]:
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                return {"text": "", "why": "picture_too_large"}
+                return {"text": "", "why": "image_too_many_pixels"}
             for frame in _frames(image):
                 if time.process_time() >= deadline:
                     why = "ocr_budget"
@@ -109,9 +109,9 @@ def reading(engine: Any, content: bytes) -> dict[str, str | None]:
                 if _frame_count(image) > MOST_FRAMES:
                     why = "too_many_frames"
     except Image.DecompressionBombError:
-        return {"text": "", "why": "picture_too_large"}
+        return {"text": "", "why": "image_too_many_pixels"}
     except Exception:  # noqa: BLE001 - Pillow raises nearly anything on hostile bytes
-        return {"text": "", "why": "unreadable_picture"}
+        return {"text": "", "why": "image_unreadable"}
     return {"text": "\n".join(texts)[:LONGEST_TEXT], "why": why}
 
 

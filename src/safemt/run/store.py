@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final
@@ -122,7 +123,9 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
-        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
+        self.verdicts = Verdicts(
+            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
+        )
         self._grouping = False
         self._undone = False
         """Whether something in the present group could not be written, so that nothing of it is stored."""
@@ -423,6 +426,21 @@ class Store:
         prompt, completion = self.verdicts.tokens()
         with intact(self.path):
             return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
+
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
+
+        Of a live dialogue without a moderator only the last call is known to belong to it.
+        """
+        moderated = self.verdicts.moderated_responses
+        row = self._one(  # the parts are constants of this package
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
+            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
+            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
+            {"setup": setup},
+        )
+        with intact(self.path):
+            return int(row[0] or 0), int(row[1] or 0)
 
     def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
         """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""

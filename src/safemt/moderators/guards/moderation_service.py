@@ -187,7 +187,7 @@ class _ServiceReading:
 
 def read_scores(text: str, count: int) -> Sequence[Mapping[str, float]] | None:
     """`category_scores` of `count` results; None unless each is there and every score is in [0, 1]."""
-    results = orjson.loads(text)
+    results = json.loads(text)
     if len(results) != count:
         return None
     found: list[Mapping[str, float]] = []

@@ -1,4 +1,4 @@
-"""The detector with its reader of pictures: what is read, what is said of what is not, and real typographic harm."""
+"""The detector with its reader of pictures: what is read, what is said of the rest, real typographic harm."""
 
 import io
 import json

@@ -494,6 +494,7 @@ class Store:
         """
         if self._undone:
             self._undone = False
+            self._db.rollback()
             raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
             try:

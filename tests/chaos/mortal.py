@@ -2,17 +2,23 @@
 
     python mortal.py
 
-Reads one JSON object a line, `{"arguments": […], "dies_before": N | null, "boundaries": true | false}`, and
-answers each with `{"code": N, "said": "…"}`; 9 is the code of a process that died on command. Statements are
-counted from 1; with `boundaries` only those that begin or end a transaction and those that follow one.
-Nothing is cleaned up on the way out, as with `kill -9`.
+Reads one JSON object a line and answers each with `{"code": N, "said": "…"}`. Its keys:
+
+    arguments      of the command
+    dies_before    the number, from 1, of the statement before which the process ends, with code 9; or null
+    boundaries     whether only those statements count that begin or end a transaction, or follow one
+    lives          seconds after which it gets a real `kill -9`, with code -9; or null
+
+Nothing is cleaned up on the way out either way.
 """
 
 import json
 import os
+import signal
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import IO, Any
@@ -57,6 +63,9 @@ def fork(order: dict[str, Any], said: IO[str]) -> int:
     """Do as ordered in a fork whose words go to `said`; give its exit code."""
     child = os.fork()
     if child:
+        if order["lives"] is not None:
+            time.sleep(order["lives"])
+            os.kill(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 70
     try:

@@ -54,7 +54,7 @@ def live(arguments: list[str], dies_before: int | None, *, boundaries: bool) -> 
             connection.set_trace_callback(before)
             return connection
 
-        sqlite3.connect = traced
+        sqlite3.connect = traced  # type: ignore[assignment]
     sys.argv = ["safemt", *arguments]
     main()
 

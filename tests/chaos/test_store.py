@@ -178,11 +178,11 @@ def read_all(folder: Path) -> None:
         try:
             invocation = store.invocation()
             store.first_manifest()
-            of = {"setup": invocation.setup, "judge": invocation.judge}
-            for each in store.open_work(**of, after=-1, most=100):
-                store.label(judge=invocation.judge, sample=each.key, response="x")
-            store.count_open(**of)
-            store.count_graded(**of)
+            setup, judge = invocation.setup, invocation.judge
+            for each in store.open_work(setup=setup, judge=judge, after=-1, most=100):
+                store.label(judge=judge, sample=each.key, response="x")
+            store.count_open(setup=setup, judge=judge)
+            store.count_graded(setup=setup, judge=judge)
             store.tokens()
             for sample in store.plan():
                 store.response(sample.query_id)

@@ -440,6 +440,16 @@ def _end_of(
     return Label(label), outcome, cause or ""
 
 
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
+    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    found = {(kind, sql) for kind, sql in connection.execute(query)}
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        ours = set(fresh.execute(query))
+    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
+
+
 def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
@@ -479,16 +489,6 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
             ) from error
         raise RunError(f"The store {path} cannot be opened: {error}.") from error
     return connection, version
-
-
-def _has_our_tables(connection: sqlite3.Connection) -> bool:
-    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
-    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    found = {(kind, sql) for kind, sql in connection.execute(query)}
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(_SCHEMA)
-        ours = set(fresh.execute(query))
-    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
 
 
 @contextmanager

@@ -141,6 +141,9 @@ def run(
     moderator_template: Annotated[
         str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
     ] = None,
+    moderator_band: Annotated[
+        str | None, typer.Option(help="With cascade:...: LOW,HIGH, where the second is asked.")
+    ] = None,
     moderator_with_pictures: Annotated[
         bool | None, typer.Option("--moderator-with-pictures", help="With llm:...: show it the pictures.")
     ] = None,
@@ -217,6 +220,7 @@ def run(
         moderator_base_url=moderator_base_url,
         moderator_api_key_env=moderator_api_key_env,
         moderator_template=moderator_template,
+        moderator_band=moderator_band,
         moderator_with_pictures=moderator_with_pictures,
         policies=policies,
         policy_position=policy_position,

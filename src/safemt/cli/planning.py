@@ -9,6 +9,7 @@ from safemt.benchmark.hub import PREFIX, fetch_from_hub
 from safemt.benchmark.images import ImageFolder
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable
 from safemt.benchmark.select import select_samples
+from safemt.cli.options import read_band
 from safemt.core.errors import UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Action
@@ -108,6 +109,7 @@ def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Modera
             base_url=given.get("moderator_base_url"),
             api_key_env=given.get("moderator_api_key_env"),
             template=given.get("moderator_template"),
+            band=read_band(given.get("moderator_band")),
             with_pictures=given.get("moderator_with_pictures", False),
         ),
     )

@@ -15,7 +15,9 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBand,
     ModeratorBaseUrl,
+    ModeratorMaxOutputTokens,
     ModeratorName,
+    ModeratorTemperature,
     ModeratorTemplate,
     ModeratorThreshold,
     ModeratorWithPictures,
@@ -24,6 +26,7 @@ from safemt.cli.options import (
     PolicyFolder,
     Prices,
     read_band,
+    read_temperature,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ def moderate(
     policies: PolicyFolder = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
+    moderator_temperature: ModeratorTemperature = "0",
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     template: ModeratorTemplate = None,
     with_pictures: ModeratorWithPictures = False,
     band: ModeratorBand = None,
@@ -81,6 +86,8 @@ def moderate(
         template=template,
         with_pictures=with_pictures,
         band=read_band(band),
+        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
+        max_output_tokens=moderator_max_output_tokens,
         timeout=timeout,
     )
     table = read_prices(prices)

@@ -28,6 +28,7 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBaseUrl,
     ModeratorName,
+    ModeratorThresholds,
     OnErrorOption,
     PolicyFolder,
     PositionOption,
@@ -134,10 +135,14 @@ def run(
     moderator_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
     ] = None,
+    thresholds: ModeratorThresholds = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
     moderator_template: Annotated[
         str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
+    ] = None,
+    moderator_band: Annotated[
+        str | None, typer.Option(help="With cascade:...: LOW,HIGH, where the second is asked.")
     ] = None,
     moderator_with_pictures: Annotated[
         bool | None, typer.Option("--moderator-with-pictures", help="With llm:...: show it the pictures.")
@@ -211,9 +216,11 @@ def run(
         action=action,
         on_moderator_error=on_moderator_error,
         moderator_threshold=moderator_threshold,
+        thresholds=thresholds,
         moderator_base_url=moderator_base_url,
         moderator_api_key_env=moderator_api_key_env,
         moderator_template=moderator_template,
+        moderator_band=moderator_band,
         moderator_with_pictures=moderator_with_pictures,
         policies=policies,
         policy_position=policy_position,

@@ -230,10 +230,8 @@ class Engine:
         With the live history it is k calls, each with the replies to the earlier ones; they end early when
         the provider or the moderator blocks one.
         """
-        if self._answered_only and (
-            keys := self._store.verdicts.responses(setup=self._setup, sample=work.key)
-        ):
-            return self._moderated(work.sample, keys)
+        if self._answered_only and (moderated := self._moderated(work)):
+            return moderated
         watched = self._gate.dialogue(self._asks("moderator", work.sample.id)) if self._gate else None
         if self._history is History.SCRIPTED:
             return work.sample, *await self._respond(work.sample, work.key, watched)
@@ -246,11 +244,14 @@ class Engine:
             await self._commits.settled()
             replies.append(reply.text)
 
-    def _moderated(self, sample: Sample, keys: Sequence[str]) -> tuple[Sample, str, Reply]:
+    def _moderated(self, work: Work) -> tuple[Sample, str, Reply] | None:
         """What `_answer` gives, of a sample that was answered behind a moderator, who is not asked again."""
+        keys = self._store.verdicts.responses(setup=self._setup, sample=work.key)
         replies = [reply for key in keys if (reply := self._store.response(key)) is not None]
+        if not keys or len(replies) < len(keys):
+            return None
         live = self._history is History.LIVE
-        asked = live_sample(sample, [reply.text for reply in replies[:-1]]) if live else sample
+        asked = live_sample(work.sample, [reply.text for reply in replies[:-1]]) if live else work.sample
         return asked, keys[-1], replies[-1]
 
     async def _respond(
@@ -262,12 +263,13 @@ class Engine:
             return await self._reply(messages, sample)
         decision = await watched.decide(messages)
         self.tracker.moderated[decision.action] += 1
+        turn = sum(message.role == "user" for message in messages)
+        self.events.emit("verdict", sample=sample.id, turn=turn, action=decision.action)
         if decision.action is Action.BLOCK:
             key, reply = REFUSAL_KEY, REFUSAL
             self._store.add_response(key, reply, refused=True, judged=False, attempts=0, seconds=0.0)
         else:
             key, reply = await self._reply(decision.messages, sample)
-        turn = sum(message.role == "user" for message in messages)
         self._store.verdicts.add_moderated(
             setup=self._setup, sample=work_key, turn=turn, conversation=decision.conversation, response=key
         )

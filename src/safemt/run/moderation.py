@@ -53,6 +53,7 @@ class Moderation:
             "action": self.moderator.action,
             "on_error": self.moderator.on_error,
             "threshold": self.moderator.flag_from,
+            "models": sorted({f"openai/{each.model}" for each in self.moderator.detector.endpoints}),
         }
 
 
@@ -76,6 +77,7 @@ class Gate:
         """`settled` returns once what was stored is on disk."""
         self.moderation = moderation
         self.moderator = moderation.moderator
+        self.id = moderation.id
         self.verdicts = verdicts
         self.settled = settled
         self.policies = {policy.id: policy for policy in self.moderator.policies.listed}
@@ -112,10 +114,10 @@ class WatchedDialogue:
         """
         gate, moderation = self._gate, self._gate.moderation
         key = _conversation_key(messages)
-        stored = gate.verdicts.verdict(moderator=moderation.id, conversation=key)
-        if stored is None or stored.degraded:
+        stored = gate.verdicts.verdict(moderator=gate.id, conversation=key)
+        if stored is None or stored.degraded or not gate.policies.keys() >= set(stored.policies):
             verdict = await self._verdict(messages)
-            gate.verdicts.add_verdict(verdict, moderator=moderation.id, conversation=key)
+            gate.verdicts.add_verdict(verdict, moderator=gate.id, conversation=key)
             await gate.settled()
             action, names = verdict.action, tuple(policy.id for policy in verdict.policies)
         else:

@@ -7,9 +7,10 @@ it. The tables are described in docs/file-formats.md.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final
@@ -91,7 +92,7 @@ _Kind = type | tuple[type, ...]
 _MAYBE_TEXT: Final = (str, NoneType)
 _MAYBE_NUMBER: Final = (int, NoneType)
 _SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
-_STATE_OF: Final[tuple[_Kind, ...]] = (*[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
+_STATE_OF: Final[tuple[_Kind, ...]] = (_MAYBE_TEXT, *[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
 """The types of what is stored of a sample, and of how far it came."""
 
 
@@ -122,7 +123,9 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
-        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
+        self.verdicts = Verdicts(
+            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
+        )
         self._grouping = False
         self._undone = False
         """Whether something in the present group could not be written, so that nothing of it is stored."""
@@ -424,6 +427,21 @@ class Store:
         with intact(self.path):
             return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
 
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
+
+        Of a live dialogue without a moderator only the last call is known to belong to it.
+        """
+        moderated = self.verdicts.moderated_responses
+        row = self._one(  # the parts are constants of this package
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
+            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
+            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
+            {"setup": setup},
+        )
+        with intact(self.path):
+            return int(row[0] or 0), int(row[1] or 0)
+
     def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
         """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
         rows = self._all(
@@ -476,6 +494,7 @@ class Store:
         """
         if self._undone:
             self._undone = False
+            self._db.rollback()
             raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
             try:
@@ -549,6 +568,16 @@ def _end_of(
     return Label(label), outcome, cause or ""
 
 
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
+    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    found = {(kind, sql) for kind, sql in connection.execute(query)}
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        ours = set(fresh.execute(query))
+    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
+
+
 def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
@@ -571,6 +600,11 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
             raise RunError(
                 f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
                 "Use the safemt that made it, or give another --out."
+            )
+        if application and not _has_our_tables(connection):
+            raise RunError(
+                f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
+                "give another --out."
             )
     except RunError:
         connection.close()

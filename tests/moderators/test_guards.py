@@ -42,7 +42,7 @@ def moderate(
     """The verdict, and the requests that were made for it after the canary's."""
     every_turn = options.pop("every_turn", False)
     with serve(answer) as server, opened(name, server, **options) as moderator:
-        moderator.moderate([user(MARK)])
+        assert moderator.moderate([user(MARK)]).degraded is None
         server.requests.clear()
         return moderator.moderate(dialogue, every_turn=every_turn), server.bodies
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Command
 from cli.json_schema import problems
-from e2e.command import COMMAND, environment, png, rows, write
+from e2e.command import COMMAND, Command, environment, png, rows, write
 from e2e.command import safemt as run_process
 from moderators.model_server import Body, ModelServer, serve
 from moderators.test_llm import code_in

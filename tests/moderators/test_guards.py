@@ -224,6 +224,14 @@ def test_shieldgemma_sees_each_turn_once_and_each_guideline() -> None:
     assert {shown(body) for body in bodies} == {"a", MARK, "c"}
 
 
+def test_what_a_tool_brought_in_is_asked_about_as_part_of_its_turn() -> None:
+    dialogue = [user("look it up"), ChatMessage("tool", (MARK,)), assistant("ok"), user("thanks")]
+    verdict, bodies = moderate("guard/shieldgemma", GUARDS["guard/shieldgemma"], dialogue)
+    assert verdict.trajectory == (1.0, 1.0)
+    assert verdict.turns[-1].turn_risk == 0.0
+    assert len(bodies) == 3 * 4
+
+
 def test_a_turn_that_could_not_be_asked_about_is_asked_about_again() -> None:
     failures = [0]
 

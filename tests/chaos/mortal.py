@@ -2,14 +2,20 @@
 
     python mortal.py
 
-Reads one JSON object a line, `{"arguments": […], "dies_before": N | null, "boundaries": true | false}`, and
-answers each with `{"code": N, "said": "…"}`; 9 is the code of a process that died on command. Statements are
-counted from 1; with `boundaries` only those that begin or end a transaction and those that follow one.
-Nothing is cleaned up on the way out, as with `kill -9`.
+Reads one JSON object a line and answers each with `{"code": N, "said": "…"}`. Its keys:
+
+    arguments      of the command
+    dies_before    the number, from 1, of the statement before which the process ends, with code 9; or null
+    boundaries     whether only those statements count that begin or end a transaction, or follow one
+    lives          seconds of processor time, so that a busy machine does not matter, after which the system
+                   ends it, with the code of a process that died of a signal; or null
+
+Nothing is cleaned up on the way out either way, as with `kill -9`.
 """
 
 import json
 import os
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -48,7 +54,7 @@ def live(arguments: list[str], dies_before: int | None, *, boundaries: bool) -> 
             connection.set_trace_callback(before)
             return connection
 
-        sqlite3.connect = traced
+        sqlite3.connect = traced  # type: ignore[assignment]
     sys.argv = ["safemt", *arguments]
     main()
 
@@ -62,6 +68,8 @@ def fork(order: dict[str, Any], said: IO[str]) -> int:
     try:
         for stream in (1, 2):
             os.dup2(said.fileno(), stream)
+        if order["lives"] is not None:
+            signal.setitimer(signal.ITIMER_PROF, order["lives"])  # nobody handles SIGPROF: it kills
         live(order["arguments"], order["dies_before"], boundaries=order["boundaries"])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1

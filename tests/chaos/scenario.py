@@ -98,12 +98,23 @@ _RESULTS: Final = {
 }
 
 
-def results(folder: Path) -> dict[str, list[Any]]:
-    """All that a run found out, without the times and attempts that it took; the store is whole."""
+def check_store(folder: Path) -> None:
+    """Hold a store, if there is one yet, to SQLite's own checks."""
+    if not (folder / "run.sqlite").is_file():
+        return
     connection = sqlite3.connect(folder / "run.sqlite")
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    finally:
+        connection.close()
+
+
+def results(folder: Path) -> dict[str, list[Any]]:
+    """All that a run found out, without the times and attempts that it took; the store is whole."""
+    check_store(folder)
+    connection = sqlite3.connect(folder / "run.sqlite")
+    try:
         found = {name: sorted(connection.execute(query).fetchall()) for name, query in _RESULTS.items()}
     finally:
         connection.close()

@@ -141,6 +141,16 @@ def test_a_known_picture_is_not_even_opened(reader: PictureReader) -> None:
     assert reader.knows(picture)
 
 
+@pytest.mark.slow
+def test_an_animation_that_takes_too_long_to_decode_is_given_up(reader: PictureReader) -> None:
+    one = packed(Image.new("P", (4000, 4000)), "GIF").read()
+    frame = one[one.index(b",") : -1]
+    bomb = picture_from(one[: one.index(b",")] + 300 * frame + b";")
+    assert reader.read(bomb) == PictureText(text="", why="ocr_budget")
+    assert reader.read(packed(on_white(drawn("Still here")))).text == "Still here"
+
+
+@pytest.mark.slow
 def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     reader: PictureReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +162,7 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     assert reader.read(packed(on_white(drawn("In time")))).text == "In time"
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -166,6 +177,7 @@ def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
     reader.close()
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_reader() -> None:
     reader = PictureReader()
     reader.read(packed(Image.new("RGB", (8, 8))))

@@ -28,6 +28,7 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBaseUrl,
     ModeratorName,
+    ModeratorThresholds,
     OnErrorOption,
     PolicyFolder,
     PositionOption,
@@ -134,6 +135,7 @@ def run(
     moderator_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
     ] = None,
+    thresholds: ModeratorThresholds = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
     moderator_template: Annotated[
@@ -214,6 +216,7 @@ def run(
         action=action,
         on_moderator_error=on_moderator_error,
         moderator_threshold=moderator_threshold,
+        thresholds=thresholds,
         moderator_base_url=moderator_base_url,
         moderator_api_key_env=moderator_api_key_env,
         moderator_template=moderator_template,

@@ -18,6 +18,7 @@ from safemt.cli.options import (
     ModeratorName,
     ModeratorTemplate,
     ModeratorThreshold,
+    ModeratorThresholds,
     ModeratorWithPictures,
     OnErrorOption,
     OnModeratorError,
@@ -45,6 +46,7 @@ def moderate(
     action: ModeratorAction = ActionOption.INJECT,
     on_moderator_error: OnModeratorError = OnErrorOption.INJECT,
     threshold: ModeratorThreshold = None,
+    thresholds: ModeratorThresholds = None,
     policies: PolicyFolder = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
@@ -72,6 +74,7 @@ def moderate(
     from safemt.moderators.many import moderate_many
     from safemt.moderators.moderator import OnError
     from safemt.moderators.open import DetectorOptions, open_moderator
+    from safemt.moderators.thresholds import with_thresholds
     from safemt.run.asking import LimitedAsk
     from safemt.run.prices import read_prices
 
@@ -93,6 +96,7 @@ def moderate(
         options=options,
         ask=LimitedAsk(concurrency, role="moderator"),
     )
+    opened = with_thresholds(opened, thresholds)
     as_jsonl = jsonl or not sys.stdout.isatty()
     console, totals = stdout(), Totals()
     local = not opened.detector.endpoints

@@ -16,6 +16,7 @@ from safemt.core.taxonomy import Action
 from safemt.moderators.moderator import OnError
 from safemt.moderators.open import DetectorOptions, open_moderator
 from safemt.moderators.policies.inject import BUDGET, Position
+from safemt.moderators.thresholds import with_thresholds
 from safemt.run.moderation import Moderation
 
 DEMO: Final = "demo"
@@ -113,7 +114,7 @@ def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Modera
         ),
     )
     return Moderation(
-        moderator=moderator,
+        moderator=with_thresholds(moderator, given.get("thresholds")),
         position=Position(given.get("policy_position", Position.LATE_SYSTEM)),
         budget=given.get("policy_budget", BUDGET),
         images=images,

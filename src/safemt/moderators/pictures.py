@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,12 +24,15 @@ from safemt.benchmark.images import MAX_BYTES
 from safemt.core.identity import Json
 from safemt.moderators.conversation import Picture
 
-LIMIT_SECONDS: Final = 5.0
-"""On the clock; a picture that takes longer is given up, and the process that reads it with it."""
-START_SECONDS: Final = 30.0
+LIMIT_SECONDS: Final = 10.0
+"""On the clock; the process that takes longer over a picture is ended. It gives up far earlier by itself, in
+processor time (`ocr_worker`); this is for one that does not get on at all."""
+START_SECONDS: Final = 60.0
 """Within which the process must have started; it takes about two."""
 RETRY_SECONDS: Final = 60.0
 """After a start that failed; until then no picture waits for another."""
+_SIGNALS: Final = signal.Signals.__members__
+_STOPPED: Final = {-_SIGNALS[name] for name in ("SIGPROF", "SIGKILL") if name in _SIGNALS}
 KEPT_TEXTS: Final = 4096
 """Pictures whose text is remembered."""
 
@@ -104,14 +108,14 @@ class PictureReader:
         worker = self._started()
         if worker is None:
             return PictureText(text="", why="ocr_failed")
-        started = time.monotonic()
         line = _exchange(worker, len(content).to_bytes(8, "big") + content, LIMIT_SECONDS)
         if line:
             reply = json.loads(line)
             return PictureText(text=reply["text"], why=reply["why"])
+        # It was stopped, by itself or from here, or else it fell over this picture.
+        stopped = worker.wait() in _STOPPED
         self._end()
-        late = time.monotonic() - started >= LIMIT_SECONDS
-        return PictureText(text="", why="ocr_budget" if late else "image_unreadable")
+        return PictureText(text="", why="ocr_budget" if stopped else "image_unreadable")
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self._worker is not None and self._worker.poll() is None:

@@ -7,7 +7,7 @@ it. The tables are described in docs/file-formats.md.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -494,6 +494,7 @@ class Store:
         """
         if self._undone:
             self._undone = False
+            self._db.rollback()
             raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
             try:
@@ -567,6 +568,16 @@ def _end_of(
     return Label(label), outcome, cause or ""
 
 
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
+    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    found = {(kind, sql) for kind, sql in connection.execute(query)}
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        ours = set(fresh.execute(query))
+    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
+
+
 def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
@@ -589,6 +600,11 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
             raise RunError(
                 f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
                 "Use the safemt that made it, or give another --out."
+            )
+        if application and not _has_our_tables(connection):
+            raise RunError(
+                f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
+                "give another --out."
             )
     except RunError:
         connection.close()

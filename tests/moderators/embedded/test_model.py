@@ -7,7 +7,7 @@ import pytest
 
 from safemt.core.errors import ModeratorError
 from safemt.moderators.embedded.detector import EmbeddedDetector
-from safemt.moderators.embedded.model import FILES, SHIPPED, Calibration, load_model
+from safemt.moderators.embedded.model import FILES, SHIPPED, Curve, load_model
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_what_does_not_fit_is_refused(folder: Path, change: dict[str, object]) -
         load_model(folder)
 
 
-@pytest.mark.parametrize("fitted", [{"slope": 0, "shift": 0}, {"slope": -1, "shift": 0}, {"slope": 1}])
-def test_a_calibration_that_is_none_is_refused(folder: Path, fitted: dict[str, float]) -> None:
+@pytest.mark.parametrize(("x", "y"), [([], []), ([1, 0], [0, 1]), ([0, 1], [0]), ([0, 1], [0, 2])])
+def test_a_curve_that_is_none_is_refused(folder: Path, x: list[float], y: list[float]) -> None:
     about = json.loads((folder / "model.json").read_text())
-    about["calibration"]["risk"] = fitted
+    about["calibration"]["risk"] = {"x": x, "y": y}
     (folder / "model.json").write_text(json.dumps(about))
-    with pytest.raises(ModeratorError, match="damaged"):
+    with pytest.raises(ModeratorError, match="calibration curve"):
         load_model(folder)
 
 
@@ -89,9 +89,6 @@ def test_weights_that_are_no_numbers_are_refused(folder: Path) -> None:
         load_model(folder)
 
 
-def test_a_calibration_rises_and_stays_within_bounds() -> None:
-    calibration = Calibration(slope=2.0, shift=-1.0)
-    assert calibration(0.5) == 0.5
-    risks = [calibration(logit) for logit in (-1e9, -1, 0, 1, 1e9)]
-    assert risks == sorted(risks)
-    assert all(0 <= risk <= 1 for risk in risks)
+def test_a_curve_is_linear_between_its_points_and_level_beyond() -> None:
+    curve = Curve(x=(-1.0, 1.0), y=(0.2, 0.6))
+    assert [curve(logit) for logit in (-9, -1, 0, 0.5, 1, 9)] == pytest.approx([0.2, 0.2, 0.4, 0.5, 0.6, 0.6])

@@ -7,15 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from safemt.core.identity import Json
 from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
 from safemt.moderators.conversation import ChatMessage, Picture
 from safemt.moderators.detector import Assessment, Scan
 from safemt.moderators.embedded.features import Floats
-from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS
+from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
 from safemt.moderators.embedded.model import SHIPPED, EmbeddedModel, load_model
 from safemt.moderators.embedded.reading import read_turn
 from safemt.moderators.pictures import PictureReader, PictureText, can_read_pictures
@@ -102,8 +100,6 @@ class EmbeddedReading:
         self._before: list[list[int]] = []
         self._words: deque[str] = deque(maxlen=KEPT_WORDS)
         self._logits: Floats | None = None
-        self._alone = 0.0
-        """The probe's logit of the newest turn by itself."""
         self._read = False
         """Whether anything was read in the newest user message."""
         self._degraded: Degraded | None = None
@@ -139,17 +135,16 @@ class EmbeddedReading:
             return Assessment(risk=None, degraded=self._degraded)
         model = self._model
         return Assessment(
-            risk=model.risk(logits[INTENT].item()),
-            turn_risk=model.turn_risk(self._alone) if self._read else None,
-            linkage=model.linkage(logits[LINKAGE].item()) if self._read else None,
-            scenarios=dict(zip(model.scenarios, _shares(logits[SCENARIOS:]), strict=True)),
+            risk=model.risk(logits[INTENT]),
+            turn_risk=model.turn_risk(logits[TURN]) if self._read else None,
+            linkage=model.linkage(logits[LINKAGE]) if self._read else None,
+            scenarios=dict(zip(model.scenarios, map(model.scenario, logits[SCENARIOS:]), strict=True)),
             degraded=self._degraded,
         )
 
     def _step(self, texts: Sequence[str]) -> bool:
         turn = read_turn(self._model, texts, self._before)
         self._before = turn.before
-        self._alone = turn.features[0].item()
         self._logits, self._state = self._model.head.step(turn.features, self._state)
         return turn.whole
 
@@ -194,11 +189,6 @@ def _passed_over(message: ChatMessage) -> dict[int, str]:
     """Of a message that is not the user's: its pictures, and the text that a tool brought in."""
     kinds = (str, Picture) if message.role == "tool" else Picture
     return {place: "not_from_user" for place, part in enumerate(message.parts) if isinstance(part, kinds)}
-
-
-def _shares(logits: Floats) -> list[float]:
-    weights = np.exp(logits - logits.max())
-    return [float(share) for share in weights / weights.sum()]
 
 
 @cache

@@ -9,7 +9,6 @@ model.json       version, scenarios in the order of the outputs, calibration, th
 import hashlib
 import io
 import json
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -35,15 +34,15 @@ KEPT_VECTORS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """From a logit to a probability: a logistic curve, fitted to dialogues that were not trained on (Platt)."""
+class Curve:
+    """From a logit to a probability: linear between points, level beyond them."""
 
-    slope: float
-    shift: float
+    x: tuple[float, ...]
+    y: tuple[float, ...]
 
     def __call__(self, logit: float) -> float:
         """The probability that goes with `logit`."""
-        return 1 / (1 + math.exp(-min(60.0, max(-60.0, self.slope * logit + self.shift))))
+        return float(np.interp(logit, self.x, self.y))
 
 
 class Encoder:
@@ -103,9 +102,10 @@ class EmbeddedModel:
     probe: Probe
     head: Head
     scenarios: tuple[Scenario, ...]
-    risk: Calibration
-    turn_risk: Calibration
-    linkage: Calibration
+    risk: Curve
+    turn_risk: Curve
+    linkage: Curve
+    scenario: Curve
     thresholds: Mapping[str, float]
     """`default`, and one for each promised share of false alarms: `fpr_0.01`, `fpr_0.05`."""
 
@@ -123,7 +123,7 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
         # From memory: numpy leaves a damaged file open.
         with np.load(io.BytesIO((folder / "head.npz").read_bytes()), allow_pickle=False) as stored:
             arrays: dict[str, Floats] = {name: np.asarray(stored[name], np.float32) for name in stored.files}
-        calibration = {name: _calibration(fitted) for name, fitted in about["calibration"].items()}
+        curves = {name: _curve(points) for name, points in about["calibration"].items()}
         return _checked(
             EmbeddedModel(
                 sha256=sha256,
@@ -132,9 +132,10 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
                 probe=Probe(weight=arrays["probe_weight"], bias=arrays["probe_bias"]),
                 head=Head(**{field.name: arrays[field.name] for field in fields(Head)}),
                 scenarios=tuple(map(Scenario, about["scenarios"])),
-                risk=calibration["risk"],
-                turn_risk=calibration["turn_risk"],
-                linkage=calibration["linkage"],
+                risk=curves["risk"],
+                turn_risk=curves["turn_risk"],
+                linkage=curves["linkage"],
+                scenario=curves["scenarios"],
                 thresholds={name: float(threshold) for name, threshold in about["thresholds"].items()},
             )
         )
@@ -171,11 +172,13 @@ def _about(path: Path) -> dict[str, Any]:
     return dict(about)
 
 
-def _calibration(fitted: Mapping[str, float]) -> Calibration:
-    calibration = Calibration(slope=float(fitted["slope"]), shift=float(fitted["shift"]))
-    if not 0 < calibration.slope < math.inf or not math.isfinite(calibration.shift):
-        raise ValueError("a calibration that does not rise with its logit")
-    return calibration
+def _curve(points: Mapping[str, Sequence[float]]) -> Curve:
+    curve = Curve(x=tuple(map(float, points["x"])), y=tuple(map(float, points["y"])))
+    if not curve.x or len(curve.x) != len(curve.y) or list(curve.x) != sorted(curve.x):
+        raise ValueError("a calibration curve is no curve")
+    if not all(0 <= y <= 1 for y in curve.y):
+        raise ValueError("a calibration curve leaves the range from 0 to 1")
+    return curve
 
 
 def _checked(model: EmbeddedModel) -> EmbeddedModel:

@@ -181,6 +181,19 @@ def test_an_endpoint_is_asked_once_for_a_dialogue_unless_every_turn_is_wanted(
     assert len(llm.requests) == 3 + 6
 
 
+def test_a_model_that_takes_no_temperature_is_asked_without_one(
+    safemt: Command, tmp_path: Path, llm: ModelServer
+) -> None:
+    path = jsonl(tmp_path / "d.jsonl", {"turns": [HELLO]})
+    options = ("--moderator", "llm:openai/m", "--moderator-base-url", llm.base_url)
+    safemt("moderate", path, *options)
+    thinking = ("--moderator-temperature", "default", "--moderator-max-output-tokens", "5000")
+    safemt("moderate", path, *options, *thinking)
+    plain, free = llm.bodies
+    assert (plain["temperature"], plain["max_tokens"]) == (0.0, 1024)
+    assert ("temperature" in free, free["max_tokens"]) == (False, 5000)
+
+
 def test_what_it_cost_is_said_where_the_price_is_known(
     safemt: Command, tmp_path: Path, llm: ModelServer
 ) -> None:

@@ -15,7 +15,9 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBand,
     ModeratorBaseUrl,
+    ModeratorMaxOutputTokens,
     ModeratorName,
+    ModeratorTemperature,
     ModeratorTemplate,
     ModeratorThreshold,
     ModeratorThresholds,
@@ -25,6 +27,7 @@ from safemt.cli.options import (
     PolicyFolder,
     Prices,
     read_band,
+    read_temperature,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ def moderate(
     policies: PolicyFolder = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
+    moderator_temperature: ModeratorTemperature = "0",
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     template: ModeratorTemplate = None,
     with_pictures: ModeratorWithPictures = False,
     band: ModeratorBand = None,
@@ -84,6 +89,8 @@ def moderate(
         template=template,
         with_pictures=with_pictures,
         band=read_band(band),
+        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
+        max_output_tokens=moderator_max_output_tokens,
         timeout=timeout,
     )
     table = read_prices(prices)

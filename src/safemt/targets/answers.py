@@ -73,6 +73,13 @@ _ABOUT_IMAGES = re.compile(
     r"image|(?<!-)\bvision\b(?!-)|\bmulti-?modal|content.{0,20}(?:string|list|array)", re.IGNORECASE
 )
 _NO_IMAGES = re.compile(r"image.{0,30}(un|not )support|support.{0,30}image", re.IGNORECASE)
+_PREFIXES: Final = {"target": "", "judge": "judge-", "moderator": "moderator-"}
+"""Of the options for sampling, by who asks; others have none."""
+_WITHOUT_IMAGES: Final = {
+    "target": "run with --text-only",
+    "judge": "leave out --judge-with-image",
+    "moderator": "leave out --with-pictures, or name one that does",
+}
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai|or|api)[-_][A-Za-z0-9_*.-]{8,}")
 
 
@@ -214,7 +221,8 @@ def _no_reply(body: Any, asked: Asked) -> CallFailure:
 def _empty(finish: str | None, asked: Asked) -> CallFailure:
     if finish != "length":
         return CallFailure("empty_reply", f"the reply of {asked.origin} holds no text", retryable=True)
-    way_out = " Raise --max-output-tokens." if asked.option == "target" else ""
+    prefix = _PREFIXES.get(asked.option)
+    way_out = "" if prefix is None else f" Raise --{prefix}max-output-tokens."
     message = (
         f"the model used up its {asked.sampling.max_output_tokens} output tokens before it began to answer, "
         f"as thinking models do.{way_out}"
@@ -339,15 +347,16 @@ def _refused_part(status: int, said: str, http: str, asked: Asked) -> CallFailur
     """The failure for a server that objects to a part of the request which an option can leave out."""
     about_images = _ABOUT_IMAGES if status in (400, 415, 422) else _NO_IMAGES
     if asked.with_image and about_images.search(said):
-        option = "run with --text-only" if asked.option == "target" else "leave out --judge-with-image"
+        option = _WITHOUT_IMAGES.get(asked.option, "leave the images out")
         message = (
             f"{asked.origin} refuses a request with an image ({http}). "
             f"If the model takes no images, {option}."
         )
         return CallFailure("images_refused", message)
     if status in (400, 422) and asked.sampling.temperature is not None and _ABOUT_TEMPERATURE.search(said):
-        option = "--temperature" if asked.option == "target" else "--judge-temperature"
-        message = f"{asked.origin} refuses the temperature ({http}). Leave it to the model: {option} default."
+        prefix = _PREFIXES.get(asked.option)
+        way_out = "" if prefix is None else f" Leave it to the model: --{prefix}temperature default."
+        message = f"{asked.origin} refuses the temperature ({http}).{way_out}"
         return CallFailure("temperature_refused", message)
     return None
 

@@ -114,13 +114,14 @@ class ChatEndpoint:
             CallError: there is no usable reply.
             BenchmarkError: an image is gone or has changed.
         """
-        limit_name = self._limit_name
+        # As sent: other calls that are under way may have learnt meanwhile what the server wants.
+        limit_name, extra = self._limit_name, self._extra
         answer = await self._post(self._body(messages, limit_name))
         if limit_name == "max_tokens" and isinstance(answer, Answer) and wants_completion_tokens(answer):
             self._limit_name = "max_completion_tokens"
             answer = await self._post(self._body(messages, self._limit_name))
-        if "logprobs" in self._extra and isinstance(answer, Answer) and refuses_logprobs(answer):
-            self._extra = {k: v for k, v in self._extra.items() if k not in ("logprobs", "top_logprobs")}
+        if "logprobs" in extra and isinstance(answer, Answer) and refuses_logprobs(answer):
+            self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
             with_image = any(message.image for message in messages)

@@ -50,6 +50,7 @@ class GuardDetector:
         model: str | None = None,
         base_url: str | None = None,
         api_key_env: str | None = None,
+        sampling: Sampling,
         timeout: float,
     ) -> None:
         """`name` is as given to `--moderator`; `model` None is the template's.
@@ -61,7 +62,7 @@ class GuardDetector:
         self.template = template
         self.shelf = PictureShelf() if template.pictures else None
         self._model = model or template.model
-        self._sampling = Sampling(temperature=0.0, max_output_tokens=template.max_output_tokens)
+        self._sampling = sampling
         self.requests: Sequence[tuple[GuardRequest, ChatEndpoint]] = [
             (
                 request,
@@ -69,7 +70,7 @@ class GuardDetector:
                     model=self._model,
                     base_url=base_url,
                     api_key_env=api_key_env,
-                    sampling=self._sampling,
+                    sampling=sampling,
                     timeout=timeout,
                     images=self.shelf,
                     option="moderator",

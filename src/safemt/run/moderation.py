@@ -19,8 +19,8 @@ from safemt.core.verdict import Verdict
 from safemt.judges.base import Ask
 from safemt.moderators.conversation import ChatMessage, chat_messages
 from safemt.moderators.moderator import Moderator, Session
-from safemt.moderators.policies.inject import BUDGET, Position, inject
-from safemt.run.verdicts import Verdicts
+from safemt.moderators.policies.inject import BUDGET, FRAME, Position, inject
+from safemt.run.verdicts import REFUSAL_KEY, Verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,13 @@ class Moderation:
     @property
     def identity(self) -> Json:
         """Everything that decides what becomes of a request."""
-        return {"moderator": self.moderator.identity, "position": self.position, "budget": self.budget}
+        return {
+            "moderator": self.moderator.identity,
+            "position": self.position,
+            "budget": self.budget,
+            "frame": content_key(FRAME),
+            "refusal": REFUSAL_KEY,
+        }
 
     @property
     def entry(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`safemt moderate`: what a moderator says of dialogues."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from safemt.cli.options import (
     ModeratorName,
     ModeratorTemplate,
     ModeratorThreshold,
+    ModeratorThresholds,
     ModeratorWithPictures,
     OnErrorOption,
     OnModeratorError,
@@ -44,6 +46,7 @@ def moderate(
     action: ModeratorAction = ActionOption.INJECT,
     on_moderator_error: OnModeratorError = OnErrorOption.INJECT,
     threshold: ModeratorThreshold = None,
+    thresholds: ModeratorThresholds = None,
     policies: PolicyFolder = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
@@ -71,6 +74,7 @@ def moderate(
     from safemt.moderators.many import moderate_many
     from safemt.moderators.moderator import OnError
     from safemt.moderators.open import DetectorOptions, open_moderator
+    from safemt.moderators.thresholds import with_thresholds
     from safemt.run.asking import LimitedAsk
     from safemt.run.prices import read_prices
 
@@ -92,6 +96,7 @@ def moderate(
         options=options,
         ask=LimitedAsk(concurrency, role="moderator"),
     )
+    opened = with_thresholds(opened, thresholds)
     as_jsonl = jsonl or not sys.stdout.isatty()
     console, totals = stdout(), Totals()
     local = not opened.detector.endpoints
@@ -104,6 +109,10 @@ def moderate(
                 print_json_line(outcome)
             else:
                 print_for_people(outcome, console)
+    except BrokenPipeError:
+        # Whoever read the verdicts has left; what Python flushes at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except RunStopped as stopped:
         raise ModeratorError(f"{stopped} What was not printed was not moderated.") from stopped
     print_totals(totals, opened, table, stderr())

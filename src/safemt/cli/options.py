@@ -110,6 +110,12 @@ ModeratorThreshold = Annotated[
     float | None,
     typer.Option("--threshold", help="Risk from which on to flag. Default: the moderator's own."),
 ]
+ModeratorThresholds = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds", help="A threshold that safemt moderator calibrate wrote for this moderator."
+    ),
+]
 ModeratorTemplate = Annotated[
     str | None,
     typer.Option("--template", help="For llm: a guard template, such as qwen3guard or a YAML file of yours."),

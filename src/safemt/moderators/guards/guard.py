@@ -13,7 +13,7 @@ from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
 from safemt.moderators.canary import Canary
-from safemt.moderators.conversation import ChatMessage
+from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage
 from safemt.moderators.detector import Assessment, Reading, Scan
 from safemt.moderators.guards.answer import read_guard_answer
 from safemt.moderators.guards.template import CONVERSATION, GuardRequest, GuardTemplate
@@ -111,11 +111,10 @@ class _GuardReading:
 
     async def add(self, message: ChatMessage) -> Scan:
         scan = self._transcript.add(message)
-        if self._by_turn and message.role == "user":
-            self._turns += 1
-            self._waiting.append(
-                (self._turns, [Message("user", message.text, self._transcript.entries[-1][1])])
-            )
+        if self._by_turn and message.role in JUDGED_ROLES:
+            self._turns += message.role == "user"
+            alone = Message("user", message.text, self._transcript.entries[-1][1])
+            self._waiting.append((max(self._turns, 1), [alone]))
         return scan
 
     async def assess(self) -> Assessment:
@@ -138,7 +137,7 @@ class _GuardReading:
         degraded: Degraded | None = None
         for (turn, messages), asked in zip(waiting, answers, strict=True):
             if asked.risk is not None:
-                self._risks[turn] = asked.risk
+                self._risks[turn] = max(asked.risk, self._risks.get(turn, 0.0))
             if asked.degraded is not None:
                 degraded = asked.degraded
                 self._waiting.append((turn, messages))

@@ -28,9 +28,7 @@ NATURAL: Final = ("sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench")
 """Sources of harmless chats of several turns."""
 MOST_NATURAL: Final = 500
 """Dialogues of one such source in one draw, so that the largest does not rule."""
-_OFTEN: Final = (
-    *("built",) * 3, *("coreference",) * 2, *("single",) * 2, "towards", "actor", "story", "pretext",
-)  # fmt: skip
+_OFTEN: Final = (*("built",) * 3, *("coreference", "single", "pretext") * 2, "towards", "actor", "story")
 """How often each form is drawn, for either class."""
 _TYPED: Final = re.compile(r"[A-Za-z]{4,}")
 
@@ -51,6 +49,8 @@ class Pool:
     harmless: Sequence[Query]
     advice: Sequence[Query]
     natural: Sequence[Row]
+    attacks: Sequence[Row]
+    """Whole dialogues that hide an intent, as a source has them."""
     loose: Sequence[Row]
     """Texts that are no requests, with a label that is only half trusted."""
     shares: frozenset[Share] = frozenset(Share)
@@ -63,6 +63,7 @@ class Pool:
             harmless=[query for query in self.harmless if share_of(query.group) in shares],
             advice=[query for query in self.advice if share_of(query.group) in shares],
             natural=[row for row in self.natural if share_of(row.id) in shares],
+            attacks=[row for row in self.attacks if share_of(row.part) in shares],
             loose=[row for row in self.loose if share_of(row.id) in shares],
             shares=frozenset(shares),
         )
@@ -88,6 +89,13 @@ def make_pool(rows: Iterable[Row], held_out: Iterable[Row]) -> Pool:
         harmless=_without_repeats(harmless_queries(kept)),
         advice=_without_repeats(advice_queries(kept)),
         natural=[row for row in kept if row.source in NATURAL and len(row.turns) > 1],
+        attacks=[
+            row
+            for row in kept
+            if row.source == "red_queen"
+            and row.part != "red_queen direct"
+            and not ("child" in row.category or minors_and_sex(*row.turns))
+        ],
         loose=[row for row in kept if row.source == "openai_moderation"],
     )
 
@@ -111,6 +119,8 @@ def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list
     for query in chance.sample(queries, round(len(queries) * 0.7)):
         dialogue = _varied(_dialogue(query, pool, chance), chance)
         found.append(_in_context(dialogue, chance))
+    for dialogue in _attacks(pool, round(400 * scale), chance):
+        found.append(_in_context(_varied(dialogue, chance), chance))
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         place = chance.randrange(len(row.turns))
         found.append(Example(text=augmented(row.turns[place], chance), target=0.0, weight=1.0))
@@ -130,6 +140,7 @@ def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list
 def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[Dialogue]:
     """Dialogues for the head or for calibration: built ones of both classes, and natural ones."""
     found = [_varied(_dialogue(query, pool, chance), chance) for query in _queries(pool, scale, chance)]
+    found += _attacks(pool, round(300 * scale), chance)
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         found.append(natural(row))
     for number in range(round(900 * scale)):
@@ -209,6 +220,21 @@ def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
     return Dialogue(
         turns=tuple(turns), group=query.group, source=query.source, form=form, scenario=query.scenario
     )
+
+
+def _attacks(pool: Pool, most: int, chance: random.Random) -> list[Dialogue]:
+    """Attacks of a source, and for every second one its beginning with an honest end."""
+    found = []
+    for number, row in enumerate(chance.sample(list(pool.attacks), min(most, len(pool.attacks)))):
+        query = Query(text=row.text, harmful=0.95, weight=0.7, group=row.part, source=row.source)
+        turns = [forms.hint(text, query) for text in row.turns[:-1]]
+        if number % 2:
+            turns = turns[: chance.randint(1, len(turns))]
+            turns += map(forms.harmless, forms.honest_ends(chance.choice((1, 1, 2)), chance))
+        else:
+            turns.append(replace(forms.asked(row.text, query), own_weight=0.0))
+        found.append(Dialogue(turns=tuple(turns), group=row.part, source=row.source, form="attack"))
+    return found
 
 
 def _chat(pool: Pool, chance: random.Random) -> list[str]:

@@ -196,6 +196,11 @@ def small_talk(count: int, chance: random.Random) -> list[str]:
     return chance.sample(_frames("chat"), count)
 
 
+def honest_ends(count: int, chance: random.Random) -> list[str]:
+    """What a worried person asks, from the hand-written list."""
+    return chance.sample(_frames("pretext_help"), count)
+
+
 def new_topics(count: int, chance: random.Random) -> list[str]:
     """Harmless lines that leave a subject."""
     return chance.sample(_frames("new_topic"), count)

@@ -10,7 +10,7 @@ from safemt.moderators.baselines.keyword import find_phrases
 from safemt.moderators.baselines.turns import COMBINATIONS
 from training.dialogues import FORMS, Turn
 from training.encoder import load_tokenizer
-from training.pipeline import FOLD, Trained, train
+from training.pipeline import FOLD, Reading, Trained, train
 from training.queries import Query, harmful_queries, harmless_queries
 from training.sources import BLIND, LICENCES, Row, read_source
 from training.vectors import Vectors
@@ -52,10 +52,17 @@ def run_fold(data: Path, fold: str, out: Path, *, threads: int, tell: Callable[[
     encoder.unlink()
 
 
+def score_model(trained: Trained, blind: Sequence[Row], out: Path, *, threads: int) -> None:
+    """Score the sources that no training reads with the model that ships; writes `out`/model.json."""
+    vectors = Vectors(trained.encoder, load_tokenizer(), threads=threads)
+    rows = [row for row in blind if row.part != "msts multimodal"]
+    write_scores(out / "model.json", trained, score_rows(trained, vectors, rows))
+
+
 def write_scores(path: Path, trained: Trained, scores: Sequence[dict[str, object]]) -> None:
     """Scores with the thresholds that go with them."""
     path.write_text(
-        json.dumps({"thresholds": trained.thresholds, "scores": list(scores)}, indent=0) + "\n", encoding="utf-8"
+        json.dumps({"thresholds": dict(trained.thresholds), "scores": list(scores)}, indent=0) + "\n", encoding="utf-8"
     )
 
 
@@ -94,9 +101,8 @@ def score_composed(trained: Trained, vectors: Vectors, held: Sequence[Row]) -> l
 
 
 def _scored(
-    found: object, turns: Sequence[str], *, source: str, part: str, label: str, cluster: str
+    reading: Reading, turns: Sequence[str], *, source: str, part: str, label: str, cluster: str
 ) -> dict[str, object]:
-    reading = found
     risks, own = [float(x) for x in reading.risk], [float(x) for x in reading.turn_risk]
     scores = {name: combine(own) for name, combine in COMBINATIONS.items()}
     phrases = {phrase for text in turns for hits in find_phrases(text).values() for phrase in hits}

@@ -13,7 +13,7 @@ from safemt.judges.base import Ask
 from safemt.moderators.conversation import ChatMessage, Picture, UnknownPart
 from safemt.moderators.detector import Assessment, Scan
 from safemt.moderators.embedded.features import Floats
-from safemt.moderators.embedded.head import LINKAGE, RISK, SCENARIOS, TURN
+from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
 from safemt.moderators.embedded.model import SHIPPED, EmbeddedModel, load_model
 from safemt.moderators.embedded.reading import read_turn
 from safemt.moderators.pictures import PictureReader, PictureText, can_read_pictures
@@ -134,7 +134,7 @@ class EmbeddedReading:
             return Assessment(risk=None, degraded=self._degraded)
         model = self._model
         return Assessment(
-            risk=model.risk(logits[RISK]),
+            risk=model.risk(logits[INTENT]),
             turn_risk=model.turn_risk(logits[TURN]) if self._read else None,
             linkage=model.linkage(logits[LINKAGE]) if self._read else None,
             scenarios={

@@ -8,14 +8,12 @@ import numpy as np
 from safemt.moderators.embedded.features import Floats
 
 TURN: Final = 0
-"""Output: is this turn harmful, read on its own?"""
+"""Output: is this turn harmful, read on its own? The probe's logit, handed on."""
 INTENT: Final = 1
-"""Output: did the conversation so far show harmful intent?"""
+"""Output: did the conversation so far show harmful intent? What is calibrated as its risk, and alerts."""
 LINKAGE: Final = 2
 """Output: given such intent, does the current turn serve it?"""
-RISK: Final = 3
-"""Output: does the current turn, with all before it, serve harmful intent? What is calibrated and alerts."""
-SCENARIOS: Final = 4
+SCENARIOS: Final = 3
 """First of the outputs that are one logit for each scenario, in the order of the taxonomy."""
 
 

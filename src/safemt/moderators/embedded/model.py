@@ -2,7 +2,7 @@
 
 encoder.onnx     int8: `input_ids`, `attention_mask` int64 [1, tokens] → `embedding` float32 [1, hidden]
 tokenizer.json   the vocabulary
-head.npz         the arrays of `Head` by their names, `probe_weight` [hidden] and `probe_bias` [1]
+head.npz         the arrays of `Head` by their names, `probe_weight` [1 + 17, hidden] and `probe_bias` [1 + 17]
 model.json       version, scenarios in the order of the outputs, calibration, thresholds; how it was made
 """
 
@@ -129,7 +129,7 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
                 sha256=sha256,
                 tokenizer=WordPiece.read(folder / "tokenizer.json"),
                 encoder=Encoder(folder / "encoder.onnx"),
-                probe=Probe(weight=arrays["probe_weight"], bias=arrays["probe_bias"].item()),
+                probe=Probe(weight=arrays["probe_weight"], bias=arrays["probe_bias"]),
                 head=Head(**{field.name: arrays[field.name] for field in fields(Head)}),
                 scenarios=tuple(map(Scenario, about["scenarios"])),
                 risk=curves["risk"],

@@ -1,6 +1,7 @@
-"""`python -m training`: makes the moderator that ships, and measures the recipe on sources it has not seen."""
+"""`python -m training`: makes the moderator that ships, and measures its recipe on unseen sources."""
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Final
 import torch
 
 from training.card import write_card
-from training.folds import FOLDS, run_fold, score_model
+from training.folds import run_fold, score_model
 from training.pipeline import MODEL, train
 from training.ship import save
 from training.sources import BLIND, LICENCES, read_source
+from training.split import FOLDS
 
 STAGES: Final = ("model", "folds", "card")
 ROOT: Final = Path(__file__).parent.parent
@@ -24,8 +26,10 @@ def main() -> None:
     parser.add_argument("stage", choices=("all", *STAGES), help="all: the model, the folds, then the card")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the data sets")
     parser.add_argument("--model", type=Path, default=ROOT / "src/safemt/moderators/embedded/model")
-    parser.add_argument("--scores", type=Path, default=ROOT / "training" / "scores", help="scores of the folds")
-    parser.add_argument("--fold", choices=tuple(FOLDS), action="append", help="only this fold; may be repeated")
+    parser.add_argument("--scores", type=Path, default=ROOT / "build/moderator", help="scores, by fold")
+    parser.add_argument(
+        "--fold", choices=tuple(FOLDS), action="append", help="only this fold; may be repeated"
+    )
     parser.add_argument("--card", type=Path, default=ROOT / "docs" / "moderator-card.md")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -60,7 +64,8 @@ def _teller(name: str) -> Callable[[str], None]:
     began = time.monotonic()
 
     def tell(line: str) -> None:
-        print(f"[{name} {time.monotonic() - began:6.0f} s] {line}", flush=True)
+        sys.stdout.write(f"[{name} {time.monotonic() - began:6.0f} s] {line}\n")
+        sys.stdout.flush()
 
     return tell
 

@@ -1,4 +1,4 @@
-"""Stage 2: the causal head learns from every prefix of whole dialogues, on the vectors of the int8 encoder."""
+"""Stage 2: the causal head learns from every prefix of whole dialogues, as the int8 encoder reads them."""
 
 import math
 import random

@@ -151,9 +151,7 @@ def coreference(query: Query, chance: random.Random) -> list[Turn]:
         pronoun = (
             "them" if phrase.endswith("s") and not phrase.endswith("ss") else chance.choice(("it", "that"))
         )
-        rest = re.sub(
-            rf"\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest, flags=re.I
-        )
+        rest = re.sub(rf"(?i)\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest)
     openers = [_put(chance.choice(_frames("openers")), query, chance, np=phrase) for phrase in chosen]
     middles = [
         _put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))

@@ -37,8 +37,8 @@ class Recipe:
 
 
 MODEL: Final = Recipe(epochs=3, scale=1.0)
-FOLD: Final = Recipe(epochs=2, scale=0.9)
-"""A fold gets two thirds of the model's training: there are several of them."""
+FOLD: Final = Recipe(epochs=2, scale=0.7)
+"""A fold gets about half of the training of the model: there are six of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +103,16 @@ def train(
     vectors = Vectors(encoder, tokenizer, threads=threads)
     dialogues = _for_head(pool, recipe)
     tell(f"the head learns from {len(dialogues)} dialogues")
-    features = vectors.features([[turn.text for turn in dialogue.turns] for dialogue in dialogues], tuned.probe)
-    head = train_head(features, dialogues, epochs=recipe.head_epochs, seed=recipe.seed, tell=tell)
-    checked = head_dialogues(
-        pool.part([Share.CALIBRATION]), scale=1.0, chance=_chance(recipe, "calibration")
+    features = vectors.features(
+        [[turn.text for turn in dialogue.turns] for dialogue in dialogues], tuned.probe
     )
+    head = train_head(features, dialogues, epochs=recipe.head_epochs, seed=recipe.seed, tell=tell)
+    checked = head_dialogues(pool.part([Share.CALIBRATION]), scale=1.0, chance=_chance(recipe, "calibration"))
     return _calibrated(encoder, tuned.probe, head, vectors, checked)
 
 
 def _for_head(pool: Pool, recipe: Recipe) -> list[Dialogue]:
-    """Mostly groups that the encoder has not seen: on those that it has, it is surer than it will ever be again."""
+    """Mostly groups that the encoder has not seen: on those that it has it is surer than it will be again."""
     found: list[Dialogue] = []
     for number, (share, scale) in enumerate(((Share.HEAD, 1.0), (Share.ENCODER, 0.15))):
         found += head_dialogues(pool.part([share]), scale=scale, chance=_chance(recipe, f"head {number}"))
@@ -128,7 +128,9 @@ def _calibrated(
     # A dialogue whose label is doubtful teaches calibration nothing.
     sure = [(rows, dialogue) for rows, dialogue in read if not 0.0 < dialogue.turns[-1].intent < 0.8]
     turns = [pair for rows, dialogue in read for pair in zip(rows, dialogue.turns, strict=True)]
-    alone = [(row[TURN], turn.own) for row, turn in turns if turn.own_weight >= 0.5 and not 0 < turn.own < 0.8]
+    alone = [
+        (row[TURN], turn.own) for row, turn in turns if turn.own_weight >= 0.5 and not 0 < turn.own < 0.8
+    ]
     linked = [(row[LINKAGE], turn.risk) for row, turn in turns if turn.intent >= 0.8]
     named = [
         (row[SCENARIOS + place], float(place == dialogue.scenario))
@@ -162,5 +164,3 @@ def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 
 def _chance(recipe: Recipe, use: str) -> random.Random:
     return random.Random(f"{recipe.seed}:{use}")
-
-

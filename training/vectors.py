@@ -57,7 +57,7 @@ class Vectors:
         self._ids.update((text, code.ids) for text, code in zip(new, codes, strict=True))
 
     def _encode(self, windows: Iterable[Window]) -> None:
-        """One window at a time, as at run time: the quantisation takes its scale from all that is in a batch."""
+        """One window at a time, as at run time: the scale of the quantisation comes from a whole batch."""
         new = sorted(set(windows) - self._found.keys(), key=len)
         with ThreadPoolExecutor(self._threads) as pool:
             self._found.update(zip(new, pool.map(self._vector, new), strict=True))

@@ -54,9 +54,9 @@ class Head:
         reset = _sigmoid(given[:size] + held[:size])
         update = _sigmoid(given[size : 2 * size] + held[size : 2 * size])
         new = np.tanh(given[2 * size :] + reset * held[2 * size :])
-        state = (1.0 - update) * new + update * state
-        logits = self.output_weight @ np.concatenate([state, features]) + self.output_bias
-        return logits.astype(np.float32), state.astype(np.float32)
+        after = ((1.0 - update) * new + update * state).astype(np.float32)
+        logits = self.output_weight @ np.concatenate([after, features]) + self.output_bias
+        return logits.astype(np.float32), after
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 encoder.onnx     int8: `input_ids`, `attention_mask` int64 [1, tokens] → `embedding` float32 [1, hidden]
 tokenizer.json   the vocabulary
-head.npz         the arrays of `Head` by their names, `probe_weight` [1 + 17, hidden] and `probe_bias` [1 + 17]
+head.npz         the arrays of `Head` by their names, `probe_weight` [18, hidden] and `probe_bias` [18]
 model.json       version, scenarios in the order of the outputs, calibration, thresholds; how it was made
 """
 

@@ -6,12 +6,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Doubles = NDArray[np.float64]
 
 BASE_RATE: Final = 0.1
-"""Share of harmful dialogues that a calibrated risk assumes. State it wherever a risk is read as a probability."""
+"""Share of harmful dialogues that a calibrated risk assumes; with another share it only ranks."""
+
+NEWTON_STEPS: Final = 50
+LONGEST_STEP: Final = 1.0
+RIDGE: Final = 1e-3
+"""Holds the fit in place where the classes do not overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +40,17 @@ def fit_platt(logits: Sequence[float], harmful: Sequence[float], *, base_rate: f
     weight = np.where(y, base_rate / max(1, y.sum()), (1 - base_rate) / max(1, (~y).sum()))
     target = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
 
-    def loss(pair: Doubles) -> float:
-        z = pair[0] * x + pair[1]
-        return float((weight * (np.logaddexp(0, z) - target * z)).sum())
-
-    slope, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return Platt(slope=float(slope), shift=float(shift))
+    pair = np.array([1.0, 0.0])
+    for _ in range(NEWTON_STEPS):
+        p = Platt(slope=pair[0], shift=pair[1]).risk(x)
+        off, bend = weight * (p - target), weight * p * (1 - p)
+        gradient = np.array([(off * x).sum(), off.sum()]) + RIDGE * np.array([pair[0] - 1.0, 0.0])
+        curve = np.array(
+            [[(bend * x * x).sum() + RIDGE, (bend * x).sum()], [(bend * x).sum(), bend.sum() + RIDGE]]
+        )
+        step = np.linalg.solve(curve, gradient)
+        pair = pair - step * min(1.0, LONGEST_STEP / max(1e-12, float(np.abs(step).max())))
+    return Platt(slope=float(pair[0]), shift=float(pair[1]))
 
 
 def threshold_at(harmless: Sequence[float], false_alarms: float) -> float:

@@ -1,4 +1,4 @@
-"""Stage 2: the causal head learns from every prefix of whole dialogues, on the vectors of the int8 encoder."""
+"""Stage 2: the causal head learns from every prefix of whole dialogues, as the int8 encoder reads them."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from safemt.core.taxonomy import Scenario
 from safemt.moderators.embedded.features import Floats
-from safemt.moderators.embedded.head import INTENT, LINKAGE, RISK, SCENARIOS, TURN, Head
+from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
 from training.dialogues import Dialogue
 
 SIZE: Final = 24
@@ -22,7 +22,8 @@ DROPOUT: Final = 0.1
 INPUT_SCALE: Final = 0.4
 """Logits are brought to about unit size for training; the weights that ship have it multiplied in."""
 OUTPUTS: Final = SCENARIOS + len(Scenario)
-_SHARES: Final = {TURN: 0.3, INTENT: 0.5, LINKAGE: 0.3, RISK: 1.0}
+_SHARES: Final = {TURN: 0.0, INTENT: 1.0, LINKAGE: 0.5}
+"""The output for the turn alone is not trained: it is the probe's logit."""
 _SCENARIO_SHARE: Final = 0.1
 
 
@@ -98,9 +99,9 @@ def _loss(model: _Causal, batch: Sequence[tuple[Floats, Dialogue]], scale: Tenso
         # A long chat counts more than a short one, but not in proportion.
         share = 1.0 / math.sqrt(len(dialogue.turns))
         for place, turn in enumerate(dialogue.turns):
-            targets[row, place] = torch.tensor([turn.own, turn.intent, turn.risk, turn.risk])
+            targets[row, place] = torch.tensor([turn.own, turn.intent, turn.risk])
             linked = turn.weight * (turn.intent >= 0.5)
-            weights[row, place] = share * torch.tensor([turn.own_weight, turn.weight, linked, turn.weight])
+            weights[row, place] = share * torch.tensor([0.0, turn.weight, linked])
             if dialogue.scenario is not None and turn.risk >= 0.5:
                 scenario[row, place] = dialogue.scenario
     logits = model(x)
@@ -119,11 +120,15 @@ def _head(model: _Causal, scale: Tensor) -> Head:
     state = {name: weight.detach() for name, weight in model.state_dict().items()}
     output = state["out.weight"].clone()
     output[:, SIZE:] *= scale
+    output[TURN] = 0.0
+    output[TURN, SIZE] = 1.0
+    bias = state["out.bias"].clone()
+    bias[TURN] = 0.0
     return Head(
         input_weight=(state["gru.weight_ih_l0"] * scale).numpy(),
         input_bias=state["gru.bias_ih_l0"].numpy(),
         state_weight=state["gru.weight_hh_l0"].numpy(),
         state_bias=state["gru.bias_hh_l0"].numpy(),
         output_weight=output.numpy(),
-        output_bias=state["out.bias"].numpy(),
+        output_bias=bias.numpy(),
     )

@@ -1,4 +1,4 @@
-"""What the two stages learn from: texts for the encoder, whole dialogues for the head, drawn from one pool."""
+"""What the two stages learn from: texts for the encoder, dialogues for the head, drawn from one pool."""
 
 import hashlib
 import random
@@ -28,9 +28,9 @@ NATURAL: Final = ("sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench")
 """Sources of harmless chats of several turns."""
 MOST_NATURAL: Final = 500
 """Dialogues of one such source in one draw, so that the largest does not rule."""
-_OFTEN: Final = (
-    *("built",) * 3, *("coreference",) * 2, *("single",) * 2, "towards", "actor", "story", "pretext",
-)  # fmt: skip
+SHORTEST_HIDDEN: Final = 20
+"""Letters from which on a held-out text counts as known; "can you help me" may stand anywhere."""
+_OFTEN: Final = (*("built",) * 3, *("coreference", "single", "pretext") * 2, "towards", "actor", "story")
 """How often each form is drawn, for either class."""
 _TYPED: Final = re.compile(r"[A-Za-z]{4,}")
 
@@ -51,8 +51,12 @@ class Pool:
     harmless: Sequence[Query]
     advice: Sequence[Query]
     natural: Sequence[Row]
+    attacks: Sequence[Row]
+    """Whole dialogues that hide an intent, as a source has them."""
     loose: Sequence[Row]
     """Texts that are no requests, with a label that is only half trusted."""
+    hidden: frozenset[str]
+    """Held-out texts, compared as `plain` gives them: what is made by frames may happen to be one, too."""
     shares: frozenset[Share] = frozenset(Share)
     """Which groups it holds, those of the contrast pairs included, which are made when they are needed."""
 
@@ -63,7 +67,9 @@ class Pool:
             harmless=[query for query in self.harmless if share_of(query.group) in shares],
             advice=[query for query in self.advice if share_of(query.group) in shares],
             natural=[row for row in self.natural if share_of(row.id) in shares],
+            attacks=[row for row in self.attacks if share_of(row.part) in shares],
             loose=[row for row in self.loose if share_of(row.id) in shares],
+            hidden=self.hidden,
             shares=frozenset(shares),
         )
 
@@ -81,14 +87,29 @@ class Example:
 
 def make_pool(rows: Iterable[Row], held_out: Iterable[Row]) -> Pool:
     """The material of `rows` without anything whose text also stands in `held_out`."""
-    hidden = {plain(text) for row in held_out for text in (*row.turns, row.question) if len(plain(text)) > 12}
-    kept = [row for row in rows if plain(row.text) not in hidden and plain(row.question) not in hidden]
+    hidden = frozenset(
+        text
+        for row in held_out
+        for text in map(plain, (*row.turns, row.question))
+        if len(text) >= SHORTEST_HIDDEN
+    )
+    kept = [row for row in rows if hidden.isdisjoint(map(plain, (*row.turns, row.question)))]
     return Pool(
-        harmful=_without_repeats(query for query in harmful_queries(kept) if not minors_and_sex(query.text)),
-        harmless=_without_repeats(harmless_queries(kept)),
-        advice=_without_repeats(advice_queries(kept)),
+        harmful=_unknown(
+            (query for query in harmful_queries(kept) if not minors_and_sex(query.text)), hidden
+        ),
+        harmless=_unknown(harmless_queries(kept), hidden),
+        advice=_unknown(advice_queries(kept), hidden),
         natural=[row for row in kept if row.source in NATURAL and len(row.turns) > 1],
+        attacks=[
+            row
+            for row in kept
+            if row.source == "red_queen"
+            and row.part != "red_queen direct"
+            and not ("child" in row.category or minors_and_sex(*row.turns))
+        ],
         loose=[row for row in kept if row.source == "openai_moderation"],
+        hidden=hidden,
     )
 
 
@@ -101,7 +122,7 @@ def share_of(group: str) -> Share:
 
 
 def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list[Example]:
-    """One epoch for the encoder. `scale` 1 is about 20,000 texts of a full pool; every epoch is a new draw."""
+    """One epoch for the encoder, drawn anew each time. `scale` 1 is about 22,000 texts of the whole pool."""
     found: list[Example] = []
     queries = _queries(pool, scale, chance)
     for query in queries:
@@ -111,25 +132,32 @@ def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list
     for query in chance.sample(queries, round(len(queries) * 0.7)):
         dialogue = _varied(_dialogue(query, pool, chance), chance)
         found.append(_in_context(dialogue, chance))
+    found += [
+        _in_context(_varied(attack, chance), chance) for attack in _attacks(pool, round(400 * scale), chance)
+    ]
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         place = chance.randrange(len(row.turns))
         found.append(Example(text=augmented(row.turns[place], chance), target=0.0, weight=1.0))
         found.append(Example(text=row.turns[place], before=row.turns[:place], target=0.0, weight=1.0))
     for _ in range(round(500 * scale)):
-        lines = everyday_talk(chance.randint(2, 7), chance)
-        found.append(Example(text=lines[-1], before=tuple(lines[:-1]), target=0.0, weight=1.0))
-    for line in [*forms.small_talk(round(40 * scale), chance), *forms.new_topics(round(18 * scale), chance)]:
-        found.append(Example(text=augmented(line, chance), target=0.0, weight=1.0))
-    for row in chance.sample(list(pool.loose), round(len(pool.loose) * min(1.0, 0.7 * scale))):
-        found.append(Example(text=row.text[:700], target=0.9 * (row.label == "harmful"), weight=0.3))
-    for query in pool.advice:
-        found.append(Example(text=query.text, target=0.0, weight=0.0, scenario=query.scenario))
-    return found
+        *before, line = everyday_talk(chance.randint(2, 7), chance)
+        found.append(Example(text=line, before=tuple(before), target=0.0, weight=1.0))
+    lines = [*forms.small_talk(round(40 * scale), chance), *forms.new_topics(round(18 * scale), chance)]
+    found += [Example(text=augmented(line, chance), target=0.0, weight=1.0) for line in lines]
+    loose = chance.sample(list(pool.loose), round(len(pool.loose) * min(1.0, 0.7 * scale)))
+    found += [
+        Example(text=row.text[:700], target=0.9 * (row.label == "harmful"), weight=0.3) for row in loose
+    ]
+    found += [
+        Example(text=query.text, target=0.0, weight=0.0, scenario=query.scenario) for query in pool.advice
+    ]
+    return [example for example in found if plain(example.text) not in pool.hidden]
 
 
 def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[Dialogue]:
     """Dialogues for the head or for calibration: built ones of both classes, and natural ones."""
     found = [_varied(_dialogue(query, pool, chance), chance) for query in _queries(pool, scale, chance)]
+    found += _attacks(pool, round(300 * scale), chance)
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         found.append(natural(row))
     for number in range(round(900 * scale)):
@@ -140,7 +168,9 @@ def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[D
         drawn = chance.sample(list(pool.harmless), min(len(pool.harmless), chance.randint(2, 6)))
         lines = [query.text for query in drawn if query.harmful == 0]
         found.append(_harmless_talk(lines or ["Hi"], "requests", chance))
-    return found
+    return [
+        dialogue for dialogue in found if pool.hidden.isdisjoint(plain(turn.text) for turn in dialogue.turns)
+    ]
 
 
 def natural(row: Row) -> Dialogue:
@@ -211,6 +241,21 @@ def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
     )
 
 
+def _attacks(pool: Pool, most: int, chance: random.Random) -> list[Dialogue]:
+    """Attacks of a source, and for every second one its beginning with an honest end."""
+    found = []
+    for number, row in enumerate(chance.sample(list(pool.attacks), min(most, len(pool.attacks)))):
+        query = Query(text=row.text, harmful=0.95, weight=0.7, group=row.part, source=row.source)
+        turns = [forms.hint(text, query) for text in row.turns[:-1]]
+        if number % 2:
+            turns = turns[: chance.randint(1, len(turns))]
+            turns += map(forms.harmless, forms.honest_ends(chance.choice((1, 1, 2)), chance))
+        else:
+            turns.append(replace(forms.asked(row.text, query), own_weight=0.0))
+        found.append(Dialogue(turns=tuple(turns), group=row.part, source=row.source, form="attack"))
+    return found
+
+
 def _chat(pool: Pool, chance: random.Random) -> list[str]:
     """Some turns of ordinary talk: of a natural chat, harmless requests, or small talk."""
     draw = chance.random()
@@ -268,5 +313,8 @@ def _in_context(dialogue: Dialogue, chance: random.Random) -> Example:
     )
 
 
-def _without_repeats(queries: Iterable[Query]) -> list[Query]:
-    return list({plain(query.text): query for query in queries}.values())
+def _unknown(queries: Iterable[Query], hidden: frozenset[str]) -> list[Query]:
+    """The queries without repeats and without held-out texts."""
+    return [
+        query for text, query in {plain(query.text): query for query in queries}.items() if text not in hidden
+    ]

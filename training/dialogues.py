@@ -151,9 +151,7 @@ def coreference(query: Query, chance: random.Random) -> list[Turn]:
         pronoun = (
             "them" if phrase.endswith("s") and not phrase.endswith("ss") else chance.choice(("it", "that"))
         )
-        rest = re.sub(
-            rf"\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest, flags=re.I
-        )
+        rest = re.sub(rf"(?i)\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest)
     openers = [_put(chance.choice(_frames("openers")), query, chance, np=phrase) for phrase in chosen]
     middles = [
         _put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))
@@ -194,6 +192,11 @@ FORMS: Final[Mapping[str, Callable[[Query, random.Random], list[Turn]]]] = {
 def small_talk(count: int, chance: random.Random) -> list[str]:
     """Harmless lines from the hand-written list."""
     return chance.sample(_frames("chat"), count)
+
+
+def honest_ends(count: int, chance: random.Random) -> list[str]:
+    """What a worried person asks, from the hand-written list."""
+    return chance.sample(_frames("pretext_help"), count)
 
 
 def new_topics(count: int, chance: random.Random) -> list[str]:

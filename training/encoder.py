@@ -58,7 +58,7 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(HIDDEN, eps=EPSILON)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """`x` [batch, tokens, HIDDEN]; `bias` [batch, 1, 1, tokens] is 0 for a token, very negative for padding."""
+        """`x` [batch, tokens, HIDDEN]; `bias` [batch, 1, 1, tokens]: 0, or very negative for padding."""
         shape = (x.shape[0], x.shape[1], HEADS, HIDDEN // HEADS)
         query = self.query(x).view(shape).transpose(1, 2)
         key = self.key(x).view(shape).transpose(1, 2)
@@ -73,8 +73,8 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Token ids to one L2-normalised vector for each text: the mean over its tokens.
 
-    Only the word vectors see dropout: inside the layers it costs a third of the speed on a CPU, and every epoch
-    has new texts anyhow.
+    Only the word vectors see dropout: inside the layers it costs a third of the speed on a CPU, and every
+    epoch has new texts anyhow.
     """
 
     def __init__(self, *, vocabulary: int, positions: int, dropout: float) -> None:

@@ -1,42 +1,26 @@
-"""Leave-one-source-out: every source is held out in exactly one fold, and scored by a model that never saw it."""
+"""Leave-one-source-out: every source is held out in one fold, and scored by a model that never saw it."""
 
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from safemt.moderators.baselines.keyword import find_phrases
 from safemt.moderators.baselines.turns import COMBINATIONS
-from training.dialogues import FORMS, Turn
+from training.dialogues import FORMS, Turn, asked
 from training.encoder import load_tokenizer
-from training.pipeline import FOLD, Trained, train
-from training.queries import Query, harmful_queries, harmless_queries
+from training.pipeline import FOLD, Reading, Trained, train
+from training.queries import Query, harmful_queries, harmless_queries, prevention_twins
 from training.sources import BLIND, LICENCES, Row, read_source
+from training.split import split
 from training.vectors import Vectors
 
-FOLDS: Final = {
-    "A": ("red_queen", "mtbench101"),
-    "B": ("sgd", "taskmaster4", "advbench", "malicious_instruct", "phtest"),
-    "C": ("topical_chat", "mtbench", "harmbench", "figstep", "cyber_frr"),
-    "D": ("strongreject", "do-not-answer", "openai_moderation", "alpaca_harmless"),
-}
-"""What each fold holds out: sources, and parts of harm_prompts by how their names begin."""
-MOST: Final = 600
+MOST: Final = 400
 """Dialogues of one part that are scored; a larger part is sampled, seeded."""
-COMPOSED: Final = 250
+COMPOSED: Final = 150
 """Dialogues of each form that are made of held-out queries of one class."""
-
-
-def split(rows: Sequence[Row], fold: str) -> tuple[list[Row], list[Row]]:
-    """Rows to train on, and rows held out."""
-    held = [row for row in rows if is_held_out(row, fold)]
-    return [row for row in rows if not is_held_out(row, fold)], held
-
-
-def is_held_out(row: Row, fold: str) -> bool:
-    """Whether a fold holds a row out."""
-    return row.source in FOLDS[fold] or any(row.part.startswith(name) for name in FOLDS[fold])
 
 
 def run_fold(data: Path, fold: str, out: Path, *, threads: int, tell: Callable[[str], None]) -> None:
@@ -52,10 +36,18 @@ def run_fold(data: Path, fold: str, out: Path, *, threads: int, tell: Callable[[
     encoder.unlink()
 
 
+def score_model(trained: Trained, blind: Sequence[Row], out: Path, *, threads: int) -> None:
+    """Score the sources that no training reads with the model that ships; writes `out`/model.json."""
+    vectors = Vectors(trained.encoder, load_tokenizer(), threads=threads)
+    rows = [row for row in blind if row.part != "msts multimodal"]
+    write_scores(out / "model.json", trained, score_rows(trained, vectors, rows))
+
+
 def write_scores(path: Path, trained: Trained, scores: Sequence[dict[str, object]]) -> None:
     """Scores with the thresholds that go with them."""
     path.write_text(
-        json.dumps({"thresholds": trained.thresholds, "scores": list(scores)}, indent=0) + "\n", encoding="utf-8"
+        json.dumps({"thresholds": dict(trained.thresholds), "scores": list(scores)}, indent=0) + "\n",
+        encoding="utf-8",
     )
 
 
@@ -69,9 +61,12 @@ def score_rows(trained: Trained, vectors: Vectors, rows: Sequence[Row]) -> list[
 
 
 def score_composed(trained: Trained, vectors: Vectors, held: Sequence[Row]) -> list[dict[str, object]]:
-    """The same for dialogues of every form, made of the held-out queries of both classes."""
+    """The same for dialogues of every form, made of held-out queries of both classes, and for twins."""
     made: list[tuple[Query, str, list[Turn]]] = []
-    both = ([q for q in harmful_queries(held) if q.harmful > 0.9], [q for q in harmless_queries(held) if not q.harmful])
+    both = (
+        [q for q in harmful_queries(held) if q.harmful > 0.9],
+        [q for q in harmless_queries(held) if not q.harmful],
+    )
     for form in FORMS:
         if form in {"single", "pretext"}:
             continue
@@ -79,6 +74,9 @@ def score_composed(trained: Trained, vectors: Vectors, held: Sequence[Row]) -> l
             chance = random.Random(f"composed {form}")
             drawn = chance.sample(queries, min(COMPOSED, len(queries)))
             made += [(query, form, FORMS[form](query, chance)) for query in drawn]
+    chance = random.Random("prevention")
+    twins = prevention_twins(chance.sample(both[0], min(COMPOSED, len(both[0]))), chance)
+    made += [(replace(twin, harmful=0.0), "prevention", [asked(twin.text, twin)]) for twin in twins]
     texts = [[turn.text for turn in turns] for _, _, turns in made]
     return [
         _scored(
@@ -94,9 +92,8 @@ def score_composed(trained: Trained, vectors: Vectors, held: Sequence[Row]) -> l
 
 
 def _scored(
-    found: object, turns: Sequence[str], *, source: str, part: str, label: str, cluster: str
+    reading: Reading, turns: Sequence[str], *, source: str, part: str, label: str, cluster: str
 ) -> dict[str, object]:
-    reading = found
     risks, own = [float(x) for x in reading.risk], [float(x) for x in reading.turn_risk]
     scores = {name: combine(own) for name, combine in COMBINATIONS.items()}
     phrases = {phrase for text in turns for hits in find_phrases(text).values() for phrase in hits}
@@ -106,6 +103,7 @@ def _scored(
         "label": label,
         "cluster": cluster,
         "turns": len(turns),
+        "words": sum(len(text.split()) for text in turns),
         "risks": [round(risk, 5) for risk in risks],
         "baselines": {**{name: round(score, 6) for name, score in scores.items()}, "keyword": len(phrases)},
     }

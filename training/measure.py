@@ -1,4 +1,4 @@
-"""How well scores tell harmful dialogues from harmless ones, with intervals from a bootstrap over clusters."""
+"""How well scores tell harmful dialogues from harmless ones; intervals by a bootstrap over clusters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from training.calibrate import threshold_at
 
@@ -24,8 +23,10 @@ class Scored:
 
 def auroc(harmful: Doubles, harmless: Doubles) -> float:
     """The probability that a harmful score is above a harmless one; ties count half."""
-    ranks = rankdata(np.concatenate([harmful, harmless]))[: len(harmful)]
-    return float((ranks.sum() - len(harmful) * (len(harmful) + 1) / 2) / (len(harmful) * len(harmless)))
+    ordered = np.sort(harmless)
+    below = np.searchsorted(ordered, harmful, side="left")
+    level = np.searchsorted(ordered, harmful, side="right") - below
+    return float((below + 0.5 * level).mean() / len(harmless))
 
 
 def auprc(harmful: Doubles, harmless: Doubles) -> float:

@@ -1,16 +1,16 @@
 """One training from the data folders to the files that ship, the same for the model and for every fold."""
 
-import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from safemt.core.taxonomy import Scenario
 from safemt.moderators.embedded.features import Floats, Probe
-from safemt.moderators.embedded.head import INTENT, Head
+from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
 from training.calibrate import Platt, fit_platt, threshold_at
 from training.causal import run_head, train_head
 from training.corpus import Pool, Share, encoder_examples, head_dialogues, make_pool
@@ -21,8 +21,8 @@ from training.finetune import fine_tune
 from training.sources import Row
 from training.vectors import Vectors
 
-DEFAULT_FALSE_ALARMS: Final = 0.01
-"""Share of harmless dialogues that the default threshold may flag in calibration."""
+DEFAULT_FALSE_ALARMS: Final = 0.02
+"""Share of harmless dialogues that the default threshold may flag, at any turn, in calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Recipe:
 
 
 MODEL: Final = Recipe(epochs=3, scale=1.0)
-FOLD: Final = Recipe(epochs=2, scale=0.9)
-"""A fold gets two thirds of the model's training: there are several of them."""
+FOLD: Final = Recipe(epochs=2, scale=0.7)
+"""A fold gets about half of the training of the model: there are six of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,9 @@ class Trained:
     encoder: Path
     probe: Probe
     head: Head
-    calibration: Platt
-    turn_calibration: Platt
-    thresholds: dict[str, float]
+    calibrations: Mapping[str, Platt]
+    """`risk`, `turn_risk`, `linkage`, `scenarios`: the curve of each output."""
+    thresholds: Mapping[str, float]
 
     def read(self, vectors: Vectors, dialogues: Sequence[Sequence[str]]) -> list["Reading"]:
         """What it makes of dialogues of user turns."""
@@ -59,8 +59,8 @@ class Trained:
             logits = run_head(self.head, features)
             found.append(
                 Reading(
-                    risk=self.calibration.risk(logits[:, INTENT].astype(np.float64)),
-                    turn_risk=self.turn_calibration.risk(features[:, 0].astype(np.float64)),
+                    risk=self.calibrations["risk"].risk(logits[:, INTENT].astype(np.float64)),
+                    turn_risk=self.calibrations["turn_risk"].risk(logits[:, TURN].astype(np.float64)),
                     logits=logits,
                 )
             )
@@ -103,43 +103,18 @@ def train(
     vectors = Vectors(encoder, tokenizer, threads=threads)
     dialogues = _for_head(pool, recipe)
     tell(f"the head learns from {len(dialogues)} dialogues")
-    features = vectors.features([[turn.text for turn in dialogue.turns] for dialogue in dialogues], tuned.probe)
-    head = train_head(features, dialogues, epochs=recipe.head_epochs, seed=recipe.seed, tell=tell)
-    checked = head_dialogues(
-        pool.part([Share.CALIBRATION]), scale=1.0, chance=_chance(recipe, "calibration")
+    features = vectors.features(
+        [[turn.text for turn in dialogue.turns] for dialogue in dialogues], tuned.probe
     )
+    head = train_head(features, dialogues, epochs=recipe.head_epochs, seed=recipe.seed, tell=tell)
+    checked = head_dialogues(pool.part([Share.CALIBRATION]), scale=1.0, chance=_chance(recipe, "calibration"))
     return _calibrated(encoder, tuned.probe, head, vectors, checked)
 
 
-def save_head(trained: Trained, path: Path) -> None:
-    """The weights of the probe and of the head, as the run time reads them."""
-    np.savez(
-        path,
-        probe_weight=trained.probe.weight,
-        probe_bias=trained.probe.bias,
-        **{name: value for name, value in asdict(trained.head).items()},
-    )
-
-
-def load_trained(folder: Path) -> Trained:
-    """A moderator as `save_head` and model.json keep it."""
-    weights = np.load(folder / "head.npz")
-    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    names = ("input_weight", "input_bias", "state_weight", "state_bias", "output_weight", "output_bias")
-    return Trained(
-        encoder=folder / "encoder.onnx",
-        probe=Probe(weight=weights["probe_weight"], bias=weights["probe_bias"]),
-        head=Head(**{name: weights[name] for name in names}),
-        calibration=Platt(**card["calibration"]["risk"]),
-        turn_calibration=Platt(**card["calibration"]["turn_risk"]),
-        thresholds=card["thresholds"],
-    )
-
-
 def _for_head(pool: Pool, recipe: Recipe) -> list[Dialogue]:
-    """Mostly groups that the encoder has not seen: on those that it has, it is surer than it will ever be again."""
+    """Mostly groups that the encoder has not seen: on those that it has it is surer than it will be again."""
     found: list[Dialogue] = []
-    for number, (share, scale) in enumerate(((Share.HEAD, 1.0), (Share.HEAD, 1.0), (Share.ENCODER, 0.15))):
+    for number, (share, scale) in enumerate(((Share.HEAD, 1.0), (Share.ENCODER, 0.15))):
         found += head_dialogues(pool.part([share]), scale=scale, chance=_chance(recipe, f"head {number}"))
     return found
 
@@ -148,34 +123,44 @@ def _calibrated(
     encoder: Path, probe: Probe, head: Head, vectors: Vectors, checked: Sequence[Dialogue]
 ) -> Trained:
     texts = [[turn.text for turn in dialogue.turns] for dialogue in checked]
-    features = vectors.features(texts, probe)
-    logits = [float(run_head(head, rows)[-1, INTENT]) for rows in features]
+    logits = [run_head(head, features).astype(np.float64) for features in vectors.features(texts, probe)]
+    read = list(zip(logits, checked, strict=True))
     # A dialogue whose label is doubtful teaches calibration nothing.
-    sure = [place for place, dialogue in enumerate(checked) if not 0.0 < dialogue.turns[-1].intent < 0.8]
-    harmful = [checked[place].turns[-1].intent for place in sure]
-    platt = fit_platt([logits[place] for place in sure], harmful)
-    turns = [
-        (float(row[0]), turn.own)
-        for rows, dialogue in zip(features, checked, strict=True)
-        for row, turn in zip(rows, dialogue.turns, strict=True)
-        if turn.own_weight >= 0.5 and not 0.0 < turn.own < 0.8
+    sure = [(rows, dialogue) for rows, dialogue in read if not 0.0 < dialogue.turns[-1].intent < 0.8]
+    turns = [pair for rows, dialogue in read for pair in zip(rows, dialogue.turns, strict=True)]
+    alone = [
+        (row[TURN], turn.own) for row, turn in turns if turn.own_weight >= 0.5 and not 0 < turn.own < 0.8
     ]
-    harmless = [platt.risk(np.array(logits[place])).item() for place in sure if checked[place].harmful < 0.1]
+    linked = [(row[LINKAGE], turn.risk) for row, turn in turns if turn.intent >= 0.8]
+    named = [
+        (row[SCENARIOS + place], float(place == dialogue.scenario))
+        for rows, dialogue in sure
+        if dialogue.scenario is not None and dialogue.turns[-1].risk >= 0.8
+        for row in rows[-1:]
+        for place in range(len(Scenario))
+    ]
+    risk = fit_platt(*_columns([(rows[-1, INTENT], dialogue.turns[-1].intent) for rows, dialogue in sure]))
+    peaks = [risk.risk(rows[:, INTENT]).max() for rows, dialogue in sure if dialogue.harmful < 0.1]
     return Trained(
         encoder=encoder,
         probe=probe,
         head=head,
-        calibration=platt,
-        turn_calibration=fit_platt([logit for logit, _ in turns], [own for _, own in turns]),
+        calibrations={
+            "risk": risk,
+            "turn_risk": fit_platt(*_columns(alone)),
+            "linkage": fit_platt(*_columns(linked), base_rate=0.5),
+            "scenarios": fit_platt(*_columns(named), base_rate=1 / len(Scenario)),
+        },
         thresholds={
-            "default": round(threshold_at(harmless, DEFAULT_FALSE_ALARMS), 6),
-            "fpr_0.01": round(threshold_at(harmless, 0.01), 6),
-            "fpr_0.05": round(threshold_at(harmless, 0.05), 6),
+            name: round(threshold_at(peaks, share), 6)
+            for name, share in (("default", DEFAULT_FALSE_ALARMS), ("fpr_0.01", 0.01), ("fpr_0.05", 0.05))
         },
     )
 
 
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [float(one) for one, _ in pairs], [float(other) for _, other in pairs]
+
+
 def _chance(recipe: Recipe, use: str) -> random.Random:
     return random.Random(f"{recipe.seed}:{use}")
-
-

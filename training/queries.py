@@ -19,9 +19,10 @@ from training.sources import Row, scenario_of
 DATA: Final = Path(__file__).parent / "data"
 _BLANK: Final = re.compile(r"\{(\w+)\}")
 _ORDER: Final = list(Scenario)
-_VERBS: Final = frozenset(
-    "write create make develop generate design build draft produce compose invent spread publish hack steal".split()
+_IMPERATIVES: Final = (
+    "write create make develop generate design build draft produce compose invent spread publish hack"
 )
+_VERBS: Final = frozenset(_IMPERATIVES.split())
 """What a request may begin with for the whole of it to be an act."""
 _NO_INTENT: Final = ("harmbench copyright", "harmbench contextual")
 """Parts that are harmful for other reasons than what the request wants, or only with the page before it.
@@ -67,7 +68,7 @@ def load_yaml(name: str) -> Mapping[str, Any]:
 
 
 def harmful_queries(rows: Sequence[Row]) -> Iterator[Query]:
-    """The harmful queries of rows that state one in words. Doubtful sorts weigh less, and some are left out."""
+    """The harmful queries of rows that state one. Doubtful sorts weigh less, and some are left out."""
     for row in rows:
         if row.label != "harmful" or "child" in row.category:
             continue
@@ -82,7 +83,7 @@ def harmful_queries(rows: Sequence[Row]) -> Iterator[Query]:
 
 
 def harmless_queries(rows: Sequence[Row]) -> Iterator[Query]:
-    """The harmless queries: single requests that nobody should be refused, the ones that only sound bad too."""
+    """The harmless queries: requests that nobody should be refused, the ones that only sound bad too."""
     for row in rows:
         if row.language != "en" or len(row.text) > 1200:
             continue

@@ -107,16 +107,15 @@ def scenario_of(text: str, part: str, category: str) -> tuple[int | None, float]
 
 
 def plain(text: str) -> str:
-    """A text as it is compared across sources: letters and digits only, lower case, one blank between words."""
+    """A text as it is compared across sources: words in lower case, one blank between them."""
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower()))
 
 
 def _records(path: Path) -> Iterator[dict[str, object]]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for line in lines:
-            record: dict[str, object] = json.loads(line)
-            yield record
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    for line in content.splitlines():
+        record: dict[str, object] = json.loads(line)
+        yield record
 
 
 def _row(record: dict[str, object]) -> Row:

@@ -1,9 +1,8 @@
 """The int8 encoder over whole dialogues: what the head will see at run time, and so what it learns from."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -12,7 +11,6 @@ from tokenizers import Tokenizer
 from safemt.moderators.embedded.features import Floats, Probe, turn_features
 from safemt.moderators.embedded.windows import context_window, turn_windows
 
-BATCH: Final = 16
 Window = tuple[int, ...]
 
 
@@ -21,8 +19,9 @@ class Vectors:
 
     def __init__(self, encoder: Path, tokenizer: Tokenizer, *, threads: int) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = ort.InferenceSession(str(encoder), options, providers=["CPUExecutionProvider"])
+        self._threads = threads
         self._tokenizer = tokenizer
         self._ids: dict[str, list[int]] = {}
         self._found: dict[Window, Floats] = {}
@@ -58,14 +57,12 @@ class Vectors:
         self._ids.update((text, code.ids) for text, code in zip(new, codes, strict=True))
 
     def _encode(self, windows: Iterable[Window]) -> None:
-        """Windows of one length share a batch: no padding, which the quantisation would take into account."""
-        by_length: defaultdict[int, list[Window]] = defaultdict(list)
-        for window in sorted(set(windows) - self._found.keys()):
-            by_length[len(window)].append(window)
-        for length, found in sorted(by_length.items()):
-            for start in range(0, len(found), BATCH):
-                batch = found[start : start + BATCH]
-                ids = np.array(batch, np.int64)
-                mask = np.ones((len(batch), length), np.int64)
-                vectors = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-                self._found.update(zip(batch, vectors, strict=True))
+        """One window at a time, as at run time: the scale of the quantisation comes from a whole batch."""
+        new = sorted(set(windows) - self._found.keys(), key=len)
+        with ThreadPoolExecutor(self._threads) as pool:
+            self._found.update(zip(new, pool.map(self._vector, new), strict=True))
+
+    def _vector(self, window: Window) -> Floats:
+        ids = np.array([window], np.int64)
+        found: Floats = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+        return found

@@ -13,6 +13,8 @@ from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderators.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
 from safemt.moderators.embedded.detector import EmbeddedDetector
+from safemt.moderators.embedded.reading import read_turn
+from safemt.moderators.embedded.windows import turn_windows
 from safemt.moderators.moderator import Moderator, OnError
 
 NewModerator = Callable[..., Moderator]
@@ -110,8 +112,6 @@ def test_a_thousand_turns_are_all_scored(new_moderator: NewModerator) -> None:
 
 
 def test_the_worst_view_of_a_turn_counts(detector: EmbeddedDetector) -> None:
-    from safemt.moderators.embedded.reading import read_turn
-
     def worst(text: str) -> float:
         return float(read_turn(detector.model, [text], []).features[0])
 
@@ -121,17 +121,15 @@ def test_the_worst_view_of_a_turn_counts(detector: EmbeddedDetector) -> None:
 
 
 def test_a_long_turn_is_read_in_windows_and_not_cut(detector: EmbeddedDetector) -> None:
-    from safemt.moderators.embedded.reading import read_turn
-
-    filler = "The garden lies behind the house. " * 60
-    alone = read_turn(detector.model, [SNAILS], []).features[0]
-    assert read_turn(detector.model, [filler + SNAILS], []).whole
-    ends = {
-        float(read_turn(detector.model, [text], []).features[0])
-        for text in (filler, filler + SNAILS * 3, filler + "Thank you! " * 40)
-    }
-    assert len(ends) == 3
-    assert alone not in ends
+    text = " ".join(f"Bed number {number} lies behind the house." for number in range(200))
+    tokens = detector.model.tokenizer.tokens(text)
+    encoder = detector.model.encoder
+    encoder.forget()
+    before = encoder.encoded
+    reading = read_turn(detector.model, [text], [])
+    assert reading.whole
+    assert encoder.encoded - before == len(turn_windows(tokens)) + 1 > 10
+    assert {token for window in turn_windows(tokens) for token in window} >= set(tokens)
 
 
 @pytest.mark.parametrize(

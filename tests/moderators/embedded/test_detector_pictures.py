@@ -112,7 +112,7 @@ def test_real_typographic_harm_is_flagged_with_a_reader_and_reported_without(
 ) -> None:
     if not FIGSTEP.exists():
         pytest.skip("needs ../shared/data")
-    rows = [json.loads(line) for line in (FIGSTEP / "dialogues.jsonl").open(encoding="utf-8")]
+    rows = [json.loads(line) for line in (FIGSTEP / "dialogues.jsonl").read_bytes().splitlines()]
     harmful = [row for row in rows if row["image"] and row["label"] == "harmful"][::21]
     flagged = 0
     for row in harmful:
@@ -122,7 +122,7 @@ def test_real_typographic_harm_is_flagged_with_a_reader_and_reported_without(
         blind = new_moderator().moderate([message])
         assert not blind.flagged
         assert whys(blind) == ["no_ocr"]
-    assert flagged >= len(harmful) / 2
+    assert flagged >= 0.8 * len(harmful)
 
 
 def test_pictures_of_harmless_words_are_not_flagged(

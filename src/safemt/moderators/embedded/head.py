@@ -8,14 +8,12 @@ import numpy as np
 from safemt.moderators.embedded.features import Floats
 
 TURN: Final = 0
-"""Output: is this turn harmful, read on its own?"""
+"""Output: is this turn harmful, read on its own? The probe's logit, handed on."""
 INTENT: Final = 1
-"""Output: did the conversation so far show harmful intent?"""
+"""Output: did the conversation so far show harmful intent? What is calibrated as its risk, and alerts."""
 LINKAGE: Final = 2
 """Output: given such intent, does the current turn serve it?"""
-RISK: Final = 3
-"""Output: does the current turn, with all before it, serve harmful intent? What is calibrated and alerts."""
-SCENARIOS: Final = 4
+SCENARIOS: Final = 3
 """First of the outputs that are one logit for each scenario, in the order of the taxonomy."""
 
 
@@ -56,9 +54,9 @@ class Head:
         reset = _sigmoid(given[:size] + held[:size])
         update = _sigmoid(given[size : 2 * size] + held[size : 2 * size])
         new = np.tanh(given[2 * size :] + reset * held[2 * size :])
-        state = (1.0 - update) * new + update * state
-        logits = self.output_weight @ np.concatenate([state, features]) + self.output_bias
-        return logits.astype(np.float32), state.astype(np.float32)
+        after = ((1.0 - update) * new + update * state).astype(np.float32)
+        logits = self.output_weight @ np.concatenate([after, features]) + self.output_bias
+        return logits.astype(np.float32), after
 
 
 def _sigmoid(x: Floats) -> Floats:

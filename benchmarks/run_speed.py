@@ -144,8 +144,8 @@ def speed(bench: Bench) -> str:
         "concurrency", "contender", "samples", "samples/s", "safemt ÷ it", "CPU ms/call", "peak RSS MB",
         "most in flight", "server CPU",
     )  # fmt: skip
-    limits = " and ".join(f"{LATENCY_LIMIT * each:,.0f} at {each}" for each in CONCURRENCIES)
-    notes.append(f"Two calls of 200 ms for each sample allow {limits} calls at once, whoever makes them.")
+    limits = " and ".join(f"{LATENCY_LIMIT * each:,.0f}/s at {each} at once" for each in CONCURRENCIES)
+    notes.append(f"Two calls of 200 ms for each sample allow {limits}, whoever makes them.")
     return "\n\n".join(["### Samples per second", table(head, rows), *notes])
 
 

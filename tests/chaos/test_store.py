@@ -54,7 +54,7 @@ def bound_by_permissions() -> None:
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_store_that_may_only_be_read_is_one_message_and_can_be_scored(
     tmp_path: Path, server: ChatServer, killed: bool
 ) -> None:

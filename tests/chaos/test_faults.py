@@ -149,7 +149,8 @@ def test_a_key_that_is_withdrawn_half_way_stops_the_run_and_another_key_ends_it(
     stopped = run(safemt, server, "locks", "out")
     assert stopped.code == 3
     assert "refused the key in OPENAI_API_KEY" in stopped.err
-    assert server.stats()["by_status"]["401"] <= 8
+    # Three in a row for target or judge, and what was in flight by then.
+    assert server.stats()["by_status"]["401"] <= 2 * 2 + 8 + 4
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another-0123456789")
     done = run(safemt, server, "locks", "out")
     assert done.code == 0, done.err

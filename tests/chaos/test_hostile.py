@@ -35,6 +35,7 @@ from safemt.judges.rubric import Routing, read_verdict
 from safemt.targets.answers import Answer, Asked, parse_body, read_answer, wants_completion_tokens
 from safemt.targets.base import Reply, Sampling
 from safemt.targets.replay import read_replay
+from targets.wire import fail, http, wire_server
 
 ASKED = Asked(
     base_url="http://h/v1",
@@ -437,6 +438,15 @@ def test_no_value_anywhere_in_a_reply_is_too_much(status: int, odd: str) -> None
             classify(status, frame.replace("%s", odd))
 
 
+async def test_a_small_reply_that_unpacks_to_hundreds_of_megabytes_is_given_up() -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block = b" " * 2**20
+    bomb = b"".join(packer.compress(block) for _ in range(300)) + packer.flush()
+    with at_most(60):
+        async with wire_server(http(bomb, headers=[("Content-Encoding", "gzip")])) as wire:
+            assert (await fail(wire.base_url)).cause == "reply_too_large"
+
+
 LONG_WINDED = [
     *("unsupported ", "not supported ", "use ", "use max_", "temperature ", "image ", "content ", "vision-"),
     *("sk-", "sk-aaaaaaaa ", "sk-........", "litellm.", "litellm.: ", "your request was rejected ", "<400> "),
@@ -493,7 +503,7 @@ def test_no_verdict_takes_for_ever_to_read(first: str) -> None:
         read_verdict(first * (500_000 // len(first)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(parts=st.lists(st.sampled_from(WORDS) | st.text(max_size=6), max_size=12))
 def test_any_text_has_a_verdict_or_none(parts: list[str]) -> None:
     assert read_verdict("".join(parts)) in set(Label)
@@ -529,8 +539,8 @@ def test_any_text_has_a_verdict_or_none(parts: list[str]) -> None:
 )
 def test_no_response_takes_for_ever_to_be_told_from_a_refusal(part: str) -> None:
     with at_most(60):
-        detect_refusal(part * (4_000_000 // len(part)))
-        detect_refusal("I can't help with that. " + part * (4_000_000 // len(part)))
+        detect_refusal(part * (1_000_000 // len(part)))
+        detect_refusal("I can't help with that. " + part * (1_000_000 // len(part)))
 
 
 @pytest.mark.parametrize("label", ['{"safety_label": %s}', '[{"id": "a", "safety_label": %s}]'])

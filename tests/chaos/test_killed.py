@@ -121,6 +121,7 @@ def test_killed_before_any_statement(tmp_path: Path, server: ChatServer, command
     assert die_everywhere(tmp_path, server, command, boundaries=False) > 60
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_still_comes_to_its_end(
     tmp_path: Path, server: ChatServer, command: Command
 ) -> None:

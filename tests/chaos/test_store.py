@@ -44,6 +44,16 @@ def server(chat_server: ChatServer) -> ChatServer:
     return chat_server
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a benchmark and a finished run of it, `out`."""
+    folder = tmp_path_factory.mktemp("good")
+    write(folder / "bench", rows(2, (1, 2), twins=True))
+    done = in_its_own_process(folder, *SIMULATED, "--out", "out")
+    assert done.code == 0, done.err
+    return folder
+
+
 # Not to be written
 
 
@@ -54,7 +64,7 @@ def bound_by_permissions() -> None:
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_store_that_may_only_be_read_is_one_message_and_can_be_scored(
     tmp_path: Path, server: ChatServer, killed: bool
 ) -> None:
@@ -151,17 +161,50 @@ def test_what_changed_is_asked_again_and_what_changed_back_is_not(
     assert third.json["turns"] == first.json["turns"]
 
 
+# Another version's
+
+BASE = {"invocations", "samples", "responses", "answers", "labels", "failures"}
+"""The tables of safemt 0.1; whatever is beside them came later."""
+
+
+def test_a_store_of_the_first_version_is_read_and_continued(
+    tmp_path: Path, safemt: Command, server: ChatServer
+) -> None:
+    write(tmp_path / "bench", records(4))
+    options = ("run", "--benchmark", "bench", "--out", "out", *models(server))
+    assert safemt(*options, "--limit", 3).code == 0
+    before = results(tmp_path / "out")
+    connection = sqlite3.connect(tmp_path / "out/run.sqlite")
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for name in tables - BASE:
+        connection.execute(f"DROP TABLE {name}")
+    connection.close()
+    server.reset()
+    assert safemt("score", "out", "--json").json["complete"] is True
+    done = safemt(*options, "--json")
+    assert (done.code, done.json["complete"]) == (0, True), done.err
+    assert server.stats()["total"] == 2 * 2
+    after = results(tmp_path / "out")
+    assert set(before["responses"]) < set(after["responses"])
+    assert set(before["labels"]) < set(after["labels"])
+
+
+@pytest.mark.parametrize("version", [-1, 0, 2, 1_000])
+def test_a_store_of_a_version_that_is_not_known_is_refused_and_left_alone(
+    good: Path, tmp_path: Path, version: int
+) -> None:
+    shutil.copy(good / "out/run.sqlite", tmp_path / "run.sqlite")
+    connection = sqlite3.connect(tmp_path / "run.sqlite")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    before = (tmp_path / "run.sqlite").read_bytes()
+    for opening in (Store.open_for_run, Store.open_for_reading):
+        with pytest.raises(SafemtError, match=f"is of store version {version}; this safemt reads version 1"):
+            opening(tmp_path)
+    assert (tmp_path / "run.sqlite").read_bytes() == before
+
+
 # Damaged, or made to do harm
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a benchmark and a finished run of it, `out`."""
-    folder = tmp_path_factory.mktemp("good")
-    write(folder / "bench", rows(2, (1, 2), twins=True))
-    done = in_its_own_process(folder, *SIMULATED, "--out", "out")
-    assert done.code == 0, done.err
-    return folder
 
 
 def read_all(folder: Path) -> None:
@@ -228,7 +271,7 @@ values = (
 fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(fuzz, max_examples=20)
+@settings(fuzz, max_examples=15)
 @given(changes=st.lists(st.tuples(columns, values), min_size=1, max_size=2))
 def test_a_store_with_other_values_is_read_or_refused(
     good: Path, tmp_path: Path, changes: list[tuple[tuple[str, str], Any]]

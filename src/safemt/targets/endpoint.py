@@ -303,8 +303,9 @@ def _checked_base_url(url: str, option: str) -> str:
 
 def json_text(text: str) -> object:
     """`text` for orjson, which refuses half a surrogate pair: that goes out as an escape, as it stands."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return orjson.Fragment(json.dumps(text))
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return orjson.Fragment(json.dumps(text))
     return text

@@ -21,6 +21,7 @@ from safemt.core.errors import SafemtError
 from safemt.report.page.build import build_page, load_runs
 from safemt.report.results import results_json, results_of
 from safemt.run import store as store_module
+from safemt.run.status import read_status
 from safemt.run.store import Store
 from servers.client import ChatServer, start_chat_server
 
@@ -232,8 +233,11 @@ def read_all(folder: Path) -> None:
         finally:
             store.close()
 
+    def status() -> None:
+        assert read_status(folder).silent_seconds >= 0
+
     complaints = []
-    for reader in (figures, page, work):
+    for reader in (figures, page, work, status):
         try:
             reader()
         except SafemtError as error:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from safemt.core.taxonomy import Label
 from safemt.run.heartbeat import Heartbeat, read_heartbeat
+from safemt.run.manifest import require_manifest
 from safemt.run.prices import PriceTable
 from safemt.run.spend import Asked, Usage, cost_of, recorded_prices
-from safemt.run.store import Store, is_in_use
+from safemt.run.store import Store, intact, is_in_use
 
 STALE_SECONDS: Final = 10.0
 """A heartbeat comes every second; one this old is news no more."""
@@ -123,10 +124,11 @@ def read_status(folder: Path, *, prices: PriceTable | None = None) -> Status:
             for role, cause, count, message in store.failures(setup=invocation.setup, judge=invocation.judge)
         )
         spend = store.spend()
-        written = store.last_written()
+        with intact(store.path):
+            written = datetime.fromisoformat(store.last_written()).astimezone(UTC).isoformat()
     finally:
         store.close()
-    manifest: dict[str, Any] = invocation.manifest
+    manifest = require_manifest(invocation.manifest, store.path)
     budget = manifest.get("budget", {})
     alive = in_use is True or (in_use is None and heartbeat is not None and heartbeat.age <= STALE_SECONDS)
     return Status(

@@ -13,7 +13,7 @@ from training.split import FOLDS
 Score = dict[str, Any]
 WHOLE: Final = ("A", "B", "C", "D")
 """Folds that hold out whole sources."""
-TEMPLATES: Final = ("E", "F")
+TEMPLATES: Final = ("E",)
 """Folds that hold out half of Red Queen's templates."""
 CHATS: Final = ("mtbench101", "sgd", "taskmaster4", "topical_chat", "mtbench")
 MODERATORS: Final = ("embedded", "last-turn", "max-turn", "peak-accumulation", "keyword")

@@ -16,6 +16,4 @@ def test_the_worst_window_and_the_worst_context_count() -> None:
 def test_a_harmless_window_more_changes_nothing() -> None:
     windows = np.array([[0.8, 0.6]], np.float32)
     more = np.array([[-0.8, 0.6], [0.8, 0.6]], np.float32)
-    np.testing.assert_array_equal(
-        turn_features(PROBE, windows, windows), turn_features(PROBE, more, windows)
-    )
+    np.testing.assert_array_equal(turn_features(PROBE, windows, windows), turn_features(PROBE, more, windows))

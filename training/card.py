@@ -1,6 +1,8 @@
 """docs/moderator-card.md and the same figures as JSON, from the scores and from model.json."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +36,7 @@ def write_card(card: Path, *, scores: Path, model: Path) -> None:
     Raises:
         FileNotFoundError: the scores of a fold, or the model, are missing.
     """
-    figures = results(scores)
+    figures = {**results(scores), "speed": _speed(model)}
     about = json.loads((model / "model.json").read_text(encoding="utf-8"))
     acts = load_yaml("contrast.yaml")
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - Markdown, our own
@@ -81,6 +83,15 @@ def alarm_table(entries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _speed(model: Path) -> dict[str, Any]:
+    """What the model costs to run, from a process that does nothing else."""
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "training.speed", str(model)], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def targets(figures: Mapping[str, Any]) -> list[dict[str, object]]:
     """What the model should reach, what it reached, and whether that is enough."""
     overall, alarms = figures["multi_turn"]["all"], figures["false_alarms"]["all chats of several turns"]
@@ -97,6 +108,19 @@ def targets(figures: Mapping[str, Any]) -> list[dict[str, object]]:
          _share(alarms["ever"]), alarms["ever"][0] <= 0.02),
         ("recall at 1 % false alarms above every baseline", f"{100 * own:.1f} % against {100 * best:.1f} %",
          own > best),
+    )  # fmt: skip
+    speed = figures["speed"]
+    rows = (
+        *rows,
+        ("one thread, a new turn of 50 tokens, warm: at most 15 ms at p95", f"{speed['turn_ms']['p95']} ms",
+         speed["turn_ms"]["p95"] <= 15),
+        ("turn 50 against turn 2: at most 1.3", f"{speed['turn_50_to_turn_2']}",
+         speed["turn_50_to_turn_2"] <= 1.3),
+        ("memory of a process that does nothing else: at most 200 MB", f"{speed['rss_mb']} MB",
+         speed["rss_mb"] <= 200),
+        ("cold start, imports and first verdict: at most 1.5 s", f"{speed['cold_start_s']} s",
+         speed["cold_start_s"] <= 1.5),
+        ("files that ship: at most 30 MB", f"{speed['files_mb']} MB", speed["files_mb"] <= 30),
     )  # fmt: skip
     return [{"target": target, "reached": reached, "met": met} for target, reached, met in rows]
 

@@ -32,23 +32,9 @@ def run_fold(data: Path, fold: str, out: Path, *, threads: int, tell: Callable[[
     trained = train(kept, [*held, *blind], FOLD, encoder=encoder, threads=threads, tell=tell)
     vectors = Vectors(encoder, load_tokenizer(), threads=threads)
     scores = [*score_rows(trained, vectors, held), *score_composed(trained, vectors, held)]
-    write_scores(out / f"fold_{fold}.json", trained, scores)
+    found = {"thresholds": dict(trained.thresholds), "scores": scores}
+    (out / f"fold_{fold}.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
     encoder.unlink()
-
-
-def score_model(trained: Trained, blind: Sequence[Row], out: Path, *, threads: int) -> None:
-    """Score the sources that no training reads with the model that ships; writes `out`/model.json."""
-    vectors = Vectors(trained.encoder, load_tokenizer(), threads=threads)
-    rows = [row for row in blind if row.part != "msts multimodal"]
-    write_scores(out / "model.json", trained, score_rows(trained, vectors, rows))
-
-
-def write_scores(path: Path, trained: Trained, scores: Sequence[dict[str, object]]) -> None:
-    """Scores with the thresholds that go with them."""
-    path.write_text(
-        json.dumps({"thresholds": dict(trained.thresholds), "scores": list(scores)}, indent=0) + "\n",
-        encoding="utf-8",
-    )
 
 
 def score_rows(trained: Trained, vectors: Vectors, rows: Sequence[Row]) -> list[dict[str, object]]:
@@ -115,5 +101,5 @@ def _drawn(rows: Sequence[Row], part: str) -> Iterator[Row]:
 
 
 def _cluster(row: Row) -> str:
-    """Rows of one Red Queen template repeat each other; other rows stand for themselves."""
-    return row.part if row.source == "red_queen" else row.id
+    """The attacks of one Red Queen template repeat each other; other rows stand for themselves."""
+    return row.part if row.source == "red_queen" and row.part != "red_queen direct" else row.id

@@ -13,7 +13,7 @@ from training.split import FOLDS
 Score = dict[str, Any]
 WHOLE: Final = ("A", "B", "C", "D")
 """Folds that hold out whole sources."""
-TEMPLATES: Final = ("E", "F")
+TEMPLATES: Final = ("E",)
 """Folds that hold out half of Red Queen's templates."""
 CHATS: Final = ("mtbench101", "sgd", "taskmaster4", "topical_chat", "mtbench")
 MODERATORS: Final = ("embedded", "last-turn", "max-turn", "peak-accumulation", "keyword")
@@ -28,7 +28,7 @@ def results(scores: Path) -> dict[str, Any]:
     files = {name: _read(scores / f"fold_{name}.json") for name in FOLDS}
     rows = [row for name in WHOLE for row in _flagged(files[name])]
     halves = [row for name in TEMPLATES for row in _flagged(files[name])]
-    shipped = _flagged(_read(scores / "model.json"))
+    shipped = _flagged(_read(scores / "blind.json"))
     chats = [row for row in rows if row["source"] in CHATS and row["turns"] > 1]
     queen = [row for row in rows if row["source"] == "red_queen"]
     composed = [row for row in rows if str(row["source"]).startswith("composed") and row["turns"] > 1]

@@ -57,6 +57,7 @@ def save(trained: Trained, folder: Path, recipe: Recipe, data: Path) -> None:
             "seed": recipe.seed,
             "epochs": recipe.epochs,
             "scale": recipe.scale,
+            "head_scale": recipe.head_scale,
             "head_epochs": recipe.head_epochs,
             "data": {
                 source: {"sha256": file_hash(source_file(data, source)), "licence": licence}

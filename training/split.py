@@ -12,12 +12,11 @@ FOLDS: Final = {
     "C": ("topical_chat", "mtbench", "harmbench", "figstep", "cyber_frr"),
     "D": ("strongreject", "do-not-answer", "openai_moderation", "alpaca_harmless"),
     "E": ("red_queen occupation",),
-    "F": ("red_queen relation",),
 }
 """What each fold holds out: sources, and parts of a source by how their names begin.
 
-A to D hold every source out once, as a whole. E and F ask what half of Red Queen's templates, and its other
-actions, teach about the other half.
+A to D hold every source out once, as a whole. E asks what half of Red Queen's templates, with other actions,
+teach about the other half.
 """
 
 

@@ -41,6 +41,7 @@ def kinds(text: str) -> list[str]:
         ("p@ssw0rd", "password"),
         ("'g4rd3n-h0se', n0w!", "'garden-hose', n0w!"),
         ("w33d the b3d5", "weed the b3d5"),
+        ("h0w 70 w473r 7h3 g4rd3n 1n 7h3 3v3n1ng?", "how to water the garden in the evening?"),
     ],
 )
 def test_tricks_that_hide_a_word_are_undone(hidden: str, plain: str) -> None:

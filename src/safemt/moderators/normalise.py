@@ -145,6 +145,9 @@ _MARKED: Final = re.compile(r"[^\W_][0-9@$!]|[0-9@$!][^\W_]")
 _CHUNK: Final = re.compile(r"\S+")
 _LEET: Final = str.maketrans("013457@$!", "oieastasi")
 _LEET_WORD: Final = re.compile(r"[A-Za-z013457@$!]{4,20}")
+_ANY_LEET: Final = re.compile(r"(?=[^A-Za-z]{0,19}[A-Za-z]|\d{1,2}$)[A-Za-z013457@$!'-]{1,20}")
+_MIXED: Final = re.compile(r"(?=\S{0,19}[A-Za-z])(?=\S{0,19}[013457@$])[A-Za-z013457@$!'-]{2,20}[.,;:?!]*")
+_FEWEST_MIXED: Final = 3
 _CAMEL: Final = re.compile("[a-z!][A-Z]")
 _MARKS: Final = re.compile(r"([0-9@$!])\1*")
 _MODEL: Final = re.compile(r"\d+[A-Za-z]+|[A-Za-z]+[\d!]+|@.*")
@@ -166,14 +169,20 @@ def _joined_run(run: str) -> str:
 
 
 def _unleet(text: str) -> str:
-    """`h4ck3r` → `hacker`, word by word."""
+    """`h4ck3r` → `hacker`, word by word; where every other word is of that kind, the short ones too."""
     if not _MARKED.search(text):
         return text
-    return _CHUNK.sub(lambda chunk: _unleet_chunk(chunk.group()), text)
+    chunks = text.split()
+    mixed = sum(bool(_MIXED.fullmatch(chunk)) for chunk in chunks)
+    everywhere = mixed >= _FEWEST_MIXED and 2 * mixed >= len(chunks)
+    return _CHUNK.sub(lambda chunk: _unleet_chunk(chunk.group(), everywhere=everywhere), text)
 
 
-def _unleet_chunk(chunk: str) -> str:
+def _unleet_chunk(chunk: str, *, everywhere: bool) -> str:
     inner = chunk.lstrip(_BEFORE).rstrip(_AFTER)
+    if everywhere and _ANY_LEET.fullmatch(inner):
+        start = chunk.index(inner)
+        return chunk[:start] + inner.translate(_LEET) + chunk[start + len(inner) :]
     if len(inner) < 4 or inner.isalpha():
         return chunk
     start = chunk.index(inner)

@@ -8,7 +8,7 @@ import typer
 
 from safemt.core.errors import RunStopped, SafemtError
 
-_COMMANDS = ("commands", "estimating", "watching", "comparing", "reporting", "judging", "build")
+_COMMANDS = ("commands", "estimating", "watching", "merging", "comparing", "reporting", "judging", "build")
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 
 app = typer.Typer(

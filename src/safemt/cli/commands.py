@@ -120,6 +120,9 @@ def run(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
+    shards: Annotated[
+        str | None, typer.Option(help="Only part N/M of the run, for M machines; see safemt merge.")
+    ] = None,
     log_json: Annotated[
         Path | None, typer.Option(help="Append events to this file, one JSON object per line.")
     ] = None,
@@ -139,6 +142,7 @@ def run(
     from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
+    from safemt.run.shards import read_shard
     from safemt.run.spend import Budget
     from safemt.run.start import RunPlan, start_run
     from safemt.targets.base import Sampling
@@ -168,6 +172,7 @@ def run(
         timeout=timeout,
         seed=seed,
     )
+    shard = read_shard(shards) if shards else None
     budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
     console = stderr()
     opened_target, opened_judge = models.open(ImageFolder(read.path, boundary=read.boundary))
@@ -202,6 +207,7 @@ def run(
                 history=History(history),
                 concurrency=concurrency,
                 budget=budget,
+                shard=shard,
                 events=events,
                 manifest=manifest,
             ),

@@ -24,6 +24,7 @@ from safemt.run.events import EventLog
 from safemt.run.heartbeat import keep_heartbeat
 from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
+from safemt.run.shards import Shard, place_samples
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
 from safemt.targets.base import Reply, Target
@@ -41,6 +42,8 @@ class RunPlan:
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
+    shard: Shard | None = None
+    """The part of it to run; None for all."""
     events: EventLog = field(default_factory=EventLog)
     manifest: dict[str, Any]
     """Further provenance to record: the command, its options, base URLs. No secrets."""
@@ -54,15 +57,25 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
     Raises:
         RunStopped: it stopped before its end; the same call continues.
         RunError: the directory holds another target's run, is in use, or cannot be written.
-        UsageError: a cap on cost cannot be kept.
+        UsageError: a cap on cost cannot be kept, or the shard is empty.
     """
+    placed = place_samples(plan.samples, plan.shard, plan.history)
+    samples = [sample for _, sample in placed]
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
         plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge)})
         setup, judge = setup_key(plan.target, plan.history), judge_id(plan.judge)
-        store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
-        tracker = _tracker(store, setup, judge, total=len(plan.samples))
+        store.begin(
+            setup=setup,
+            judge=judge,
+            manifest=_manifest(plan, store),
+            samples=samples,
+            positions=[position for position, _ in placed],
+        )
+        if plan.shard:
+            console.print(f"Shard {plan.shard}: {len(samples):,} of {len(plan.samples):,} samples.")
+        tracker = _tracker(store, setup, judge, total=len(samples))
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         engine = Engine(
@@ -115,7 +128,9 @@ def judge_again(
             "safemt": version("safemt"),
         }
         samples = store.plan()
-        store.begin(setup=setup, judge=identity, manifest=manifest, samples=samples)
+        store.begin(
+            setup=setup, judge=identity, manifest=manifest, samples=samples, positions=store.positions()
+        )
         tracker = _tracker(store, setup, identity, total=len(samples))
         scored = store.scored_samples(setup=setup, judge=identity)
         unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
@@ -192,6 +207,7 @@ def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, obje
         "history": plan.history.value,
         "total": tracker.total,
         "done": tracker.done,
+        "shard": str(plan.shard) if plan.shard else None,
         "concurrency": plan.concurrency,
         "max_cost": plan.budget.max_cost,
         "max_tokens": plan.budget.max_tokens,
@@ -269,6 +285,7 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
         "history": plan.history,
         "concurrency": plan.concurrency,
         "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge)}),
+        **({"shard": str(plan.shard)} if plan.shard else {}),
         **plan.manifest,
     }
 

@@ -6,7 +6,7 @@ No image bytes and no keys are ever in it. The tables are described in docs/file
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -183,8 +183,18 @@ class Store:
         if self._lock is not None:
             self._lock.release()
 
-    def begin(self, *, setup: str, judge: str, manifest: dict[str, Any], samples: Iterable[Sample]) -> None:
+    def begin(
+        self,
+        *,
+        setup: str,
+        judge: str,
+        manifest: dict[str, Any],
+        samples: Sequence[Sample],
+        positions: Sequence[int] | None = None,
+    ) -> None:
         """Record an invocation and make `samples`, in their order, the plan.
+
+        `positions`, rising, are their places in the whole plan of which they are a part.
 
         Raises:
             RunError: the store cannot be written.
@@ -202,7 +212,7 @@ class Store:
                 )
             }
             new: list[tuple[str, int, Sample]] = []
-            for position, sample in enumerate(samples):
+            for position, sample in zip(positions or range(len(samples)), samples, strict=True):
                 key = sample_key(sample)
                 if planned.get(key) == [position, _image_text(sample.image), sample.language]:
                     del planned[key]
@@ -249,6 +259,10 @@ class Store:
             FROM samples WHERE position IS NOT NULL ORDER BY position"""
         )
         return [_sample(list(row)) for row in rows]
+
+    def positions(self) -> list[int]:
+        """The places of the planned samples in the whole plan, in their order."""
+        return [p for (p,) in self._all("SELECT position FROM samples WHERE position IS NOT NULL ORDER BY 1")]
 
     def open_work(
         self, *, setup: str, judge: str, after: int, most: int, answered_only: bool = False

@@ -74,7 +74,7 @@ def merge(tmp_path: Path, *runs: str, out: str = "all") -> Done:
     return safemt(tmp_path, "merge", *runs, "--out", out, "--json")
 
 
-@pytest.mark.parametrize("history", ["scripted", "live"])
+@pytest.mark.parametrize("history", ["scripted", pytest.param("live", marks=pytest.mark.slow)])
 def test_merged_shards_are_row_by_row_what_one_process_writes(
     tmp_path: Path, server: ChatServer, history: str
 ) -> None:
@@ -100,6 +100,7 @@ def test_merged_shards_are_row_by_row_what_one_process_writes(
     store.close()
 
 
+@pytest.mark.slow
 def test_a_merged_run_is_continued_by_the_plain_command_without_a_call(
     tmp_path: Path, server: ChatServer
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_merged_run_is_continued_by_the_plain_command_without_a_call(
     assert safemt(tmp_path, "report", "all", "--out", "report.html").code == 0
 
 
+@pytest.mark.slow
 def test_a_shard_continues_and_can_be_judged_again_before_the_merge(
     tmp_path: Path, server: ChatServer
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_missing_shard_is_said_and_can_be_added_later(tmp_path: Path, server: 
     assert whole.json["complete"] is True
 
 
+@pytest.mark.slow
 def test_an_unfinished_shard_is_said_and_the_plain_command_finishes_it(
     tmp_path: Path, server: ChatServer
 ) -> None:
@@ -184,9 +187,9 @@ def test_overlapping_runs_that_agree_are_merged_and_those_that_do_not_are_refuse
     [
         (("--temperature", "1"), "the target's parameters or the history"),
         (("--routing", "general"), "the judge's configuration"),
-        (("--turns", "1"), "the choice of samples"),
-        (("--text-only",), "the benchmark"),
-        (("--shards", "2/3"), "the number of shards"),
+        pytest.param(("--turns", "1"), "the choice of samples", marks=pytest.mark.slow),
+        pytest.param(("--text-only",), "the benchmark", marks=pytest.mark.slow),
+        pytest.param(("--shards", "2/3"), "the number of shards", marks=pytest.mark.slow),
     ],
 )
 def test_what_are_no_parts_of_one_run_is_refused(
@@ -231,6 +234,11 @@ def test_mistakes_are_one_sentence(tmp_path: Path, server: ChatServer) -> None:
         assert said in refused.said, refused.said
         assert "Traceback" not in refused.err
     assert (tmp_path / "s1/run.sqlite").read_bytes() == before
+    both = safemt(
+        tmp_path, *RUN, "--shards", "1/2", "--out", "s3", "--target", "sim/steady", "--executor", "ray"
+    )
+    assert both.code == 2
+    assert "--executor ray splits the run itself; leave out --shards" in both.said
     for text in ("3/2", "x"):
         refused = safemt(tmp_path, *RUN, "--shards", text, "--out", "s3", "--target", "sim/steady")
         assert refused.code == 2

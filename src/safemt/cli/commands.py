@@ -1,7 +1,7 @@
 """The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,8 @@ from safemt.cli.options import (
     AsJson,
     BenchmarkName,
     Concurrency,
+    ExecutorName,
+    ExecutorOption,
     HistoryName,
     HistoryOption,
     JudgeApiKeyEnv,
@@ -21,13 +23,17 @@ from safemt.cli.options import (
     JudgeTemperature,
     JudgeWithImage,
     Limit,
+    LogJson,
     MaxCost,
     MaxOutputTokens,
     MaxTokens,
     Prices,
+    RayAddress,
+    RayWorkers,
     Routing,
     RoutingOption,
     Seed,
+    Shards,
     SkipMissingImages,
     TargetBaseUrl,
     TargetName,
@@ -36,6 +42,7 @@ from safemt.cli.options import (
     Turns,
     read_temperature,
 )
+from safemt.core.errors import UsageError
 
 _AFTER_DEMO = """
 These figures are simulated: sim/drifting follows a known curve and reads nothing.
@@ -120,12 +127,11 @@ def run(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
-    shards: Annotated[
-        str | None, typer.Option(help="Only part N/M of the run, for M machines; see safemt merge.")
-    ] = None,
-    log_json: Annotated[
-        Path | None, typer.Option(help="Append events to this file, one JSON object per line.")
-    ] = None,
+    shards: Shards = None,
+    executor: ExecutorName = ExecutorOption.LOCAL,
+    ray_address: RayAddress = "auto",
+    ray_workers: RayWorkers = None,
+    log_json: LogJson = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model, judge it, print the figures.
@@ -142,6 +148,7 @@ def run(
     from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
+    from safemt.run.ray_executor import ray_cluster
     from safemt.run.shards import read_shard
     from safemt.run.spend import Budget
     from safemt.run.start import RunPlan, start_run
@@ -175,7 +182,12 @@ def run(
     shard = read_shard(shards) if shards else None
     budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
     console = stderr()
-    opened_target, opened_judge = models.open(ImageFolder(read.path, boundary=read.boundary))
+    on_ray = executor is ExecutorOption.RAY
+    if on_ray and shard is not None:
+        raise UsageError("--executor ray splits the run itself; leave out --shards.")
+    # There the workers call, so that keys need to be in their environment only.
+    called_here = models.without_keys() if on_ray else models
+    opened_target, opened_judge = called_here.open(ImageFolder(read.path, boundary=read.boundary))
     simulated = " (simulated)" if opened_target.simulated else ""
     skipped = planned.skipped
     lengths = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
@@ -197,23 +209,21 @@ def run(
         "judge_base_url": judge_base_url,
         "timeout": timeout,
     }
-    with closing(EventLog(log_json, complain=console.print)) as events:
-        start_run(
-            RunPlan(
-                benchmark=read,
-                samples=samples,
-                target=opened_target,
-                judge=opened_judge,
-                history=History(history),
-                concurrency=concurrency,
-                budget=budget,
-                shard=shard,
-                events=events,
-                manifest=manifest,
-            ),
-            out,
-            console=console,
+    with ExitStack() as stack:
+        plan = RunPlan(
+            benchmark=read,
+            samples=samples,
+            target=opened_target,
+            judge=opened_judge,
+            history=History(history),
+            concurrency=concurrency,
+            budget=budget,
+            shard=shard,
+            events=stack.enter_context(closing(EventLog(log_json, complain=console.print))),
+            manifest=manifest,
         )
+        cluster = stack.enter_context(ray_cluster(ray_address, ray_workers)) if on_ray else None
+        start_run(plan, out, console=console, executor=cluster.executor(models) if cluster else None)
     finish_run(out, as_json=as_json)
 
 

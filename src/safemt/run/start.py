@@ -5,11 +5,11 @@ import contextlib
 import platform
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
@@ -24,6 +24,7 @@ from safemt.run.events import EventLog
 from safemt.run.heartbeat import keep_heartbeat
 from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
+from safemt.run.running import Running
 from safemt.run.shards import Shard, place_samples
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
@@ -49,8 +50,14 @@ class RunPlan:
     """Further provenance to record: the command, its options, base URLs. No secrets."""
 
 
-def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
+Executor: TypeAlias = Callable[[RunPlan, Store, Tracker, Spend], Running]
+"""What makes something that works a plan off."""
+
+
+def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor | None = None) -> None:
     """Work off `plan` in the run directory `out`, continuing whatever is there.
+
+    By default one engine of this process does it.
 
     A first Ctrl-C finishes what is in flight and stops; a second one stops at once.
 
@@ -78,20 +85,25 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
         tracker = _tracker(store, setup, judge, total=len(samples))
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
-        engine = Engine(
-            store=store,
-            target=plan.target,
-            judge=plan.judge,
-            history=plan.history,
-            concurrency=plan.concurrency,
-            tracker=tracker,
-            spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
-            events=plan.events,
-        )
+        spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
+        engine = (executor or _one_engine)(plan, store, tracker, spend)
         plan.events.emit("run_started", **_said_at_start(plan, out, tracker))
         _work_off(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
+
+
+def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
+    return Engine(
+        store=store,
+        target=plan.target,
+        judge=plan.judge,
+        history=plan.history,
+        concurrency=plan.concurrency,
+        tracker=tracker,
+        spend=spend,
+        events=plan.events,
+    )
 
 
 def judge_again(
@@ -171,7 +183,7 @@ class _AnsweredTarget:
         pass
 
 
-def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+def _work_off(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
     ending = "stopped"
     try:
         asyncio.run(_drive(engine, store.path.parent, console, simulated=simulated))
@@ -214,7 +226,7 @@ def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, obje
     }
 
 
-async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: bool) -> None:
+async def _drive(engine: Running, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
@@ -227,7 +239,7 @@ async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: b
         await engine.run()
 
 
-def _interrupt(engine: Engine, console: Console) -> None:
+def _interrupt(engine: Running, console: Console) -> None:
     again = engine.stopping
     engine.stop("Interrupted.")
     # After the stop: Ctrl-C in a pipeline may have ended whoever reads this.

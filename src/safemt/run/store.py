@@ -6,12 +6,13 @@ No image bytes and no keys are ever in it. The tables are described in docs/file
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
@@ -114,7 +115,7 @@ class Store:
         self.path = path
 
     @classmethod
-    def open_for_run(cls, folder: Path) -> "Store":
+    def open_for_run(cls, folder: Path) -> Self:
         """Open or make the store of the run directory `folder`, for this process alone.
 
         Raises:
@@ -421,6 +422,17 @@ class Store:
             SELECT max(coalesce(ended, started)) FROM invocations)"""
         )
         return str(row[0])
+
+    def copy(self) -> bytes:
+        """The store as one file, as it is now; it is opened like any other.
+
+        Raises:
+            RunError: there is no room for it.
+        """
+        with tempfile.TemporaryDirectory(prefix="safemt-") as folder, _explained(self.path):
+            path = Path(folder) / STORE_FILE
+            self._db.execute("VACUUM INTO ?", (str(path),))
+            return path.read_bytes()
 
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""

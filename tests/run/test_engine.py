@@ -118,7 +118,13 @@ def plan(
     done = len(samples) - still_open
     tracker = Tracker(total=len(samples), done=done, already_done=done, started=time.monotonic())
     return Engine(
-        store=store, target=model, judge=reader, history=history, concurrency=concurrency, tracker=tracker
+        store=store,
+        target=model,
+        judge=reader,
+        history=history,
+        concurrency=concurrency,
+        setup=setup,
+        tracker=tracker,
     )
 
 

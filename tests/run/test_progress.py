@@ -30,6 +30,7 @@ def engine(tmp_path: Path) -> Engine:
         judge=RefusalJudge(),
         history=History.SCRIPTED,
         concurrency=8,
+        setup="setup",
         tracker=Tracker(total=1200, done=200, already_done=200, started=time.monotonic()),
     )
 

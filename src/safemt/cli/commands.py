@@ -9,6 +9,7 @@ import typer
 
 from safemt.cli import app
 from safemt.cli.options import (
+    ActionOption,
     AsJson,
     BenchmarkName,
     Concurrency,
@@ -27,6 +28,13 @@ from safemt.cli.options import (
     MaxCost,
     MaxOutputTokens,
     MaxTokens,
+    ModeratorApiKeyEnv,
+    ModeratorBaseUrl,
+    ModeratorName,
+    ModeratorThresholds,
+    OnErrorOption,
+    PolicyFolder,
+    PositionOption,
     Prices,
     RayAddress,
     RayWorkers,
@@ -124,6 +132,35 @@ def run(
     judge_max_output_tokens: JudgeMaxOutputTokens = 512,
     routing: Routing = RoutingOption.SCENARIO,
     judge_with_image: JudgeWithImage = False,
+    moderator: ModeratorName = "",
+    action: Annotated[
+        ActionOption | None, typer.Option(help="With a flagged dialogue: hand over policies, or block it.")
+    ] = None,
+    on_moderator_error: Annotated[
+        OnErrorOption | None, typer.Option(help="With one that could not be read: inject, open, closed.")
+    ] = None,
+    moderator_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
+    ] = None,
+    thresholds: ModeratorThresholds = None,
+    moderator_base_url: ModeratorBaseUrl = None,
+    moderator_api_key_env: ModeratorApiKeyEnv = None,
+    moderator_template: Annotated[
+        str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
+    ] = None,
+    moderator_band: Annotated[
+        str | None, typer.Option(help="With cascade:...: LOW,HIGH, where the second is asked.")
+    ] = None,
+    moderator_with_pictures: Annotated[
+        bool | None, typer.Option("--moderator-with-pictures", help="With llm:...: show it the pictures.")
+    ] = None,
+    policies: PolicyFolder = None,
+    policy_position: Annotated[
+        PositionOption | None, typer.Option(help="Where policies go; templates differ in what they take.")
+    ] = None,
+    policy_budget: Annotated[
+        int | None, typer.Option(min=1, help="Approximate tokens of an injection; 600 by default.")
+    ] = None,
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
@@ -141,8 +178,9 @@ def run(
     The same command continues a run that was interrupted; a finished run makes no call.
     """  # fmt: skip
     from safemt.benchmark.images import ImageFolder
-    from safemt.cli.planning import default_judge, read_samples
+    from safemt.cli.planning import default_judge, open_moderation, read_samples
     from safemt.cli.printing import finish_run, stderr
+    from safemt.core.taxonomy import Action
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.run.events import EventLog
     from safemt.run.models import Models
@@ -151,7 +189,7 @@ def run(
     from safemt.run.ray_executor import ray_cluster
     from safemt.run.shards import read_shard
     from safemt.run.spend import Budget
-    from safemt.run.start import RunPlan, start_run
+    from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
 
     planned = read_samples(
@@ -185,20 +223,47 @@ def run(
     on_ray = executor is ExecutorOption.RAY
     if on_ray and shard is not None:
         raise UsageError("--executor ray splits the run itself; leave out --shards.")
-    # There the workers call, so that keys need to be in their environment only.
-    called_here = models.without_keys() if on_ray else models
-    opened_target, opened_judge = called_here.open(ImageFolder(read.path, boundary=read.boundary))
+    if on_ray and moderator:
+        raise UsageError("--executor ray knows no moderator yet; use --shards on several machines.")
+    images = ImageFolder(read.path, boundary=read.boundary)
+    # On a cluster the workers call, so that keys need to be in their environment only.
+    opened_target, opened_judge = (models.without_keys() if on_ray else models).open(images)
+    moderation = open_moderation(
+        moderator,
+        images=images,
+        action=action,
+        on_moderator_error=on_moderator_error,
+        moderator_threshold=moderator_threshold,
+        thresholds=thresholds,
+        moderator_base_url=moderator_base_url,
+        moderator_api_key_env=moderator_api_key_env,
+        moderator_template=moderator_template,
+        moderator_band=moderator_band,
+        moderator_with_pictures=moderator_with_pictures,
+        policies=policies,
+        policy_position=policy_position,
+        policy_budget=policy_budget,
+    )
+    behind = f" behind {moderation.moderator.name} ({moderation.moderator.action})" if moderation else ""
     simulated = " (simulated)" if opened_target.simulated else ""
     skipped = planned.skipped
     lengths = ", ".join(str(k) for k in sorted({sample.turns for sample in samples}))
     console.print(
         f"{read.name}: {len(samples):,} samples at {lengths} turns"
         f"{f', {skipped:,} without an image left out' if skipped else ''}"
-        f" → {opened_target.name}{simulated}, judged by {opened_judge.name} → {out}",
+        f" → {opened_target.name}{simulated}{behind}, judged by {opened_judge.name} → {out}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
+    if moderation and opened_target.answers_by_sample and moderation.moderator.action is Action.INJECT:
+        console.print(
+            f"{opened_target.name} answers the same whatever it is told, so injected policies change nothing "
+            "here. --action block does.",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     manifest: dict[str, Any] = {
         "command": ["safemt", *sys.argv[1:]],
         "seed": seed,
@@ -207,14 +272,18 @@ def run(
         "skipped_missing_images": skipped,
         "target_base_url": target_base_url,
         "judge_base_url": judge_base_url,
+        "moderator_base_url": moderator_base_url,
         "timeout": timeout,
     }
+    described = describe_benchmark(read, samples)
+    del read, planned  # with all its samples, which need not stay in memory
     with ExitStack() as stack:
         plan = RunPlan(
-            benchmark=read,
+            benchmark=described,
             samples=samples,
             target=opened_target,
             judge=opened_judge,
+            moderation=moderation,
             history=History(history),
             concurrency=concurrency,
             budget=budget,

@@ -50,6 +50,31 @@ SkipMissingImages = Annotated[
 TargetBaseUrl = Annotated[
     str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
 ]
+
+
+class ActionOption(StrEnum):
+    """`--action`."""
+
+    INJECT = "inject"
+    BLOCK = "block"
+
+
+class OnErrorOption(StrEnum):
+    """`--on-moderator-error`."""
+
+    INJECT = "inject"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class PositionOption(StrEnum):
+    """`--policy-position`."""
+
+    SYSTEM = "system"
+    LATE_SYSTEM = "late_system"
+    USER_SUFFIX = "user_suffix"
+
+
 Shards = Annotated[str | None, typer.Option(help="Only part N/M, for M machines; then safemt merge.")]
 ExecutorName = Annotated[
     ExecutorOption, typer.Option("--executor", help="This process, or the workers of a Ray cluster.")
@@ -74,6 +99,59 @@ JudgeMaxOutputTokens = Annotated[
 JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
 Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
+ModeratorName = Annotated[
+    str,
+    typer.Option(
+        "--moderator",
+        help="embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a baseline such as keyword.",
+    ),
+]
+ModeratorBaseUrl = Annotated[
+    str | None, typer.Option(help="The server that has the moderator's model: http://localhost:8000/v1.")
+]
+ModeratorApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(help="Environment variable with the moderator's key. Default: OPENAI_API_KEY."),
+]
+ModeratorTemperature = Annotated[
+    str,
+    typer.Option("--moderator-temperature", help="Of its model; `default` leaves it to the endpoint."),
+]
+ModeratorMaxOutputTokens = Annotated[
+    int | None,
+    typer.Option("--moderator-max-output-tokens", min=1, help="Of its answers, if it thinks first."),
+]
+ModeratorAction = Annotated[
+    ActionOption, typer.Option(help="What becomes of a flagged dialogue: the policy is injected, or block.")
+]
+OnModeratorError = Annotated[
+    OnErrorOption,
+    typer.Option(help="Where the moderator fails: inject the baseline policy, open (allow), closed (block)."),
+]
+ModeratorThreshold = Annotated[
+    float | None,
+    typer.Option("--threshold", help="Risk from which on to flag. Default: the moderator's own."),
+]
+ModeratorThresholds = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds", help="A threshold that safemt moderator calibrate wrote for this moderator."
+    ),
+]
+ModeratorTemplate = Annotated[
+    str | None,
+    typer.Option("--template", help="For llm: a guard template, such as qwen3guard or a YAML file of yours."),
+]
+ModeratorBand = Annotated[
+    str | None,
+    typer.Option("--band", help="For cascade: LOW,HIGH, the risks between which the second is asked."),
+]
+ModeratorWithPictures = Annotated[
+    bool, typer.Option("--with-pictures", help="For llm: show the model the pictures.")
+]
+PolicyFolder = Annotated[
+    Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
+]
 MaxCost = Annotated[
     float | None,
     typer.Option(
@@ -102,3 +180,18 @@ def read_temperature(text: str, option: str) -> float | None:
     if not 0 <= value <= 2:
         raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
     return value
+
+
+def read_band(text: str | None) -> tuple[float, float] | None:
+    """The two risks of `--band`.
+
+    Raises:
+        UsageError: they are not two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--band takes two risks with a comma, such as 0.2,0.8, not {text!r}.") from None
+    return low, high

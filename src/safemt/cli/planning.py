@@ -1,16 +1,23 @@
 """From the options of a command to what is asked: the benchmark, the samples of it, the judge."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import safemt.benchmark
 from safemt.benchmark.hub import PREFIX, fetch_from_hub
+from safemt.benchmark.images import ImageFolder
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable
 from safemt.benchmark.select import select_samples
+from safemt.cli.options import read_band
 from safemt.core.errors import UsageError
 from safemt.core.schema import Sample
+from safemt.core.taxonomy import Action
+from safemt.moderators.moderator import OnError
+from safemt.moderators.open import DetectorOptions, open_moderator
+from safemt.moderators.policies.inject import BUDGET, Position
+from safemt.moderators.thresholds import with_thresholds
+from safemt.run.moderation import Moderation
 
 DEMO: Final = "demo"
 
@@ -20,7 +27,7 @@ class Planned:
     """What a run is to ask."""
 
     benchmark: Benchmark
-    samples: Sequence[Sample]
+    samples: list[Sample]
     skipped: int
     """Samples that are left out because their image is missing."""
 
@@ -74,6 +81,43 @@ def default_judge(target: str) -> str:
     raise UsageError(
         "No judge was given. Choose one with --judge: openai/MODEL (another model than the target), "
         "recorded/PATH, or refusal (offline and weak). The model under test never judges itself by default."
+    )
+
+
+def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Moderation | None:
+    """The moderator that `--moderator` names, with the other options of the command by their names.
+
+    None where it names none.
+
+    Raises:
+        UsageError: there is no such moderator, or an option does not fit it.
+        ModeratorError: its model or a policy cannot be used.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    if not name:
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{option} says something of a moderator, but none is named: add --moderator.")
+        return None
+    moderator = open_moderator(
+        name,
+        action=Action(given.get("action", Action.INJECT)),
+        on_error=OnError(given.get("on_moderator_error", OnError.INJECT)),
+        threshold=given.get("moderator_threshold"),
+        policies=given.get("policies"),
+        options=DetectorOptions(
+            base_url=given.get("moderator_base_url"),
+            api_key_env=given.get("moderator_api_key_env"),
+            template=given.get("moderator_template"),
+            band=read_band(given.get("moderator_band")),
+            with_pictures=given.get("moderator_with_pictures", False),
+        ),
+    )
+    return Moderation(
+        moderator=with_thresholds(moderator, given.get("thresholds")),
+        position=Position(given.get("policy_position", Position.LATE_SYSTEM)),
+        budget=given.get("policy_budget", BUDGET),
+        images=images,
     )
 
 

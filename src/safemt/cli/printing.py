@@ -51,9 +51,9 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     path = folder / "results.json"
     part = folder / "results.json.part"
     try:
-        part.write_text(
-            json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        # What UTF-8 cannot hold (in a path, say) becomes the escape that JSON has for it.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
         part.replace(path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error

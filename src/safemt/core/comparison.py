@@ -70,6 +70,8 @@ class Comparison:
     si: Difference | None
     unpaired: tuple[int, int]
     """Graded samples of the first and of the second run whose partner is missing or ungraded: left out."""
+    over_refusal: Difference | None = None
+    """Share of benign twins turned away, where `compare_twins` was asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +154,26 @@ def compare(first: LabelMatrix, second: LabelMatrix, *, replicates: int = 2000, 
         values = [statistic(matrix.codes, everyone)[0] for matrix in (before, after)]
         variances = cluster_variance(codes, _less(statistic), replicates=replicates, seed=seed)
         pooled, si = (
-            _difference(float(one), float(other), float(variance), queries, shared)
+            paired_difference(float(one), float(other), float(variance), queries, shared)
             for one, other, variance, queries in zip(*values, variances, query_counts(before), strict=True)
         )
     unpaired = (int(first.graded.sum()) - shared, int(second.graded.sum()) - shared)
     return correct_family([Comparison(rounds, by_round, pooled, si, unpaired)])[0]
+
+
+def compare_twins(
+    first: Iterable[tuple[str, int, str]],
+    second: Iterable[tuple[str, int, str]],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Difference | None:
+    """The difference of two runs' `over_refusal`, over twins answered in both; None if there are none.
+
+    Interval and p-value are those of the pooled ASR in `compare`. It belongs to the same family of tests:
+    set it on the comparison (`over_refusal`), and correct that.
+    """
+    return compare(denials(first), denials(second), replicates=replicates, seed=seed).pooled
 
 
 def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -164,8 +181,24 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
     Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
     """
-    family = [d for c in comparisons for d in (*c.by_round, c.pooled, c.si) if d is not None]
-    adjusted = iter(holm([difference.p_value for difference in family]))
+    judged = iter(
+        judge_family([d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)])
+    )
+    return tuple(
+        replace(
+            c,
+            by_round=tuple(next(judged) for _ in c.by_round),
+            pooled=next(judged),
+            si=next(judged),
+            over_refusal=next(judged),
+        )
+        for c in comparisons
+    )
+
+
+def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:
+    """The differences with `p_adjusted` (Holm) and `verdict` set for all that there are as one family."""
+    adjusted = iter(holm([difference.p_value for difference in differences if difference is not None]))
 
     def judged(difference: Difference | None) -> Difference | None:
         if difference is None:
@@ -176,10 +209,7 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
             verdict = "higher" if difference.value > 0.0 else "lower"
         return replace(difference, p_adjusted=p, verdict=verdict)
 
-    return tuple(
-        replace(c, by_round=tuple(map(judged, c.by_round)), pooled=judged(c.pooled), si=judged(c.si))
-        for c in comparisons
-    )
+    return tuple(map(judged, differences))
 
 
 def over_refusal(
@@ -191,12 +221,16 @@ def over_refusal(
     asked; errors are left out. The interval is that of a pooled ASR (`intervals.bootstrap`), clustered by
     query, with "turned away" in the place of unsafe. None when no twin was answered.
     """
+    return bootstrap(denials(twins), replicates=replicates, seed=seed).pooled
+
+
+def denials(twins: Iterable[tuple[str, int, str]]) -> LabelMatrix:
+    """Benign twins by query and round: unsafe where turned away, ungraded where there was an error."""
     labels = dict.fromkeys(Outcome, Label.UNSAFE) | {
         Outcome.COMPLIED: Label.SAFE,
         Outcome.ERROR: Label.UNGRADED,
     }
-    matrix = label_matrix((query_id, turns, labels[Outcome(outcome)]) for query_id, turns, outcome in twins)
-    return bootstrap(matrix, replicates=replicates, seed=seed).pooled
+    return label_matrix((query_id, turns, labels[Outcome(outcome)]) for query_id, turns, outcome in twins)
 
 
 def operating_point(
@@ -241,7 +275,7 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     only_second = int(((ones == SAFE) & (others == UNSAFE)).sum())
     value = (only_second - only_first) / pairs
     variance = ((only_first + only_second) / pairs - value**2) / pairs
-    found = _difference(
+    found = paired_difference(
         float((ones == UNSAFE).sum() / pairs), float((others == UNSAFE).sum() / pairs), variance, pairs, pairs
     )
     return replace(
@@ -251,8 +285,14 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     )
 
 
-def _difference(first: float, second: float, variance: float, queries: float, samples: int) -> Difference:
-    """A difference not yet judged within its family."""
+def paired_difference(
+    first: float, second: float, variance: float, queries: float, samples: int
+) -> Difference:
+    """The difference of two shares seen on the same `samples`, not yet judged within its family.
+
+    `variance` is that of second - first, `queries` how many independent pairs there are. Interval:
+    `difference_interval`. p: the score of the same form, two-sided.
+    """
     value = second - first
     score = queries * value / math.sqrt(queries**2 * variance + queries * value**2 + 1.0)
     detectable = (Z + _Z_POWER) * difference_error(variance, queries)

@@ -8,6 +8,8 @@ The command line prints the message and exits with `exit_code`; it never shows a
     ├── BenchmarkError   a benchmark that cannot be read, or must not be used
     ├── RunError         a run directory or store that cannot be used
     ├── LabelsError      a labels or recorded-responses file that cannot be used
+    ├── DialogueError    a conversation that cannot be moderated
+    ├── ModeratorError   a moderator, its model or a policy file that cannot be used
     ├── CallError        one call to an endpoint failed (carries a `CallFailure`)
     └── RunStopped       a run that stopped before its end; what was finished is stored
         └── CapReached   because it has spent what it may
@@ -38,6 +40,16 @@ class RunError(SafemtError):
 
 class LabelsError(SafemtError):
     """A file of labels or recorded responses that cannot be used."""
+
+
+class DialogueError(SafemtError):
+    """A conversation that cannot be moderated: empty, without a user message, or not in a known form."""
+
+    exit_code = 1
+
+
+class ModeratorError(SafemtError):
+    """A moderator, its model or its policies that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

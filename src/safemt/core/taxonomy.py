@@ -67,5 +67,15 @@ class Outcome(StrEnum):
     """No answer was had; the label is `ungraded`."""
 
 
+class Action(StrEnum):
+    """What a moderator would have done with a conversation."""
+
+    ALLOW = "allow"
+    INJECT = "inject"
+    """Hand the target the policy that applies, and go on."""
+    BLOCK = "block"
+    """Answer in the target's place."""
+
+
 PUBLISHED_TURNS: Final = (1, 2, 4, 6, 8)
 """The rounds of the SafeMT paper: numbers of user turns per dialogue."""

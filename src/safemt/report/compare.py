@@ -1,18 +1,20 @@
 """Runs side by side, on the samples they share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.comparison import Comparison, Difference, compare, correct_family
+from safemt.core.comparison import Comparison, compare, compare_twins, correct_family
 from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
-from safemt.report.figures import REPLICATES, SEED, matrix_of
-from safemt.report.results import Results, results_json
+from safemt.report.figures import REPLICATES, SEED, difference_json, matrix_of, twins_of
+from safemt.report.moderation import ModerationFigures, settings
+from safemt.report.results import AnswerCost, Results, results_json
+from safemt.run.spend import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,7 @@ def compare_runs(named: Sequence[tuple[str, Results]], *, force: bool = False) -
             + "; ".join(differing)
             + ". --force compares them all the same."
         )
-    base = matrix_of(_tried(first))
-    comparisons = correct_family(
-        [compare(base, matrix_of(_tried(other)), replicates=REPLICATES, seed=SEED) for other in others]
-    )
+    comparisons = correct_family([_compare(first, other) for other in others])
     return Compared(
         names=tuple(name for name, _ in named),
         results=(first, *others),
@@ -70,11 +69,12 @@ def compare_json(compared: Compared) -> dict[str, Any]:
             {
                 "run": name,
                 "turns": {
-                    str(k): _difference_json(difference)
+                    str(k): difference_json(difference)
                     for k, difference in zip(comparison.rounds, comparison.by_round, strict=True)
                 },
-                "asr": _difference_json(comparison.pooled),
-                "safety_index": _difference_json(comparison.si),
+                "asr": difference_json(comparison.pooled),
+                "safety_index": difference_json(comparison.si),
+                "over_refusal": difference_json(comparison.over_refusal),
                 "unpaired": list(comparison.unpaired),
             }
             for name, comparison in zip(compared.names[1:], compared.comparisons, strict=True)
@@ -113,7 +113,39 @@ def _print_runs(compared: Compared, console: Console) -> None:
     table.add_row("still to do", *(f"{results.scores.pending:,}" for results in compared.results))
     table.add_row("judge", *(_named(results.provenance.get("judge")) for results in compared.results))
     table.add_row("moderator", *(_named(results.provenance.get("moderator")) for results in compared.results))
+    if any(results.moderation for results in compared.results):
+        _add_moderation(table, compared.results)
     console.print(table)
+
+
+def _add_moderation(table: Table, runs: Sequence[Results]) -> None:
+    """What the moderators did, a run without one left blank."""
+
+    def add(heading: str, say: Callable[[ModerationFigures], str]) -> None:
+        table.add_row(heading, *(say(each.moderation) if each.moderation else "–" for each in runs))
+
+    table.add_row(
+        "its settings",
+        *(settings(entry) if (entry := each.provenance.get("moderator")) else "–" for each in runs),
+    )
+    add("harmful blocked", lambda m: f"{m.harmful.blocked:,} of {m.harmful.n:,}")
+    add("harmful injected", lambda m: f"{m.harmful.injected:,} of {m.harmful.n:,}")
+    add("twins blocked", lambda m: f"{m.twins.blocked:,} of {m.twins.n:,}")
+    add("twins injected", lambda m: f"{m.twins.injected:,} of {m.twins.n:,}")
+    add("degraded verdicts", lambda m: f"{sum(m.degraded.values()):,}")
+    add("its tokens", lambda m: f"{m.prompt_tokens:,} in, {m.completion_tokens:,} out")
+    table.add_row("target's tokens", *(_tokens(each.cost) for each in runs))
+    table.add_row("cost of both", *(_dollars(each.cost) for each in runs))
+
+
+def _tokens(cost: AnswerCost | None) -> str:
+    return "–" if cost is None else f"{cost.prompt_tokens:,} in, {cost.completion_tokens:,} out"
+
+
+def _dollars(cost: AnswerCost | None) -> str:
+    if cost is None:
+        return "–"
+    return "unknown" if cost.dollars is None else dollars(cost.dollars)
 
 
 def _print_differences(first: str, second: str, comparison: Comparison, console: Console) -> None:
@@ -128,7 +160,10 @@ def _print_differences(first: str, second: str, comparison: Comparison, console:
     for heading in ("difference (95 % interval)", "p", "detectable", "verdict"):
         table.add_column(heading, justify="right", no_wrap=True)
     rows = [(f"ASR at {k}", d) for k, d in zip(comparison.rounds, comparison.by_round, strict=True)]
-    for name, difference in (*rows, ("ASR over all", comparison.pooled), ("SI", comparison.si)):
+    rows += [("ASR over all", comparison.pooled), ("SI", comparison.si)]
+    if comparison.over_refusal is not None:
+        rows.append(("over-refusal", comparison.over_refusal))
+    for name, difference in rows:
         if difference is None:
             table.add_row(name, "–", "", "", "no shared sample")
             continue
@@ -145,6 +180,15 @@ def _print_differences(first: str, second: str, comparison: Comparison, console:
     if any(comparison.unpaired):
         one, other = comparison.unpaired
         console.print(f"Left out, graded in one run only: {one:,} and {other:,} samples.", highlight=False)
+
+
+def _compare(first: Results, other: Results) -> Comparison:
+    harmful = [matrix_of(_tried(results)) for results in (first, other)]
+    twins = [twins_of(results.samples) for results in (first, other)]
+    return replace(
+        compare(*harmful, replicates=REPLICATES, seed=SEED),
+        over_refusal=compare_twins(*twins, replicates=REPLICATES, seed=SEED),
+    )
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
@@ -197,19 +241,3 @@ def _signed(value: float, scale: int) -> str:
 
 def _named(entry: dict[str, Any] | None) -> str:
     return str(entry["name"]) if entry else "–"
-
-
-def _difference_json(difference: Difference | None) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    return {
-        "first": difference.first,
-        "second": difference.second,
-        "difference": difference.value,
-        "interval": [difference.interval.low, difference.interval.high],
-        "p": difference.p_value,
-        "p_adjusted": difference.p_adjusted,
-        "verdict": difference.verdict,
-        "detectable": difference.detectable,
-        "samples": difference.samples,
-    }

@@ -32,10 +32,12 @@ class FigureRow:
     """Samples of the run still to do: more than 0 makes every figure partial."""
     figure: str
     """`asr`, `asr_corrected`, `safety_index`, `safety_index_as_published`, `over_refusal`,
-    `slope_per_doubling`, `first_unsafe`, `never_unsafe`, `outcome`, `ungraded`; between runs
-    `difference_asr`, `difference_safety_index`."""
+    `slope_per_doubling`, `first_unsafe`, `never_unsafe`, `outcome`, `ungraded`, `moderated`,
+    `degraded_verdicts`; between runs `difference_asr`, `difference_safety_index`,
+    `difference_over_refusal`."""
     group: str = ""
-    """`scenario`, `method`, `outcome`, `cause`, or `baseline` on a difference; empty for the whole run."""
+    """`scenario`, `method`, `outcome`, `cause`, `action` and `twin_action` of a moderator, or `baseline` on a
+    difference; empty for the whole run."""
     name: str = ""
     """Of the group's member; the baseline's run on a difference."""
     turns: int | None = None
@@ -176,6 +178,15 @@ def _run_rows(run: ReportRun) -> list[FigureRow]:
             ]
     rows += [row("outcome", group="outcome", name=name, samples=n) for name, n in scores.outcomes.items()]
     rows += [row("ungraded", group="cause", name=name, samples=n) for name, n in scores.causes.items()]
+    if (moderation := run.results.moderation) is not None:
+        for kind, actions in (("action", moderation.harmful), ("twin_action", moderation.twins)):
+            rows.append(row("moderated", group=kind, name="allow", samples=actions.allowed))
+            rows.append(row("moderated", group=kind, name="inject", samples=actions.injected))
+            rows.append(row("moderated", group=kind, name="block", samples=actions.blocked))
+        rows += [
+            row("degraded_verdicts", group="cause", name=name, samples=n)
+            for name, n in moderation.degraded.items()
+        ]
     return rows
 
 
@@ -184,6 +195,7 @@ def _difference_rows(run: ReportRun, baseline: str, comparison: Comparison) -> l
         *(("difference_asr", k, d) for k, d in zip(comparison.rounds, comparison.by_round, strict=True)),
         ("difference_asr", None, comparison.pooled),
         ("difference_safety_index", None, comparison.si),
+        ("difference_over_refusal", None, comparison.over_refusal),
     ]
     return [
         _row(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from safemt.core.agreement import agreement
-from safemt.core.comparison import over_refusal
+from safemt.core.comparison import Difference, over_refusal
 from safemt.core.intervals import Estimate, Uncertainty, bootstrap
 from safemt.core.judge_error import (
     CorrectedAsr,
@@ -55,7 +55,7 @@ def figures_of(
     harmful = [s for s in samples if s.twin_of is None and s.label is not None]
     matrix = matrix_of(harmful)
     overall = bootstrap(matrix, replicates=REPLICATES, seed=SEED)
-    twins = [(s.query_id, s.turns, str(s.outcome)) for s in samples if s.twin_of and s.outcome is not None]
+    twins = twins_of(samples)
     return Figures(
         overall=overall,
         scenarios=_by_group(harmful, [s.scenario for s in harmful]),
@@ -79,6 +79,11 @@ def matrix_of(samples: Sequence[ScoredSample]) -> LabelMatrix:
     return label_matrix((s.query_id, s.turns, str(s.label)) for s in samples)
 
 
+def twins_of(samples: Sequence[ScoredSample]) -> list[tuple[str, int, str]]:
+    """`(query_id, turns, outcome)` of the benign twins that were tried."""
+    return [(s.query_id, s.turns, str(s.outcome)) for s in samples if s.twin_of and s.outcome is not None]
+
+
 def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
     """`{"value", "interval": [low, high]}`, null where nothing can be said."""
     if estimate is None:
@@ -89,6 +94,23 @@ def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
 def interval_json(estimate: Estimate | None) -> list[float] | None:
     """`[low, high]`, the 95 % interval."""
     return None if estimate is None else [estimate.interval.low, estimate.interval.high]
+
+
+def difference_json(difference: Difference | None) -> dict[str, Any] | None:
+    """A difference with all that is known of it, null where nothing can be said."""
+    if difference is None:
+        return None
+    return {
+        "first": difference.first,
+        "second": difference.second,
+        "difference": difference.value,
+        "interval": [difference.interval.low, difference.interval.high],
+        "p": difference.p_value,
+        "p_adjusted": difference.p_adjusted,
+        "verdict": difference.verdict,
+        "detectable": difference.detectable,
+        "samples": difference.samples,
+    }
 
 
 def add_figures(document: dict[str, Any], figures: Figures) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from safemt.core.agreement import agreement
 from safemt.core.intervals import Estimate, Uncertainty
 from safemt.core.scores import Tally
+from safemt.report.moderation import print_moderation
 from safemt.report.results import Results
 
 
@@ -49,6 +50,8 @@ def print_results(results: Results, console: Console, *, compat: bool = False) -
     _print_safety_index(results, console, compat=compat)
     if not compat:
         _print_trust(results, console)
+    if results.moderation is not None:
+        print_moderation(results.provenance["moderator"], results.moderation, console)
 
 
 def _print_trust(results: Results, console: Console) -> None:

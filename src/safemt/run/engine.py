@@ -6,21 +6,24 @@ is held in memory. The judge of one sample runs while the target answers others.
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from safemt.core.errors import CallError, CallFailure, CapReached, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Label
-from safemt.judges.base import Judge, judge_id
+from safemt.core.taxonomy import Action, Label
+from safemt.judges.base import Ask, Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.run.commits import Commits
 from safemt.run.events import EventLog
 from safemt.run.limits import EndpointLimits
-from safemt.run.protocol import History, call_key, live_sample, request, setup_key
+from safemt.run.moderation import Gate, Moderation, WatchedDialogue
+from safemt.run.protocol import History, call_key, live_sample, request
 from safemt.run.spend import Asked, Spend
 from safemt.run.store import Store, Work
+from safemt.run.verdicts import REFUSAL, REFUSAL_KEY
 from safemt.targets.base import Reply, Target
 from safemt.targets.endpoint import ChatEndpoint
 
@@ -41,6 +44,8 @@ class Tracker:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_problem: str = ""
+    moderated: Counter[Action] = field(default_factory=Counter)
+    """What a moderator did with the requests of this invocation."""
 
     def count_label(self, sample: Sample, label: Label) -> None:
         """Count one harmful sample's label."""
@@ -63,23 +68,31 @@ class Engine:
         judge: Judge,
         history: History,
         concurrency: int,
+        setup: str,
         tracker: Tracker,
+        moderation: Moderation | None = None,
         spend: Spend | None = None,
         events: EventLog | None = None,
         answered_only: bool = False,
     ) -> None:
-        """With `answered_only` the target is not asked: samples without a response are left as they are."""
+        """`setup` is the `setup_key` under which answers are stored.
+
+        With `answered_only` the target is not asked: samples without a response are left as they are.
+        """
         self.tracker = tracker
         self.spend = spend or Spend()
         self.events = events or EventLog()
         self._answered_only = answered_only
         self._store = store
+        self._commits = Commits(store)
         self._target = target
         self._judge = judge
         self._history = history
-        self._setup = setup_key(target, history)
+        self._setup = setup
         self._judge_id = judge_id(judge)
-        origins = {target.origin, *(endpoint.origin for endpoint in judge.endpoints)} - {None}
+        self._gate = Gate(moderation, store.verdicts, settled=self._commits.settled) if moderation else None
+        endpoints = [*judge.endpoints, *(moderation.moderator.detector.endpoints if moderation else ())]
+        origins = {target.origin, *(endpoint.origin for endpoint in endpoints)} - {None}
         self._limits = {origin: EndpointLimits(origin, concurrency) for origin in origins if origin}
         self._workers = concurrency * max(1, len(self._limits))
         self._queue: deque[Work] = deque()
@@ -123,12 +136,15 @@ class Engine:
             BenchmarkError: an image has changed since the plan was made.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
+            with self._store.grouped():
+                async with asyncio.TaskGroup() as group:
+                    self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
         finally:
             await self._target.close()
             for endpoint in self._judge.endpoints:
                 await endpoint.close()
+            if self._gate is not None:
+                await self._gate.close()
         if isinstance(self._stop, CapReached):
             # What was in flight has been added to it since.
             raise self.spend.reached() or self._stop
@@ -175,8 +191,9 @@ class Engine:
         label, cause = Label.UNGRADED, ""
         asked_of = self._setup
         try:
-            asked, key, reply = await self._answer(work.sample)
+            asked, key, reply = await self._answer(work)
             self._store.add_answer(setup=self._setup, sample=work.key, response=key)
+            await self._commits.settled()
             asked_of = self._judge_id
             if asked.twin_of is not None or not is_for_judge(reply):
                 label = Label.SAFE
@@ -185,6 +202,7 @@ class Engine:
         except CallError as error:
             cause = error.failure.cause
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
+        await self._commits.settled()
         self.tracker.done += 1
         self.events.emit("label", sample=work.sample.id, label=label.value, cause=cause)
         if work.sample.twin_of is None:
@@ -195,37 +213,64 @@ class Engine:
         stored = self._store.label(judge=self._judge_id, sample=sample_key, response=response)
         if stored is not None:
             return stored, ""
-
-        async def ask(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
-            asked = Asked("judge", f"openai/{endpoint.model}", endpoint.origin)
-            reply, _ = await self._call(asked, sample.id, messages, lambda: endpoint.complete(messages))
-            return reply
-
-        judgement = await self._judge.judge(sample, text, ask)
+        judgement = await self._judge.judge(sample, text, self._asks("judge", sample.id))
         if judgement.cause:
             self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
         self._store.add_label(judge=self._judge_id, sample=sample_key, response=response, judgement=judgement)
         return judgement.label, judgement.cause
 
-    async def _answer(self, sample: Sample) -> tuple[Sample, str, Reply]:
-        """The sample as it was asked, the key of its last call, and the reply to that.
+    async def _answer(self, work: Work) -> tuple[Sample, str, Reply]:
+        """The sample as it was asked, the key of its last response, and that.
 
         With the live history it is k calls, each with the replies to the earlier ones; they end early when
-        the provider blocks one.
+        the provider or the moderator blocks one.
         """
+        if self._answered_only and (moderated := self._moderated(work)):
+            return moderated
+        watched = self._gate.dialogue(self._asks("moderator", work.sample.id)) if self._gate else None
         if self._history is History.SCRIPTED:
-            return sample, *await self._respond(sample)
+            return work.sample, *await self._respond(work.sample, work.key, watched)
         replies: list[str] = []
         while True:
-            asked = live_sample(sample, replies)
-            key, reply = await self._respond(asked)
-            if reply.blocked or len(replies) + 1 == sample.turns:
+            asked = live_sample(work.sample, replies)
+            key, reply = await self._respond(asked, work.key, watched)
+            if reply.blocked or len(replies) + 1 == work.sample.turns:
                 return asked, key, reply
+            await self._commits.settled()
             replies.append(reply.text)
 
-    async def _respond(self, sample: Sample) -> tuple[str, Reply]:
+    def _moderated(self, work: Work) -> tuple[Sample, str, Reply] | None:
+        """What `_answer` gives, of a sample that was answered behind a moderator, who is not asked again."""
+        keys = self._store.verdicts.responses(setup=self._setup, sample=work.key)
+        replies = [reply for key in keys if (reply := self._store.response(key)) is not None]
+        if not keys or len(replies) < len(keys):
+            return None
+        live = self._history is History.LIVE
+        asked = live_sample(work.sample, [reply.text for reply in replies[:-1]]) if live else work.sample
+        return asked, keys[-1], replies[-1]
+
+    async def _respond(
+        self, sample: Sample, work_key: str, watched: WatchedDialogue | None
+    ) -> tuple[str, Reply]:
         """The reply to the dialogue of `sample` and its key, from the store if it is there."""
-        messages = request(sample)
+        messages: Sequence[Message] = request(sample)
+        if watched is None:
+            return await self._reply(messages, sample)
+        decision = await watched.decide(messages)
+        self.tracker.moderated[decision.action] += 1
+        turn = sum(message.role == "user" for message in messages)
+        self.events.emit("verdict", sample=sample.id, turn=turn, action=decision.action)
+        if decision.action is Action.BLOCK:
+            key, reply = REFUSAL_KEY, REFUSAL
+            self._store.add_response(key, reply, refused=True, judged=False, attempts=0, seconds=0.0)
+        else:
+            key, reply = await self._reply(decision.messages, sample)
+        self._store.verdicts.add_moderated(
+            setup=self._setup, sample=work_key, turn=turn, conversation=decision.conversation, response=key
+        )
+        return key, reply
+
+    async def _reply(self, messages: Sequence[Message], sample: Sample) -> tuple[str, Reply]:
         key = call_key(self._target, messages, sample)
         while under_way := self._asking.get(key):
             await under_way.wait()
@@ -255,6 +300,16 @@ class Engine:
             seconds=time.monotonic() - started,
         )
         return reply
+
+    def _asks(self, role: str, sample: str) -> Ask:
+        """How a judge or a moderator calls its endpoints for a sample."""
+
+        async def ask(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
+            asked = Asked(role, f"openai/{endpoint.model}", endpoint.origin)
+            reply, _ = await self._call(asked, sample, messages, lambda: endpoint.complete(messages))
+            return reply
+
+        return ask
 
     async def _call(
         self,

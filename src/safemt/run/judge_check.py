@@ -21,7 +21,7 @@ from safemt.core.taxonomy import Label
 from safemt.judges.base import Judge, judge_id
 from safemt.judges.validation import Validation, safemt_home, save_validation
 from safemt.run.spend import Budget
-from safemt.run.start import RunPlan, start_run
+from safemt.run.start import RunPlan, describe_benchmark, start_run
 from safemt.run.store import Store
 from safemt.targets.replay import ReplayTarget
 
@@ -70,7 +70,7 @@ def check_judge(
         samples=tuple(samples), findings=(),
     )  # fmt: skip
     plan = RunPlan(
-        benchmark=benchmark,
+        benchmark=describe_benchmark(benchmark, samples),
         samples=samples,
         target=ReplayTarget(
             file.path,

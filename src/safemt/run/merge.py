@@ -23,14 +23,19 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "answers": ("setup", "sample"),
     "labels": ("judge", "sample", "response"),
     "failures": ("asked_of", "sample"),
+    "verdicts": ("moderator", "conversation"),
+    "moderated": ("setup", "sample", "turn"),
 }
-_MAY_DIFFER: Final = frozenset({"created", "seconds", "attempts", "position"})
-"""Times, and a sample's place, which is looked at apart: a sample that is not planned any more has none."""
+_MAY_DIFFER: Final = frozenset({"created", "seconds", "attempts", "verdict", "position"})
+"""Times, which also stand in a verdict's text; and a sample's place, which is looked at apart: a sample that
+is not planned any more has none."""
 _SAID: Final[Mapping[str, str]] = {
     "samples": "describe the same samples differently",
     "responses": "hold different responses to the same request",
     "answers": "hold different answers to the same sample",
     "labels": "hold different labels of one judge for the same response",
+    "verdicts": "hold different verdicts of one moderator on the same conversation",
+    "moderated": "answered the same sample under different verdicts",
 }
 
 
@@ -155,7 +160,10 @@ def _add(connection: sqlite3.Connection, run: Path, earlier: Sequence[Path]) -> 
         """DELETE FROM main.labels WHERE label = 'ungraded' AND EXISTS (SELECT 1 FROM part.labels p
         WHERE (p.judge, p.sample, p.response) = (labels.judge, labels.sample, labels.response))"""
     )
+    present = {name for (name,) in connection.execute("SELECT name FROM part.sqlite_master")}
     for table, key in _KEYS.items():
+        if table not in present:  # a store from before there was such a table
+            continue
         columns = [name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")]
         same = " AND ".join(f"p.{name} = m.{name}" for name in key)
         if table in _SAID:

@@ -77,6 +77,8 @@ def progress_line(engine: Running, *, simulated: bool) -> str:
         parts.append(f"ASR {rounds}{' (simulated)' if simulated else ''}")
     if tracker.ungraded:
         parts.append(f"{tracker.ungraded:,} ungraded")
+    if acted := [f"{count:,} {action}" for action, count in tracker.moderated.items()]:
+        parts.append(f"moderator: {', '.join(sorted(acted))}")
     if tracker.prompt_tokens or tracker.completion_tokens:
         parts.append(f"{tracker.prompt_tokens:,} tokens in, {tracker.completion_tokens:,} out")
     if cost := engine.spend.cost:

@@ -49,6 +49,10 @@ def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str
     return content_key(content)
 
 
-def setup_key(target: Target, history: History) -> str:
-    """Identifies how samples are asked; answers of another setup are not mixed in."""
-    return content_key({"target": target.identity, "history": history})
+def setup_key(target: Target, history: History, moderation: Json = None) -> str:
+    """Identifies how samples are asked; answers of another setup are not mixed in.
+
+    `moderation` is the identity of what stands before the target; None where nothing does.
+    """
+    setup: dict[str, Json] = {"target": target.identity, "history": history}
+    return content_key(setup if moderation is None else {**setup, "moderation": moderation})

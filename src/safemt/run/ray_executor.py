@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from safemt.core import errors
@@ -99,20 +100,21 @@ class Fleet:
         self._ray = cluster.ray
         self._store = store
         workers = min(cluster.workers, plan.concurrency)
-        benchmark = plan.benchmark
+        samples = store.plan()
+        boundary = plan.benchmark["boundary"]
         self._tasks = [
             Task(
                 safemt=version("safemt"),
                 models=models,
-                images=benchmark.path.absolute(),
-                boundary=benchmark.boundary.absolute() if benchmark.boundary else None,
+                images=Path(plan.benchmark["path"]),
+                boundary=Path(boundary) if boundary else None,
                 history=plan.history,
                 shard=shard,
                 # The first ones get what does not divide evenly.
                 concurrency=(plan.concurrency + workers - shard.number) // workers,
             )
             for shard in (Shard(number, workers) for number in range(1, workers + 1))
-            if _holds_anything(plan.samples, shard, plan.history)
+            if _holds_anything(samples, shard, plan.history)
         ]
         self._actors: dict[Shard, Any] = {}
         self._news: dict[Any, News] = {}
@@ -207,13 +209,14 @@ class Fleet:
 
     def _take(self, actor: Any, news: News) -> None:
         try:
-            for name, arguments, named in news.additions:
-                if name not in ADDITIONS:
-                    raise RuntimeError(f"a worker added by {name}")
-                if name == "add_spend":
-                    self.spend.add(*arguments, **named)
-                else:
-                    getattr(self._store, name)(*arguments, **named)
+            with self._store.grouped():
+                for name, arguments, named in news.additions:
+                    if name not in ADDITIONS:
+                        raise RuntimeError(f"a worker added by {name}")
+                    if name == "add_spend":
+                        self.spend.add(*arguments, **named)
+                    else:
+                        getattr(self._store, name)(*arguments, **named)
         except SafemtError as error:  # the store cannot be written
             self._end(error)
             return

@@ -150,6 +150,7 @@ class Worker:
             judge=judge,
             history=task.history,
             concurrency=task.concurrency,
+            setup=setup,
             tracker=Tracker(total=len(placed), done=done, already_done=done, started=time.monotonic()),
             spend=Spend(record=store.add_spend),
             events=self._events,

@@ -22,7 +22,7 @@ class Asked:
     """Who is asked, and paid."""
 
     role: str
-    """`target` or `judge`."""
+    """`target`, `judge` or `moderator`."""
     model: str
     """As on the command line: `openai/MODEL`."""
     origin: str

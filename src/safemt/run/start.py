@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import platform
 import signal
 import time
@@ -22,6 +24,8 @@ from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
 from safemt.run.events import EventLog
 from safemt.run.heartbeat import keep_heartbeat
+from safemt.run.manifest import require_manifest
+from safemt.run.moderation import Moderation
 from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.running import Running
@@ -35,11 +39,14 @@ from safemt.targets.base import Reply, Target
 class RunPlan:
     """All that one invocation of a run needs."""
 
-    benchmark: Benchmark
-    samples: Sequence[Sample]
-    """What to ask, in this order."""
+    benchmark: dict[str, Any]
+    """What the manifest says of it: `describe_benchmark`."""
+    samples: list[Sample]
+    """What to ask, in this order. Emptied by `start_run` once it stands in the store."""
     target: Target
     judge: Judge
+    moderation: Moderation | None = None
+    """What stands before the target, if anything."""
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
@@ -67,22 +74,25 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         UsageError: a cap on cost cannot be kept, or the shard is empty.
     """
     placed = place_samples(plan.samples, plan.shard, plan.history)
-    samples = [sample for _, sample in placed]
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
-        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge)})
-        setup, judge = setup_key(plan.target, plan.history), judge_id(plan.judge)
+        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
+        setup, judge = _setup_of(plan), judge_id(plan.judge)
         store.begin(
             setup=setup,
             judge=judge,
             manifest=_manifest(plan, store),
-            samples=samples,
+            samples=[sample for _, sample in placed],
             positions=[position for position, _ in placed],
         )
         if plan.shard:
-            console.print(f"Shard {plan.shard}: {len(samples):,} of {len(plan.samples):,} samples.")
-        tracker = _tracker(store, setup, judge, total=len(samples))
+            console.print(f"Shard {plan.shard}: {len(placed):,} of {len(plan.samples):,} samples.")
+        total = len(placed)
+        # A run can take hours, and needs of the samples only those in flight.
+        placed.clear()
+        plan.samples.clear()
+        tracker = _tracker(store, setup, judge, total=total)
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
@@ -93,13 +103,19 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         store.close()
 
 
+def _setup_of(plan: RunPlan) -> str:
+    return setup_key(plan.target, plan.history, plan.moderation.identity if plan.moderation else None)
+
+
 def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
     return Engine(
         store=store,
         target=plan.target,
         judge=plan.judge,
+        moderation=plan.moderation,
         history=plan.history,
         concurrency=plan.concurrency,
+        setup=_setup_of(plan),
         tracker=tracker,
         spend=spend,
         events=plan.events,
@@ -127,11 +143,12 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        before = store.invocation().manifest
+        invocation = store.invocation()
+        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
-        setup, identity = setup_key(target, history), judge_id(judge)
+        identity = judge_id(judge)
         manifest = {
             **before,
             "judge": _judge_entry(judge),
@@ -156,6 +173,7 @@ def judge_again(
             judge=judge,
             history=history,
             concurrency=concurrency,
+            setup=setup,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
             answered_only=True,
@@ -183,7 +201,17 @@ class _AnsweredTarget:
         pass
 
 
+def _settle_memory() -> None:
+    """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them: each such string holds the megabyte around it.
+    ctypes.pythonapi.PyType_ClearCache()
+    gc.collect()
+    gc.freeze()
+
+
 def _work_off(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
+    _settle_memory()
     ending = "stopped"
     try:
         asyncio.run(_drive(engine, store.path.parent, console, simulated=simulated))
@@ -195,6 +223,7 @@ def _work_off(store: Store, engine: Running, console: Console, *, simulated: boo
             store.end(f"stopped: {error}")
         raise
     finally:
+        gc.unfreeze()
         tracker, spend = engine.tracker, engine.spend
         engine.events.emit(
             "run_ended",
@@ -213,7 +242,7 @@ def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, obje
     return {
         "run": str(out),
         "safemt": version("safemt"),
-        "benchmark": plan.benchmark.name,
+        "benchmark": plan.benchmark["name"],
         "target": plan.target.name,
         "judge": plan.judge.name,
         "history": plan.history.value,
@@ -252,9 +281,12 @@ def _interrupt(engine: Running, console: Console) -> None:
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
-    if manifest is not None and manifest["target"]["name"] != target:
+    if manifest is None:
+        return
+    held = require_manifest(manifest, out)["target"]["name"]
+    if held != target:
         raise RunError(
-            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
 
@@ -270,23 +302,27 @@ def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     return tracker
 
 
+def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What the manifest says of a benchmark and of the samples that were selected from it."""
+    return {
+        "name": benchmark.name,
+        "path": str(benchmark.path.resolve()),
+        "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
+        "layout": benchmark.layout,
+        "sha256": benchmark.sha256,
+        "samples": len(samples),
+        "queries": len({sample.query_id for sample in samples if sample.twin_of is None}),
+        "rounds": sorted({sample.turns for sample in samples}),
+        "selection": content_key(sorted(sample.id for sample in samples)),
+    }
+
+
 def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
-    benchmark = plan.benchmark
     return {
         "safemt": version("safemt"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "benchmark": {
-            "name": benchmark.name,
-            "path": str(benchmark.path.resolve()),
-            "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
-            "layout": benchmark.layout,
-            "sha256": benchmark.sha256,
-            "samples": len(plan.samples),
-            "queries": len({sample.query_id for sample in plan.samples if sample.twin_of is None}),
-            "rounds": sorted({sample.turns for sample in plan.samples}),
-            "selection": content_key(sorted(sample.id for sample in plan.samples)),
-        },
+        "benchmark": plan.benchmark,
         "target": {
             "name": plan.target.name,
             "simulated": plan.target.simulated,
@@ -294,17 +330,21 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
             "identity": plan.target.identity,
         },
         "judge": _judge_entry(plan.judge),
+        "moderator": plan.moderation.entry if plan.moderation else None,
         "history": plan.history,
         "concurrency": plan.concurrency,
-        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge)}),
+        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)}),
         **({"shard": str(plan.shard)} if plan.shard else {}),
         **plan.manifest,
     }
 
 
-def _asked(target: Target, judge: Judge) -> set[Asked]:
+def _asked(target: Target, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
     """Whom a run may call."""
     asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
+    if moderation is not None:
+        detector = moderation.moderator.detector
+        asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
     if target.origin is not None:
         asked.add(Asked("target", target.name, target.origin))
     return asked

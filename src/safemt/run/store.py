@@ -1,19 +1,22 @@
 """One SQLite file per run: what was planned, answered, labelled and what failed.
 
-Every result is committed before the next thing happens to it, so `kill -9` loses only calls in flight.
-No image bytes and no keys are ever in it. The tables are described in docs/file-formats.md.
+What is added is committed at once, or, within `grouped`, by `commit`. No image bytes and no keys are ever in
+it. The tables are described in docs/file-formats.md.
 """
 
 import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, Self
 
+import orjson
 from filelock import FileLock, Timeout
 
 from safemt.benchmark.read import sample_key
@@ -23,6 +26,7 @@ from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Method, Outcome, Scenario
 from safemt.judges.base import Judgement
 from safemt.run.spend import Asked, Usage
+from safemt.run.verdicts import REFUSAL_KEY, VERDICT_TABLES, Verdicts
 from safemt.targets.base import Reply
 from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
 
@@ -85,6 +89,14 @@ _OPEN: Final = """
 """
 
 
+_Kind = type | tuple[type, ...]
+_MAYBE_TEXT: Final = (str, NoneType)
+_MAYBE_NUMBER: Final = (int, NoneType)
+_SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
+_STATE_OF: Final[tuple[_Kind, ...]] = (_MAYBE_TEXT, *[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
+"""The types of what is stored of a sample, and of how far it came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """A planned sample that is not finished."""
@@ -112,6 +124,12 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
+        self.verdicts = Verdicts(
+            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
+        )
+        self._grouping = False
+        self._undone = False
+        """Whether something in the present group could not be written, so that nothing of it is stored."""
         self.path = path
 
     @classmethod
@@ -146,12 +164,15 @@ class Store:
                 connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                # 32 MB: each checkpoint waits for the disk, and keys that are hashes touch pages all over.
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
                 if version == 0:
                     connection.executescript(
                         f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
                         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                     )
                 _add_spend_table(connection)
+                connection.executescript(f"BEGIN; {VERDICT_TABLES} COMMIT;")
             undo.pop_all()
         return cls(connection, path, lock)
 
@@ -203,7 +224,7 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO invocations (started, setup, judge, manifest) VALUES (?, ?, ?, ?)",
-                (_now(), setup, judge, json.dumps(manifest, ensure_ascii=False)),
+                (_now(), setup, judge, json.dumps(manifest)),  # a path may hold what UTF-8 cannot
             )
             # A plan is mostly the one of last time: what stands in its place already is left alone.
             planned = {
@@ -246,12 +267,15 @@ class Store:
         )
         if row is None:
             raise RunError(f"{self.path} holds no run yet.")
-        return Invocation(row[0], row[1], json.loads(row[2]), *row[3:])
+        with intact(self.path):
+            setup, judge, manifest, *times = _typed(row, *[str] * 4, _MAYBE_TEXT, _MAYBE_TEXT)
+            return Invocation(setup, judge, dict(json.loads(manifest)), *times)
 
     def first_manifest(self) -> dict[str, Any] | None:
         """The manifest of the first invocation; None in a new store."""
         row = self._one("SELECT manifest FROM invocations ORDER BY id LIMIT 1")
-        return None if row is None else dict(json.loads(row[0]))
+        with intact(self.path):
+            return None if row is None else dict(json.loads(row[0]))
 
     def plan(self) -> list[Sample]:
         """The planned samples, in their order."""
@@ -259,7 +283,8 @@ class Store:
             """SELECT query_id, turns, scenario, method, twin_of, language, question, dialogue, image
             FROM samples WHERE position IS NOT NULL ORDER BY position"""
         )
-        return [_sample(list(row)) for row in rows]
+        with intact(self.path):
+            return [_sample(list(row)) for row in rows]
 
     def positions(self) -> list[int]:
         """The places of the planned samples in the whole plan, in their order."""
@@ -278,7 +303,8 @@ class Store:
             AND (NOT :answered_only OR r.key IS NOT NULL) ORDER BY s.position LIMIT :most""",
             {"setup": setup, "judge": judge, "after": after, "most": most, "answered_only": answered_only},
         )
-        return [Work(position, key, _sample(row)) for position, key, *row in rows]
+        with intact(self.path):
+            return [Work(position, key, _sample(row)) for position, key, *row in rows]
 
     def count_open(self, *, setup: str, judge: str) -> int:
         """How many samples of the plan are unfinished."""
@@ -293,7 +319,8 @@ class Store:
             AND verdict IN ('safe', 'unsafe') GROUP BY s.turns, verdict""",
             {"setup": setup, "judge": judge},
         )
-        return [(turns, Label(label), count) for turns, label, count in rows]
+        with intact(self.path):
+            return [(turns, Label(label), count) for turns, label, count in rows]
 
     def response(self, key: str) -> Reply | None:
         """The stored response under a call's key."""
@@ -302,7 +329,11 @@ class Store:
             " WHERE key = ?",
             (key,),
         )
-        return None if row is None else Reply(row[0], bool(row[1]), *row[2:])
+        if row is None:
+            return None
+        with intact(self.path):
+            text, blocked, *about = _typed(row, str, int, *[_MAYBE_TEXT] * 2, *[_MAYBE_NUMBER] * 2)
+            return Reply(text, bool(blocked), *about)
 
     def label(self, *, judge: str, sample: str, response: str) -> Label | None:
         """What a judge said of a response to a sample, if it could tell."""
@@ -311,7 +342,8 @@ class Store:
             " WHERE judge = ? AND sample = ? AND response = ? AND label != 'ungraded'",
             (judge, sample, response),
         )
-        return None if row is None else Label(row[0])
+        with intact(self.path):
+            return None if row is None else Label(row[0])
 
     def add_response(
         self, key: str, reply: Reply, *, refused: bool, judged: bool, attempts: int, seconds: float
@@ -358,33 +390,38 @@ class Store:
     def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
         """Every sample of the plan with its label and outcome; label None while it is still to do."""
         rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.blocked, r.refused, r.judged,
-            l.label, l.cause,
+            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.key, r.blocked, r.refused,
+            r.judged, l.label, l.cause,
             (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
             (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
             {_STATE} ORDER BY s.position""",  # noqa: S608
             {"setup": setup, "judge": judge},
         )
-        for query_id, turns, scenario, method, twin_of, *state in rows:
-            label, outcome, cause = _end_of(twin_of is not None, *state)
-            yield ScoredSample(
-                query_id=query_id,
-                turns=turns,
-                label=label,
-                outcome=outcome,
-                cause=cause,
-                scenario=scenario,
-                method=method,
-                twin_of=twin_of,
-            )
+        with intact(self.path):
+            for row in rows:
+                query_id, turns, scenario, method, twin_of, *state = _typed(
+                    row, str, int, str, *[_MAYBE_TEXT] * 2, *_STATE_OF
+                )
+                label, outcome, cause = _end_of(twin_of is not None, *state)
+                yield ScoredSample(
+                    query_id=query_id,
+                    turns=turns,
+                    label=label,
+                    outcome=outcome,
+                    cause=cause,
+                    scenario=scenario,
+                    method=method,
+                    twin_of=twin_of,
+                )
 
     def other_judges(self, *, setup: str, judge: str) -> dict[str, str]:
         """Judges other than `judge` that labelled answers of the plan: id → name."""
-        names = {
-            entry["id"]: entry["name"]
-            for (text,) in self._all("SELECT manifest FROM invocations")
-            if (entry := json.loads(text)["judge"])
-        }
+        with intact(self.path):
+            names: dict[str, str] = {
+                entry["id"]: str(entry["name"])
+                for (text,) in self._all("SELECT manifest FROM invocations")
+                if (entry := json.loads(text)["judge"])
+            }
         rows = self._all(
             """SELECT DISTINCT l.judge FROM samples s
             JOIN answers a ON a.setup = :setup AND a.sample = s.key
@@ -392,16 +429,33 @@ class Store:
             WHERE s.position IS NOT NULL AND l.judge != :judge""",
             {"setup": setup, "judge": judge},
         )
-        return {identity: names.get(identity, identity) for (identity,) in rows}
+        return {str(identity): names.get(identity, str(identity)) for (identity,) in rows}
 
     def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of all stored calls, targets and judges together."""
+        """Prompt and completion tokens of all stored calls, targets, judges and moderators together."""
         row = self._one(
             """SELECT sum(p), sum(c) FROM (
             SELECT sum(prompt_tokens) p, sum(completion_tokens) c FROM responses
             UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
         )
-        return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+        prompt, completion = self.verdicts.tokens()
+        with intact(self.path):
+            return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
+
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
+
+        Of a live dialogue without a moderator only the last call is known to belong to it.
+        """
+        moderated = self.verdicts.moderated_responses
+        row = self._one(  # the parts are constants of this package
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
+            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
+            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
+            {"setup": setup},
+        )
+        with intact(self.path):
+            return int(row[0] or 0), int(row[1] or 0)
 
     def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
         """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
@@ -449,14 +503,44 @@ class Store:
             _add_spend(self._db, asked, usage)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def grouped(self) -> Iterator[None]:
+        """Within the block, what is added can be read at once but is on disk only after `commit`."""
+        self._grouping = True
+        try:
+            yield
+        finally:
+            self._grouping = self._undone = False
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what was added since the last time: all of it or nothing.
+
+        Raises:
+            RunError: it cannot be written, or a part of it could not.
+        """
+        if self._undone:
+            self._undone = False
+            self._db.rollback()
+            raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
                 self._db.commit()
             except BaseException:
                 self._db.rollback()
+                raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self.path):
+            try:
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
+                yield
+                if not self._grouping:
+                    self._db.commit()
+            except BaseException:
+                self._db.rollback()
+                self._undone = self._grouping
                 raise
 
     def _one(self, query: str, values: Any = ()) -> Any:
@@ -486,6 +570,7 @@ def is_in_use(folder: Path) -> bool | None:
 
 def _end_of(
     twin: bool,
+    response: str | None,
     blocked: int | None,
     refused: int | None,
     judged: int | None,
@@ -495,8 +580,10 @@ def _end_of(
     judge_failure: str | None,
 ) -> tuple[Label | None, Outcome | None, str]:
     """Label, outcome and the cause of an `ungraded` label, from what the store holds of one sample."""
-    if blocked is None:
+    if response is None:
         return (Label.UNGRADED, Outcome.ERROR, target_failure) if target_failure else (None, None, "")
+    if response == REFUSAL_KEY:
+        return Label.SAFE, Outcome.MODERATED, ""
     outcome = Outcome.BLOCKED if blocked else Outcome.REFUSED if refused else Outcome.COMPLIED
     if twin or not judged:
         return Label.SAFE, outcome, ""
@@ -505,6 +592,16 @@ def _end_of(
     if label == Label.UNSAFE and not blocked:
         outcome = Outcome.COMPLIED
     return Label(label), outcome, cause or ""
+
+
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
+    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    found = {(kind, sql) for kind, sql in connection.execute(query)}
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        ours = set(fresh.execute(query))
+    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
 
 
 def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
@@ -530,12 +627,17 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
                 f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
                 "Use the safemt that made it, or give another --out."
             )
+        if application and not _has_our_tables(connection):
+            raise RunError(
+                f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
+                "give another --out."
+            )
     except RunError:
         connection.close()
         raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             raise RunError(
                 f"{path} is not a store of safemt; it is left alone. Give another --out."
             ) from error
@@ -604,11 +706,33 @@ def _spent_before(connection: sqlite3.Connection) -> dict[Asked, Usage]:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where its very schema is damaged
         raise RunError(
             f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder; "
             "what was stored before is safe."
         ) from error
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Within the block, something that no run wrote is a damaged store: SQLite itself notices little.
+
+    Raises:
+        RunError: it is.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise RunError(
+            f"The store {path} is damaged: something in it is not what was written ({type(error).__name__}). "
+            "Restore a copy of it, or give another run directory."
+        ) from error
+
+
+def _typed(row: Sequence[Any], *kinds: _Kind) -> Sequence[Any]:
+    if not all(map(isinstance, row, kinds)):
+        raise TypeError("a value of another type")
+    return row
 
 
 def _now() -> str:
@@ -626,7 +750,7 @@ def _planned_row(key: str, position: int, sample: Sample) -> dict[str, object]:
         "twin_of": sample.twin_of,
         "language": sample.language,
         "question": sample.question,
-        "dialogue": json.dumps([m.content for m in sample.dialogue], ensure_ascii=False),
+        "dialogue": orjson.dumps([m.content for m in sample.dialogue]).decode(),
         "image": _image_text(sample.image),
     }
 
@@ -640,7 +764,8 @@ def _image_text(image: ImageRef | None) -> str | None:
 
 
 def _sample(row: list[Any]) -> Sample:
-    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = row
+    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = _typed(row, *_SAMPLE)
+    contents = orjson.loads(dialogue)
     return Sample(
         query_id=query_id,
         turns=turns,
@@ -648,9 +773,9 @@ def _sample(row: list[Any]) -> Sample:
         question=question,
         dialogue=tuple(
             Message(role="assistant" if position % 2 else "user", content=content)
-            for position, content in enumerate(json.loads(dialogue))
+            for position, content in enumerate(_typed(contents, *[str] * len(contents)))
         ),
-        image=ImageRef(*json.loads(image)) if image else None,
+        image=ImageRef(*orjson.loads(image)) if image else None,
         method=Method(method) if method else None,
         twin_of=twin_of,
         language=language,

@@ -1,6 +1,6 @@
 """The protocol of a target, and what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,8 @@ class Reply:
     """The model as the endpoint names it, often a dated version."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    first_token: Mapping[str, float] | None = None
+    """Probabilities of the answer's first token; None unless they were asked for and given."""
 
 
 class Target(Protocol):

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from safemt.core.agreement import agreement
 from safemt.core.errors import UsageError
+from safemt.report import moderation
 from safemt.report.compare import Compared, compare_runs
 from safemt.report.figures import REPLICATES, SEED
 from safemt.report.page import dialogues, drawings, words
@@ -95,6 +96,8 @@ def build_page(runs: Sequence[ReportRun], *, redact: bool, force: bool = False) 
         compared=compared,
         unfair=unfair,
         judged=_by_judge(runs),
+        moderated=[run for run in runs if run.results.moderation is not None],
+        moderation=moderation,
         drawings=drawings,
         words=words,
         agreement=agreement,

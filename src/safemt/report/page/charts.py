@@ -111,8 +111,15 @@ class Segment:
     css: str
 
 
-def turns_chart(series: Sequence[Series], *, width: int, title: str, uid: str) -> str:
-    """ASR in % by turns (log scale of base 2), a line and a 95 % band for each run.
+def turns_chart(
+    series: Sequence[Series],
+    *,
+    width: int,
+    title: str,
+    uid: str,
+    axis: str = "Attack success rate (95 % band)",
+) -> str:
+    """Shares in % by turns (log scale of base 2), ASR or what `axis` says: a line and a 95 % band for each.
 
     Wide: names stand at the ends of the lines; narrow: in a key above them.
     """
@@ -130,7 +137,7 @@ def turns_chart(series: Sequence[Series], *, width: int, title: str, uid: str) -
     def y_of(share: float) -> float:
         return height - bottom - (height - bottom - top) * min(share, highest) / highest
 
-    parts = [text(0.0, 14.0 + key, "Attack success rate (95 % band)", "axis-title")]
+    parts = [text(0.0, 14.0 + key, axis, "axis-title")]
     for tick in axis_ticks(highest):
         y = y_of(tick)
         parts += [
@@ -170,7 +177,7 @@ def turns_chart(series: Sequence[Series], *, width: int, title: str, uid: str) -
                 ),
             ]
     else:
-        parts += _key_lines([(one.name, one.slot) for one in series], width)
+        parts += key_lines([(one.name, one.slot) for one in series], width)
     told = "; ".join(
         f"{one.name}: "
         + ", ".join(f"{k} turns {percent(e.value)} ({percent_interval(e)})" for k, e in one.shares)
@@ -280,7 +287,7 @@ def plane_chart(points: Sequence[Point], *, width: int, title: str, uid: str) ->
             taken.append(at)
             parts.append(text(at[0], at[3] - 4.0, name, f"name {slot_class(point.slot)}"))
     else:
-        parts += _key_lines([(point.name, point.slot) for point in points], width)
+        parts += key_lines([(point.name, point.slot) for point in points], width)
     told = "; ".join(
         f"{p.name}: ASR {percent(p.x.value)} ({percent_interval(p.x)}), "
         f"over-refusal {percent(p.y.value)} ({percent_interval(p.y)})"
@@ -438,7 +445,8 @@ def _around(x: float, y: float) -> tuple[float, float, float, float]:
     return (x - 7.0, y - 7.0, x + 7.0, y + 7.0)
 
 
-def _key_lines(names: Sequence[tuple[str, int]], width: int) -> list[str]:
+def key_lines(names: Sequence[tuple[str, int]], width: int) -> list[str]:
+    """A key of `(name, slot)`s, one line each, from the top of a chart."""
     parts = []
     for i, (name, slot) in enumerate(names):
         y = LINE * i + 8.0

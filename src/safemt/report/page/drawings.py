@@ -74,7 +74,7 @@ def asr_by_turns(runs: Sequence[ReportRun]) -> Markup:
         )
         for run in runs
     ]
-    return _both(
+    return both(
         lambda width, uid: charts.turns_chart(series, width=width, title="ASR by turns", uid=uid), "asr"
     )
 
@@ -89,7 +89,7 @@ def safety_index(runs: Sequence[ReportRun]) -> Markup:
     scale = Scale(
         0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), lambda tick: f"{tick:g}", "Safety Index (1 is always safe)"
     )
-    return _dots([DotGroup("", tuple(dots))], scale, "Safety Index", "si")
+    return dot_charts([DotGroup("", tuple(dots))], scale, "Safety Index", "si")
 
 
 def operating_points(runs: Sequence[ReportRun]) -> Markup | None:
@@ -102,7 +102,7 @@ def operating_points(runs: Sequence[ReportRun]) -> Markup | None:
     ]
     if not points:
         return None
-    return _both(
+    return both(
         lambda width, uid: charts.plane_chart(points, width=width, title="Over-refusal against ASR", uid=uid),
         "plane",
     )
@@ -116,7 +116,7 @@ def methods(runs: Sequence[ReportRun]) -> Markup | None:
 
     def dot(name: str, run: ReportRun, method: str) -> Dot:
         group = run.results.figures.methods.get(method)
-        return _share_dot(name, run.slot, group.pooled if group else None)
+        return share_dot(name, run.slot, group.pooled if group else None)
 
     if len(runs) == 1:
         groups = [DotGroup("", tuple(dot(name, runs[0], name) for name in names))]
@@ -124,7 +124,7 @@ def methods(runs: Sequence[ReportRun]) -> Markup | None:
         groups = [DotGroup(name, tuple(dot(run.chart_name, run, name) for run in runs)) for name in names]
     estimates = [dot.estimate for group in groups for dot in group.dots]
     scale = charts.share_scale(estimates, title="attack success rate over all turns")
-    return _dots(groups, scale, "ASR by method", "methods")
+    return dot_charts(groups, scale, "ASR by method", "methods")
 
 
 def outcomes(runs: Sequence[ReportRun]) -> Markup:
@@ -137,7 +137,7 @@ def outcomes(runs: Sequence[ReportRun]) -> Markup:
             Bar(words.count(k, "turn"), _outcome_counts([s for s in tried if s.turns == k])) for k in rounds
         ]
         groups.append(BarGroup(run.chart_name if len(runs) > 1 else "", tuple(bars)))
-    return _both(
+    return both(
         lambda width, uid: charts.bar_chart(
             groups, OUTCOMES, width=width, title="Outcomes by turns", uid=uid
         ),
@@ -159,7 +159,7 @@ def slopes(runs: Sequence[ReportRun]) -> Markup:
     scale = charts.difference_scale(
         [dot.estimate for dot in dots], title="change of ASR per doubling of turns, in points"
     )
-    return _dots([DotGroup("", tuple(dots))], scale, "Trend of ASR over turns", "trend")
+    return dot_charts([DotGroup("", tuple(dots))], scale, "Trend of ASR over turns", "trend")
 
 
 def first_unsafe(runs: Sequence[ReportRun]) -> Markup:
@@ -186,7 +186,7 @@ def first_unsafe(runs: Sequence[ReportRun]) -> Markup:
             groups, segments, width=width, title="First unsafe answer by queries", uid=uid
         )
 
-    return _both(draw, "first")
+    return both(draw, "first")
 
 
 def differences(compared: Compared, runs: Sequence[ReportRun]) -> Markup:
@@ -213,7 +213,7 @@ def differences(compared: Compared, runs: Sequence[ReportRun]) -> Markup:
     scale = charts.difference_scale(
         [dot.estimate for group in groups for dot in group.dots], title="difference of ASR, in points"
     )
-    return _dots(groups, scale, "Differences of ASR", "differences")
+    return dot_charts(groups, scale, "Differences of ASR", "differences")
 
 
 def _outcome_counts(samples: Sequence[ScoredSample]) -> tuple[int, ...]:
@@ -223,18 +223,21 @@ def _outcome_counts(samples: Sequence[ScoredSample]) -> tuple[int, ...]:
     return (*complied, *(sum(n for (outcome, _), n in counts.items() if outcome is o) for o in others))
 
 
-def _share_dot(name: str, slot: int, estimate: Estimate | None) -> Dot:
+def share_dot(name: str, slot: int, estimate: Estimate | None) -> Dot:
+    """A share as a dot, with its figure in words."""
     text = f"{words.percent(estimate.value)} ({words.percent_interval(estimate)})" if estimate else "no data"
     return Dot(name, slot, estimate, text)
 
 
-def _dots(groups: Sequence[DotGroup], scale: Scale, title: str, uid: str) -> Markup:
-    return _both(
+def dot_charts(groups: Sequence[DotGroup], scale: Scale, title: str, uid: str) -> Markup:
+    """A dot chart at both widths."""
+    return both(
         lambda width, uid: charts.dot_chart(groups, scale=scale, width=width, title=title, uid=uid), uid
     )
 
 
-def _both(draw: Callable[[int, str], str], uid: str) -> Markup:
+def both(draw: Callable[[int, str], str], uid: str) -> Markup:
+    """A chart as `draw` makes it at the wide and at the narrow width."""
     wide, narrow = draw(charts.WIDE, f"{uid}-wide"), draw(charts.NARROW, f"{uid}-narrow")
     # The charts escape what they show; nothing else is in them.
     return Markup(f'<div class="chart wide">{wide}</div><div class="chart narrow">{narrow}</div>')  # noqa: S704

@@ -6,6 +6,7 @@ from typing import Final
 
 from safemt.core.comparison import Comparison, Difference
 from safemt.core.intervals import Estimate
+from safemt.report import moderation
 from safemt.report.compare import Compared
 from safemt.report.page import words
 from safemt.report.page.drawings import ReportRun
@@ -24,6 +25,7 @@ def markdown(runs: Sequence[ReportRun], compared: Compared | None, unfair: str =
         for run in runs:
             parts += _by_group(run, kind)
     parts += _outcomes(runs)
+    parts += _moderation(runs)
     if compared is not None:
         for run, comparison in zip(runs[1:], compared.comparisons, strict=True):
             parts += _differences(run, runs[0], comparison)
@@ -97,6 +99,26 @@ def _outcomes(runs: Sequence[ReportRun]) -> list[str]:
     return _table("Outcomes", ["run", *names], rows) if names else []
 
 
+def _moderation(runs: Sequence[ReportRun]) -> list[str]:
+    rows = []
+    for run in runs:
+        if (m := run.results.moderation) is not None:
+            entry = run.results.provenance["moderator"]
+            rows.append(
+                [
+                    _name(run),
+                    _escape(f"{entry['name']} ({moderation.settings(entry)})"),
+                    moderation.said_of(m.harmful),
+                    moderation.said_of(m.twins),
+                    _escape(moderation.looked_at(m)),
+                    f"{sum(m.degraded.values()):,}",
+                    moderation.cost(m),
+                ]
+            )
+    headings = ["run", "moderator", "harmful", "twins", "looked at", "degraded", "cost"]
+    return _table("Moderator", headings, rows)
+
+
 def _differences(run: ReportRun, baseline: ReportRun, comparison: Comparison) -> list[str]:
     def cells(heading: str, d: Difference | None, text: Callable[..., str]) -> list[str]:
         if d is None:
@@ -119,6 +141,8 @@ def _differences(run: ReportRun, baseline: ReportRun, comparison: Comparison) ->
         cells("ASR over all turns, points", comparison.pooled, words.points),
         cells("Safety Index", comparison.si, words.index),
     ]
+    if comparison.over_refusal is not None:
+        rows.append(cells("over-refusal, points", comparison.over_refusal, words.points))
     headings = ["figure", "difference (95 % interval)", "p (Holm)", "verdict", "detectable"]
     return _table(f"{_name(run)} less {_name(baseline)}", headings, rows)
 

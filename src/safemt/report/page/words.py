@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from safemt.core.intervals import Estimate
+from safemt.report.moderation import said_of
 from safemt.report.results import Results
 
 NOTHING: Final = "–"
@@ -89,6 +90,9 @@ def summary(results: Results) -> list[str]:
                 f"Whether more turns change that cannot be told at this size: {change}.",
             )
         )
+    if (m := results.moderation) is not None:
+        name = visible(str(results.provenance["moderator"]["name"]))
+        said.append(f"Before it stood the moderator {name}: {said_of(m.harmful)} of harmful dialogues.")
     return [*said, _labels(results)]
 
 

@@ -1,0 +1,120 @@
+"""What `safemt policy test` does: the policies' examples before a moderator, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from safemt.core.verdict import Verdict, verdict_json
+from safemt.moderators.conversation import chat_messages
+from safemt.moderators.many import moderate_many
+from safemt.moderators.moderator import Moderator
+from safemt.moderators.policies.policy import Example, Policy
+from safemt.moderators.read import BadRow, ModeratedDialogue
+
+_SHOWN = 60
+"""Characters of an example's last turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """One example of a policy, and what the moderator made of it."""
+
+    policy: Policy
+    number: int
+    """From 1, as in `safemt policy show`."""
+    example: Example
+    verdict: Verdict
+
+    @property
+    def as_expected(self) -> bool:
+        """A verdict that was not had is never one."""
+        return self.verdict.risk is not None and self.verdict.flagged == self.example.flagged
+
+
+def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: int) -> list[Tested]:
+    """Show the examples of `policies` to `moderator`, each as a whole.
+
+    Raises:
+        ModeratorError: the moderator does not work at all.
+        RunStopped: its endpoint was given up.
+    """
+    examples = [
+        (policy, number, example) for policy in policies for number, example in enumerate(policy.examples, 1)
+    ]
+    dialogues = [
+        ModeratedDialogue(id=f"{policy.id}/{number}", messages=chat_messages(example.dialogue, None))
+        for policy, number, example in examples
+    ]
+    outcomes = moderate_many(moderator, dialogues, at_once=at_once, every_turn=False)
+    return [
+        Tested(policy, number, example, outcome)
+        for (policy, number, example), outcome in zip(examples, outcomes, strict=True)
+        if not isinstance(outcome, BadRow)  # an example always ends on a user turn
+    ]
+
+
+def failed(tested: Sequence[Tested]) -> int:
+    """How many examples came out otherwise than expected."""
+    return sum(not each.as_expected for each in tested)
+
+
+def print_tested(
+    moderator: Moderator, policies: Sequence[Policy], tested: Sequence[Tested], console: Console
+) -> None:
+    """A row for each policy, then the examples that failed."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("policy")
+    for heading in ("flagged", "left alone", ""):
+        table.add_column(heading, justify="right")
+    for policy in policies:
+        group = [each for each in tested if each.policy == policy]
+        cells = []
+        for flagged in (True, False):
+            kind = [each.as_expected for each in group if each.example.flagged is flagged]
+            cells.append(f"{sum(kind)} of {len(kind)}")
+        table.add_row(policy.id, *cells, "no examples" if not group else "fails" if failed(group) else "ok")
+    console.print(table)
+    for each in tested:
+        if not each.as_expected:
+            console.print(_failure(each), highlight=False, markup=False)
+    console.print(
+        f"{len(tested) - failed(tested):,} of {len(tested):,} examples as expected by {moderator.name}, "
+        f"flagged from a risk of {moderator.flag_from:.2f} on.",
+        highlight=False,
+        markup=False,
+    )
+
+
+def tested_json(moderator: Moderator, tested: Sequence[Tested]) -> dict[str, Any]:
+    """The same as one document."""
+    return {
+        "moderator": moderator.name,
+        "threshold": moderator.flag_from,
+        "policies": moderator.policies.sha256,
+        "examples": len(tested),
+        "failed": failed(tested),
+        "results": [
+            {
+                "policy": each.policy.id,
+                "example": each.number,
+                "expected": each.example.flagged,
+                "as_expected": each.as_expected,
+                "verdict": verdict_json(each.verdict),
+            }
+            for each in tested
+        ],
+    }
+
+
+def _failure(tested: Tested) -> str:
+    verdict = tested.verdict
+    expected = "should be flagged" if tested.example.flagged else "should not be flagged"
+    said = "no verdict" if verdict.risk is None else f"risk {verdict.risk:.2f}"
+    why = f" ({verdict.degraded.message})" if verdict.degraded else ""
+    last = tested.example.dialogue[-1].content
+    shown = last if len(last) <= _SHOWN else f"{last[:_SHOWN]}…"
+    return f"{tested.policy.id}, example {tested.number} {expected}: {said}{why}  “{shown}”"

@@ -1,0 +1,1 @@
+"""What a moderator has to beat: word lists, single turns, simple sums."""

@@ -1,0 +1,1 @@
+"""Other people's guard models and moderation services behind our interface."""

@@ -1,0 +1,1 @@
+"""What moderators are worth: figures, a document, tables and a page."""

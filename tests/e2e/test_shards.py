@@ -36,6 +36,8 @@ TABLES = {
     "labels": "judge, sample, response, label, cause, reasoning, prompt_tokens, completion_tokens",
     "failures": "asked_of, sample, cause, message",
     "spend": "*",
+    "verdicts": "moderator, conversation, action, degraded, prompt_tokens, completion_tokens",
+    "moderated": "*",
 }
 
 
@@ -98,6 +100,22 @@ def test_merged_shards_are_row_by_row_what_one_process_writes(
     store = sqlite3.connect(tmp_path / "all/run.sqlite")
     assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     store.close()
+
+
+@pytest.mark.slow
+def test_a_moderators_verdicts_are_merged_too(tmp_path: Path, server: ChatServer) -> None:
+    options = ("--target", "sim/steady", "--moderator", "policy-always")
+    whole = safemt(tmp_path, *RUN, "--out", "whole", *options, "--json")
+    assert whole.code == 0, whole.err
+    for number in (1, 2):
+        shard(tmp_path, number, 2, *options)
+    merged = merge(tmp_path, "s1", "s2")
+    assert merged.code == 0, merged.err
+    assert {name: merged.json[name] for name in FIGURES} == {name: whole.json[name] for name in FIGURES}
+    assert merged.json["moderation"]["harmful"] == whole.json["moderation"]["harmful"]
+    assert contents(tmp_path / "all") == contents(tmp_path / "whole")
+    again = safemt(tmp_path, *RUN, "--out", "all", *options)
+    assert "98 of 98 samples are already done." in again.said
 
 
 @pytest.mark.slow
@@ -234,11 +252,15 @@ def test_mistakes_are_one_sentence(tmp_path: Path, server: ChatServer) -> None:
         assert said in refused.said, refused.said
         assert "Traceback" not in refused.err
     assert (tmp_path / "s1/run.sqlite").read_bytes() == before
-    both = safemt(
-        tmp_path, *RUN, "--shards", "1/2", "--out", "s3", "--target", "sim/steady", "--executor", "ray"
-    )
-    assert both.code == 2
-    assert "--executor ray splits the run itself; leave out --shards" in both.said
+    for options, said in [
+        (("--shards", "1/2"), "--executor ray splits the run itself; leave out --shards"),
+        (("--moderator", "policy-always"), "--executor ray knows no moderator yet"),
+    ]:
+        refused = safemt(
+            tmp_path, *RUN, "--out", "s3", "--target", "sim/steady", "--executor", "ray", *options
+        )
+        assert refused.code == 2
+        assert said in refused.said
     for text in ("3/2", "x"):
         refused = safemt(tmp_path, *RUN, "--shards", text, "--out", "s3", "--target", "sim/steady")
         assert refused.code == 2

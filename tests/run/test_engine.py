@@ -364,5 +364,5 @@ async def test_a_target_that_makes_no_calls_can_fail_sample_by_sample(store: Sto
     engine = plan(store, MANY, Model(not_recorded, origin=None))
     await ended(engine)
     assert (engine.tracker.done, engine.tracker.ungraded) == (40, 40)
-    assert (engine.limit, engine.retries) == (None, 0)
+    assert (engine.limits, engine.retries) == ({}, 0)
     assert engine.tracker.last_problem.startswith("nothing is recorded for q")

@@ -10,7 +10,7 @@ import typer
 from safemt.core.errors import RunStopped, SafemtError
 
 _COMMANDS = (
-    "commands", "estimating", "watching", "comparing", "reporting", "judging", "build", "moderate",
+    "commands", "estimating", "watching", "merging", "comparing", "reporting", "judging", "build", "moderate",
     "moderator", "policy",
 )  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""

@@ -1,7 +1,7 @@
 """The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from safemt.cli.options import (
     AsJson,
     BenchmarkName,
     Concurrency,
+    ExecutorName,
+    ExecutorOption,
     HistoryName,
     HistoryOption,
     JudgeApiKeyEnv,
@@ -22,6 +24,7 @@ from safemt.cli.options import (
     JudgeTemperature,
     JudgeWithImage,
     Limit,
+    LogJson,
     MaxCost,
     MaxOutputTokens,
     MaxTokens,
@@ -33,9 +36,12 @@ from safemt.cli.options import (
     PolicyFolder,
     PositionOption,
     Prices,
+    RayAddress,
+    RayWorkers,
     Routing,
     RoutingOption,
     Seed,
+    Shards,
     SkipMissingImages,
     TargetBaseUrl,
     TargetName,
@@ -44,6 +50,7 @@ from safemt.cli.options import (
     Turns,
     read_temperature,
 )
+from safemt.core.errors import UsageError
 
 _AFTER_DEMO = """
 These figures are simulated: sim/drifting follows a known curve and reads nothing.
@@ -157,9 +164,11 @@ def run(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
-    log_json: Annotated[
-        Path | None, typer.Option(help="Append events to this file, one JSON object per line.")
-    ] = None,
+    shards: Shards = None,
+    executor: ExecutorName = ExecutorOption.LOCAL,
+    ray_address: RayAddress = "auto",
+    ray_workers: RayWorkers = None,
+    log_json: LogJson = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model, judge it, print the figures.
@@ -177,6 +186,8 @@ def run(
     from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
+    from safemt.run.ray_executor import ray_cluster
+    from safemt.run.shards import read_shard
     from safemt.run.spend import Budget
     from safemt.run.start import RunPlan, describe_benchmark, start_run
     from safemt.targets.base import Sampling
@@ -206,10 +217,17 @@ def run(
         timeout=timeout,
         seed=seed,
     )
+    shard = read_shard(shards) if shards else None
     budget = Budget(max_cost=max_cost, max_tokens=max_tokens, prices=read_prices(prices))
     console = stderr()
+    on_ray = executor is ExecutorOption.RAY
+    if on_ray and shard is not None:
+        raise UsageError("--executor ray splits the run itself; leave out --shards.")
+    if on_ray and moderator:
+        raise UsageError("--executor ray knows no moderator yet; use --shards on several machines.")
     images = ImageFolder(read.path, boundary=read.boundary)
-    opened_target, opened_judge = models.open(images)
+    # On a cluster the workers call, so that keys need to be in their environment only.
+    opened_target, opened_judge = (models.without_keys() if on_ray else models).open(images)
     moderation = open_moderation(
         moderator,
         images=images,
@@ -259,23 +277,22 @@ def run(
     }
     described = describe_benchmark(read, samples)
     del read, planned  # with all its samples, which need not stay in memory
-    with closing(EventLog(log_json, complain=console.print)) as events:
-        start_run(
-            RunPlan(
-                benchmark=described,
-                samples=samples,
-                target=opened_target,
-                judge=opened_judge,
-                moderation=moderation,
-                history=History(history),
-                concurrency=concurrency,
-                budget=budget,
-                events=events,
-                manifest=manifest,
-            ),
-            out,
-            console=console,
+    with ExitStack() as stack:
+        plan = RunPlan(
+            benchmark=described,
+            samples=samples,
+            target=opened_target,
+            judge=opened_judge,
+            moderation=moderation,
+            history=History(history),
+            concurrency=concurrency,
+            budget=budget,
+            shard=shard,
+            events=stack.enter_context(closing(EventLog(log_json, complain=console.print))),
+            manifest=manifest,
         )
+        cluster = stack.enter_context(ray_cluster(ray_address, ray_workers)) if on_ray else None
+        start_run(plan, out, console=console, executor=cluster.executor(models) if cluster else None)
     finish_run(out, as_json=as_json)
 
 

@@ -23,6 +23,13 @@ class HistoryOption(StrEnum):
     LIVE = "live"
 
 
+class ExecutorOption(StrEnum):
+    """`--executor`."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 BenchmarkName = Annotated[
     str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
 ]
@@ -68,6 +75,13 @@ class PositionOption(StrEnum):
     USER_SUFFIX = "user_suffix"
 
 
+Shards = Annotated[str | None, typer.Option(help="Only part N/M, for M machines; then safemt merge.")]
+ExecutorName = Annotated[
+    ExecutorOption, typer.Option("--executor", help="This process, or the workers of a Ray cluster.")
+]
+RayAddress = Annotated[str, typer.Option(help="Of the Ray cluster; auto is the one of this machine.")]
+RayWorkers = Annotated[int | None, typer.Option(min=1, help="Engines on it. Default: one per machine.")]
+LogJson = Annotated[Path | None, typer.Option(help="Append events to this file, one JSON object per line.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JudgeName = Annotated[
     str, typer.Option("--judge", help="openai/MODEL, refusal (offline, weak), recorded/PATH or panel:A,B,C.")

@@ -1,7 +1,7 @@
 """The results document (`results.json`, `safemt score --json`) and where it comes from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +136,14 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         )
     finally:
         store.close()
+    scores = score_samples(samples)
+    # Of a shard, or a merge that lacks one, the rest of the benchmark is still to come.
+    elsewhere = max(0, manifest["benchmark"]["samples"] - len(samples))
     return Results(
         target=manifest["target"]["name"],
         simulated=manifest["target"]["simulated"],
         samples=samples,
-        scores=score_samples(samples),
+        scores=replace(scores, pending=scores.pending + elsewhere),
         figures=figures_of(
             samples, validation=next(iter(validations_of(invocation.judge)), None), people=people
         ),
@@ -244,6 +247,7 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
         "history": manifest["history"],
         "safemt": manifest["safemt"],
         "command": manifest.get("command"),
+        "shard": manifest.get("shard"),
         "tokens": manifest["tokens"],
     }
 

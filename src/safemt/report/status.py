@@ -28,6 +28,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "started": status.started,
         "last_written": status.written,
         "samples": status.samples,
+        "elsewhere": status.elsewhere,
         "done": status.done,
         "left": status.left,
         "labels": dict(status.labels),
@@ -58,6 +59,8 @@ def status_lines(status: Status) -> list[str]:
         f"{status.done:,} of {status.samples:,} samples done, {ungraded:,} ungraded, {status.left:,} left"
         f"{_speed(status)}",
     ]
+    if status.elsewhere:
+        lines.append(f"{status.elsewhere:,} more samples of the benchmark belong to other shards.")
     if status.labels:
         lines.append("Labels: " + ", ".join(f"{count:,} {label}" for label, count in status.labels.items()))
     if status.ungraded:

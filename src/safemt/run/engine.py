@@ -110,11 +110,6 @@ class Engine:
         return sum(limits.retries for limits in self._limits.values())
 
     @property
-    def limit(self) -> int | None:
-        """How many calls the most throttled endpoint gets at once now; None without endpoints."""
-        return min((limits.limit for limits in self._limits.values()), default=None)
-
-    @property
     def limits(self) -> dict[str, int]:
         """How many calls each endpoint gets at once now."""
         return {origin: limits.limit for origin, limits in self._limits.items()}

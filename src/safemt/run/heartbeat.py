@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from safemt.run.engine import Engine
+from safemt.run.running import Running
 
 HEARTBEAT_FILE: Final = "progress.json"
 _SECONDS: Final = 1.0
@@ -48,7 +48,7 @@ class Heartbeat:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(self.written)).total_seconds())
 
 
-async def keep_heartbeat(engine: Engine, folder: Path) -> None:
+async def keep_heartbeat(engine: Running, folder: Path) -> None:
     """Tell the news of `engine` until cancelled. What cannot be written is left: it is for watchers only."""
     path = folder / HEARTBEAT_FILE
     done: deque[tuple[float, int]] = deque(maxlen=_RATE_SECONDS + 1)

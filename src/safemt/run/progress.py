@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from safemt.run.engine import Engine, Tracker
+from safemt.run.engine import Tracker
+from safemt.run.running import Running
 from safemt.run.spend import dollars
 
 _LIVE_SECONDS = 0.25
@@ -20,7 +21,7 @@ _PLAIN_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def show_progress(engine: Engine, console: Console, *, simulated: bool) -> AsyncIterator[None]:
+async def show_progress(engine: Running, console: Console, *, simulated: bool) -> AsyncIterator[None]:
     """Keep `console` told about `engine` while the block runs."""
     try:
         if console.is_terminal:
@@ -47,24 +48,24 @@ async def beside(display: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _paint(engine: Engine, live: Live, simulated: bool) -> None:
+async def _paint(engine: Running, live: Live, simulated: bool) -> None:
     while True:
         live.update(Text(progress_line(engine, simulated=simulated), overflow="fold"), refresh=True)
         await asyncio.sleep(_LIVE_SECONDS)
 
 
-async def _write(engine: Engine, console: Console, simulated: bool) -> None:
+async def _write(engine: Running, console: Console, simulated: bool) -> None:
     while True:
         await asyncio.sleep(_PLAIN_SECONDS)
         _print(engine, console, simulated)
 
 
-def _print(engine: Engine, console: Console, simulated: bool) -> None:
+def _print(engine: Running, console: Console, simulated: bool) -> None:
     line = progress_line(engine, simulated=simulated)
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def progress_line(engine: Engine, *, simulated: bool) -> str:
+def progress_line(engine: Running, *, simulated: bool) -> str:
     """`120/600 samples · 14.2/s · 0:00:34 left · ASR 1t 12 % 2t 20 % · 1,200 tokens in, 340 out · …`."""
     tracker = engine.tracker
     parts = [f"{tracker.done:,}/{tracker.total:,} samples", *_speed(tracker)]
@@ -83,7 +84,7 @@ def progress_line(engine: Engine, *, simulated: bool) -> str:
     if cost := engine.spend.cost:
         parts.append(dollars(cost))
     if engine.retries:
-        parts.append(f"{engine.retries:,} retries, limit {engine.limit}")
+        parts.append(f"{engine.retries:,} retries, limit {min(engine.limits.values(), default=0)}")
     if tracker.last_problem:
         parts.append(f"last problem: {tracker.last_problem[:160]}")
     return " · ".join(parts)

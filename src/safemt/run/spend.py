@@ -140,7 +140,7 @@ class Spend:
             prompt = round(messages_tokens(messages, asked.model).expected)
         if completion is None:
             completion = round(text_tokens(reply.text).expected)
-        self._add(
+        self.add(
             asked,
             Usage(calls=1, estimated=int(estimated), prompt_tokens=prompt, completion_tokens=completion),
         )
@@ -148,7 +148,7 @@ class Spend:
     def count_failure(self, asked: Asked, failure: CallFailure) -> None:
         """Count an answer of no use, if the endpoint reports tokens for it."""
         if failure.prompt_tokens or failure.completion_tokens:
-            self._add(
+            self.add(
                 asked,
                 Usage(
                     calls=1,
@@ -176,7 +176,8 @@ class Spend:
             )
         return None
 
-    def _add(self, asked: Asked, usage: Usage) -> None:
+    def add(self, asked: Asked, usage: Usage) -> None:
+        """Count what was spent; what makes no call costs nothing."""
         if not asked.origin:
             return
         self._usage[asked] = self._usage.get(asked, Usage()) + usage

@@ -7,11 +7,11 @@ import gc
 import platform
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
@@ -28,6 +28,8 @@ from safemt.run.manifest import require_manifest
 from safemt.run.moderation import Moderation
 from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
+from safemt.run.running import Running
+from safemt.run.shards import Shard, place_samples
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
 from safemt.targets.base import Reply, Target
@@ -48,51 +50,76 @@ class RunPlan:
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
+    shard: Shard | None = None
+    """The part of it to run; None for all."""
     events: EventLog = field(default_factory=EventLog)
     manifest: dict[str, Any]
     """Further provenance to record: the command, its options, base URLs. No secrets."""
 
 
-def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
+Executor: TypeAlias = Callable[[RunPlan, Store, Tracker, Spend], Running]
+"""What makes something that works a plan off."""
+
+
+def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor | None = None) -> None:
     """Work off `plan` in the run directory `out`, continuing whatever is there.
+
+    By default one engine of this process does it.
 
     A first Ctrl-C finishes what is in flight and stops; a second one stops at once.
 
     Raises:
         RunStopped: it stopped before its end; the same call continues.
         RunError: the directory holds another target's run, is in use, or cannot be written.
-        UsageError: a cap on cost cannot be kept.
+        UsageError: a cap on cost cannot be kept, or the shard is empty.
     """
+    placed = place_samples(plan.samples, plan.shard, plan.history)
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
         plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
-        moderation = plan.moderation
-        setup = setup_key(plan.target, plan.history, moderation.identity if moderation else None)
-        judge = judge_id(plan.judge)
-        store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), samples=plan.samples)
-        total = len(plan.samples)
+        setup, judge = _setup_of(plan), judge_id(plan.judge)
+        store.begin(
+            setup=setup,
+            judge=judge,
+            manifest=_manifest(plan, store),
+            samples=[sample for _, sample in placed],
+            positions=[position for position, _ in placed],
+        )
+        if plan.shard:
+            console.print(f"Shard {plan.shard}: {len(placed):,} of {len(plan.samples):,} samples.")
+        total = len(placed)
         # A run can take hours, and needs of the samples only those in flight.
+        placed.clear()
         plan.samples.clear()
         tracker = _tracker(store, setup, judge, total=total)
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
-        engine = Engine(
-            store=store,
-            target=plan.target,
-            judge=plan.judge,
-            history=plan.history,
-            concurrency=plan.concurrency,
-            setup=setup,
-            moderation=moderation,
-            tracker=tracker,
-            spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
-            events=plan.events,
-        )
+        spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
+        engine = (executor or _one_engine)(plan, store, tracker, spend)
         plan.events.emit("run_started", **_said_at_start(plan, out, tracker))
         _work_off(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
+
+
+def _setup_of(plan: RunPlan) -> str:
+    return setup_key(plan.target, plan.history, plan.moderation.identity if plan.moderation else None)
+
+
+def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
+    return Engine(
+        store=store,
+        target=plan.target,
+        judge=plan.judge,
+        moderation=plan.moderation,
+        history=plan.history,
+        concurrency=plan.concurrency,
+        setup=_setup_of(plan),
+        tracker=tracker,
+        spend=spend,
+        events=plan.events,
+    )
 
 
 def judge_again(
@@ -130,7 +157,9 @@ def judge_again(
             "safemt": version("safemt"),
         }
         samples = store.plan()
-        store.begin(setup=setup, judge=identity, manifest=manifest, samples=samples)
+        store.begin(
+            setup=setup, judge=identity, manifest=manifest, samples=samples, positions=store.positions()
+        )
         tracker = _tracker(store, setup, identity, total=len(samples))
         scored = store.scored_samples(setup=setup, judge=identity)
         unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
@@ -181,7 +210,7 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
+def _work_off(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
     _settle_memory()
     ending = "stopped"
     try:
@@ -219,13 +248,14 @@ def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, obje
         "history": plan.history.value,
         "total": tracker.total,
         "done": tracker.done,
+        "shard": str(plan.shard) if plan.shard else None,
         "concurrency": plan.concurrency,
         "max_cost": plan.budget.max_cost,
         "max_tokens": plan.budget.max_tokens,
     }
 
 
-async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: bool) -> None:
+async def _drive(engine: Running, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
@@ -238,7 +268,7 @@ async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: b
         await engine.run()
 
 
-def _interrupt(engine: Engine, console: Console) -> None:
+def _interrupt(engine: Running, console: Console) -> None:
     again = engine.stopping
     engine.stop("Interrupted.")
     # After the stop: Ctrl-C in a pipeline may have ended whoever reads this.
@@ -304,6 +334,7 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
         "history": plan.history,
         "concurrency": plan.concurrency,
         "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)}),
+        **({"shard": str(plan.shard)} if plan.shard else {}),
         **plan.manifest,
     }
 

@@ -60,6 +60,8 @@ class Status:
     written: str
     """When the store was last written."""
     samples: int
+    elsewhere: int
+    """Samples of the whole benchmark that belong to other shards."""
     done: int
     ungraded: Mapping[str, int]
     """By cause; the next run tries these again."""
@@ -142,6 +144,7 @@ def read_status(folder: Path, *, prices: PriceTable | None = None) -> Status:
         started=invocation.started,
         written=written,
         samples=samples,
+        elsewhere=max(0, manifest["benchmark"]["samples"] - samples),
         done=done,
         ungraded=dict(sorted(ungraded.items(), key=lambda each: (-each[1], each[0]))),
         labels=dict(sorted(labels.items())),

@@ -6,14 +6,15 @@ it. The tables are described in docs/file-formats.md.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 from filelock import FileLock, Timeout
@@ -132,7 +133,7 @@ class Store:
         self.path = path
 
     @classmethod
-    def open_for_run(cls, folder: Path) -> "Store":
+    def open_for_run(cls, folder: Path) -> Self:
         """Open or make the store of the run directory `folder`, for this process alone.
 
         Raises:
@@ -204,8 +205,18 @@ class Store:
         if self._lock is not None:
             self._lock.release()
 
-    def begin(self, *, setup: str, judge: str, manifest: dict[str, Any], samples: Iterable[Sample]) -> None:
+    def begin(
+        self,
+        *,
+        setup: str,
+        judge: str,
+        manifest: dict[str, Any],
+        samples: Sequence[Sample],
+        positions: Sequence[int] | None = None,
+    ) -> None:
         """Record an invocation and make `samples`, in their order, the plan.
+
+        `positions`, rising, are their places in the whole plan of which they are a part.
 
         Raises:
             RunError: the store cannot be written.
@@ -223,7 +234,7 @@ class Store:
                 )
             }
             new: list[tuple[str, int, Sample]] = []
-            for position, sample in enumerate(samples):
+            for position, sample in zip(positions or range(len(samples)), samples, strict=True):
                 key = sample_key(sample)
                 if planned.get(key) == [position, _image_text(sample.image), sample.language]:
                     del planned[key]
@@ -274,6 +285,10 @@ class Store:
         )
         with intact(self.path):
             return [_sample(list(row)) for row in rows]
+
+    def positions(self) -> list[int]:
+        """The places of the planned samples in the whole plan, in their order."""
+        return [p for (p,) in self._all("SELECT position FROM samples WHERE position IS NOT NULL ORDER BY 1")]
 
     def open_work(
         self, *, setup: str, judge: str, after: int, most: int, answered_only: bool = False
@@ -461,6 +476,17 @@ class Store:
             SELECT max(coalesce(ended, started)) FROM invocations)"""
         )
         return str(row[0])
+
+    def copy(self) -> bytes:
+        """The store as one file, as it is now; it is opened like any other.
+
+        Raises:
+            RunError: there is no room for it.
+        """
+        with tempfile.TemporaryDirectory(prefix="safemt-") as folder, _explained(self.path):
+            path = Path(folder) / STORE_FILE
+            self._db.execute("VACUUM INTO ?", (str(path),))
+            return path.read_bytes()
 
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""

@@ -2,8 +2,9 @@
 
     python -m benchmarks.run_speed [--repeats 3] [--only PART ...] [--write docs/performance.md]
 
-Each part measures commands in processes of their own, in turns, and gives medians. `--write` puts the tables
-into the document, between its marks, and the plot beside it. Takes about ten minutes.
+Each part measures commands in processes of their own, in turns, and gives medians, and a last table sets what
+was found beside what is wanted. `--write` puts the tables into the document, between its marks, and the plot
+beside it. Takes about ten minutes on a machine with nothing else to do.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,10 @@ from benchmarks.plot import scale_plot
 from benchmarks.processes import ROOT, FixedLatencyServer, Seen, Usage, fixed_latency_server, measure
 
 CONCURRENCIES: Final = (50, 400)
+LATENCY_LIMIT: Final = 1 / (2 * 0.2)
+"""Samples per second that the server's latency allows for each call at once."""
+WANTED_TIMES: Final = {"bare aiohttp loop": 0.70, "published scripts' shape": 2.3, "Inspect AI": 8.0}
+"""How many times as fast as each contender a run is to be."""
 SCALE: Final = (1_000, 3_000, 10_000, 30_000, 100_000)
 PEERS_ENV: Final = ROOT / ".venv-bench-inspect"
 PEERS_PYTHON: Final = PEERS_ENV / "bin" / "python"
@@ -61,7 +67,15 @@ class Bench:
         self.server = server
         self.folder = folder
         self.repeats = repeats
+        self.verdicts: list[Row] = []
+        """What is wanted, what was found, and whether that holds."""
         self._runs = 0
+
+    def want(self, what: str, found: float, *, least: float | None = None, most: float | None = None) -> None:
+        """Hold a figure against a bound of issue and design."""
+        wanted = f"≥ {least:g}" if least is not None else f"≤ {most:g}"
+        holds = (least is None or found >= least) and (most is None or found <= most)
+        self.verdicts.append((what, wanted, f"{found:.2f}", "yes" if holds else "**no**"))
 
     def benchmark(self, samples: int) -> Path:
         """A benchmark with images, made once."""
@@ -112,20 +126,26 @@ def speed(bench: Bench) -> str:
                 say(f"{concurrency} {name}: {runs[name][-1].rate:.0f}/s")
         rates = {name: statistics.median(run.rate for run in of) for name, of in runs.items()}
         for name, of in runs.items():
-            others = [statistics.median(a.rate / b.rate for a, b in zip(runs["safemt run"], of, strict=True))]
+            times = statistics.median(a.rate / b.rate for a, b in zip(runs["safemt run"], of, strict=True))
+            if name in WANTED_TIMES:
+                bench.want(f"safemt run ÷ {name}, {concurrency} at once", times, least=WANTED_TIMES[name])
             rows.append(
                 (
-                    str(concurrency), name, f"{of[0].samples:,}", f"{rates[name]:.0f}", f"{others[0]:.2f}",
+                    str(concurrency), name, f"{of[0].samples:,}", f"{rates[name]:.0f}", f"{times:.2f}",
                     f"{1e3 * median_of(of, lambda r: r.usage.cpu / r.seen.calls):.2f}",
                     f"{median_of(of, lambda r: r.usage.rss):.0f}",
                     f"{max(run.seen.max_in_flight for run in of)}",
                     f"{100 * median_of(of, lambda r: r.seen.cpu / r.seen.seconds):.0f} %",
                 )
             )  # fmt: skip
+        most = max(run.seen.max_in_flight for run in runs["safemt run"])
+        bench.want(f"calls seen at once, {concurrency} allowed", most, most=concurrency)
     head = (
         "concurrency", "contender", "samples", "samples/s", "safemt ÷ it", "CPU ms/call", "peak RSS MB",
         "most in flight", "server CPU",
     )  # fmt: skip
+    limits = " and ".join(f"{LATENCY_LIMIT * each:,.0f}/s at {each} at once" for each in CONCURRENCIES)
+    notes.append(f"Two calls of 200 ms for each sample allow {limits}, whoever makes them.")
     return "\n\n".join(["### Samples per second", table(head, rows), *notes])
 
 
@@ -163,6 +183,8 @@ def cost_per_call(bench: Bench) -> str:
             most[concurrency] = max(most.get(concurrency, 0), run.seen.max_in_flight)
             say(f"concurrency {concurrency}: {times[-1]:.3f} ms CPU per call")
     ratio = statistics.median(high / low for low, high in zip(spent[50], spent[500], strict=True))
+    bench.want("CPU of a call at 500 at once ÷ at 50", ratio, most=1.05)  # as near as it can be told
+    bench.want("calls seen at once, 500 allowed", most[500], most=500)
     rows = [
         (str(concurrency), f"{statistics.median(times):.3f}", str(most[concurrency]))
         for concurrency, times in spent.items()
@@ -192,6 +214,10 @@ def memory_store_resume(bench: Bench) -> str:
         resumed = bench.safemt(benchmark, 5, 400, out=out)
         waits.append(resumed.seen.first - resumed.usage.started)
         say(f"resumed after {waits[-1]:.2f} s")
+    bench.want("peak RSS at 10,000 samples, MB", large.usage.rss, most=250)
+    bench.want("peak RSS at 10,000 samples ÷ at 2,000", large.usage.rss / small.usage.rss, most=1.10)
+    bench.want("store beyond the texts, bytes a sample", (size - texts) / samples, most=2048)
+    bench.want("first call of a resumption over 10,000, s", statistics.median(waits), most=2.0)
     rows = [
         ("peak RSS at 2,000 samples", f"{small.usage.rss:.0f} MB"),
         ("peak RSS at 10,000 samples", f"{large.usage.rss:.0f} MB"),
@@ -224,6 +250,9 @@ def scale(bench: Bench) -> tuple[str, list[Point]]:
         usage = measure(command, most_seconds=600)
         points.append(Point(samples, usage.wall, usage.rss))
         say(f"{samples:,} simulated: {usage.wall:.1f} s, {usage.rss:.0f} MB")
+    first, last = points[0], points[-1]
+    growth = (last.seconds / first.seconds) / (last.samples / first.samples)
+    bench.want("time of a sample at 100,000 ÷ at 1,000", growth, most=1.0)
     rows = [
         (f"{p.samples:,}", f"{p.seconds:.1f}", f"{1e3 * p.seconds / p.samples:.2f}", f"{p.megabytes:.0f}")
         for p in points
@@ -238,6 +267,7 @@ def start_and_size(bench: Bench) -> str:
     """How long `--help` takes and how large a base install is."""
     command = [sys.executable, "-m", "safemt", "--help"]
     times = [measure(command, most_seconds=30).wall for _ in range(7)]
+    bench.want("`safemt --help`, s", statistics.median(times), most=0.3)
     rows = [("`safemt --help`", f"{statistics.median(times):.2f} s"), ("base install", _install_size(bench))]
     return f"### Start and size\n\n{table(('', ''), rows)}"
 
@@ -248,8 +278,9 @@ def _install_size(bench: Bench) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         return f"not measured: pip could not install it ({done.stderr.strip().splitlines()[-1][:120]})"
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{size / 2**20:.0f} MB"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+    bench.want("base install, MB", size, most=250)
+    return f"{size:.0f} MB"
 
 
 def install_peers() -> str | None:
@@ -296,10 +327,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*parts, "scale"], default=[*parts, "scale"])
     parser.add_argument("--write", type=Path, help="the document to put the tables into")
     arguments = parser.parse_args()
-    texts = [
-        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, "
-        f"{platform.system()}; medians of {arguments.repeats} repeats in turns."
-    ]
+    began, load = time.monotonic(), os.getloadavg()[0]
+    texts = []
     points: list[Point] = []
     with fixed_latency_server() as server, tempfile.TemporaryDirectory() as folder:
         bench = Bench(server, Path(folder), arguments.repeats)
@@ -311,7 +340,13 @@ def main() -> None:
             text, points = scale(bench)
             texts.append(text)
             say(text)
-    measured = "\n\n".join(texts)
+    state = (
+        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, {platform.system()}; medians of "
+        f"{arguments.repeats} repeats in turns. Others on the machine kept {load:.1f} processes busy when it "
+        f"began; it took {(time.monotonic() - began) / 60:.0f} minutes."
+    )
+    wanted = table(("figure", "wanted", "found", "holds"), bench.verdicts)
+    measured = "\n\n".join([state, f"### Wanted and found\n\n{wanted}", *texts])
     sys.stdout.write(measured + "\n")
     if arguments.write:
         before, _, rest = arguments.write.read_text(encoding="utf-8").partition(MARKS[0])

@@ -82,6 +82,7 @@ def test_a_language_can_be_chosen_and_gzip_is_read(tmp_path: Path) -> None:
     [
         ({**ROW, "label": "maybe"}, "line 1 has the label 'maybe'"),
         ({**ROW, "label": None}, "line 1 has the label None"),
+        ({**ROW, "label": ["safe"]}, "line 1 has the label of another kind"),
         ({**ROW, "response": 3}, "no text `response`"),
         ({"id": "a", "response": "x", "label": "safe"}, "neither `turns`"),
         ({**ROW, "turns": [{"role": "user"}]}, "neither `turns`"),

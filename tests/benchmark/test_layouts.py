@@ -159,6 +159,26 @@ def test_blank_lines_keep_the_line_numbers_right(tmp_path: Path) -> None:
     assert [(raw.index, raw.fields is None) for raw in read_records(source)] == [(2, False), (4, True)]
 
 
+@pytest.mark.parametrize("name", ["samples.jsonl", "1_turn.json", "data/x.jsonl", "benchmark.json"])
+def test_files_that_are_links_out_of_the_benchmark_are_refused(tmp_path: Path, name: str) -> None:
+    put_ours(tmp_path / "set", make_samples(2))
+    if name != "benchmark.json":
+        (tmp_path / "set/samples.jsonl").unlink()
+    put(tmp_path / "other/file", (put_ours(tmp_path / "x", make_samples(2)) / "samples.jsonl").read_text())
+    (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "set" / name).symlink_to(tmp_path / "other/file")
+    with pytest.raises(BenchmarkError, match="is a link out of the benchmark"):
+        read_benchmark(tmp_path / "set")
+
+
+def test_a_file_that_is_named_itself_may_be_a_link(tmp_path: Path) -> None:
+    folder = put_ours(tmp_path / "set", make_samples(2))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/mine.jsonl").symlink_to(folder / "samples.jsonl")
+    named, whole = (read_benchmark(path, text_only=True) for path in (tmp_path / "here/mine.jsonl", folder))
+    assert named.samples == whole.samples
+
+
 def test_hidden_folders_are_not_searched(tmp_path: Path) -> None:
     put(tmp_path / ".cache/old.jsonl", lines([hub_row(make_sample())]))
     assert "holds no benchmark" in refusal(tmp_path)

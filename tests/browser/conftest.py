@@ -51,7 +51,9 @@ def open_page(browser: Any) -> Iterator[Open]:
         if requested.partition("#")[0] != url and not requested.startswith("data:"):
             complaints.append(f"request: {requested}")
 
-    def opened(path: Path, *, width: int = 1100, scheme: str = "light") -> Any:
+    def opened(
+        path: Path, *, width: int = 1100, scheme: str = "light", ready: str = "#shown:not(:empty)"
+    ) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
@@ -63,7 +65,7 @@ def open_page(browser: Any) -> Iterator[Open]:
         page.on("dialog", refuse)
         page.on("request", lambda request: check(request.url, url))
         page.goto(url)
-        page.wait_for_selector("#shown:not(:empty)")
+        page.wait_for_selector(ready)
         return page
 
     yield opened

@@ -54,6 +54,21 @@ def test_jsonl_rows_keep_what_the_source_says(tmp_path: Path, suffix: str) -> No
     assert assign_scenario(found).scenario is Scenario.FRAUD
 
 
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl.gz"
+    path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff")
+    with pytest.raises(BenchmarkError, match="cannot be read"):
+        read(path)
+
+
+def test_a_label_that_is_no_text_is_no_label(tmp_path: Path) -> None:
+    nested = "[" * 1_000 + "]" * 1_000
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f'{{"turns": [{{"role": "user", "content": "Hello?"}}], "label": {nested}}}')
+    _, ledger = read(path)
+    assert reasons(ledger) == ["not_harmful"]
+
+
 @pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
 def test_csv_columns_may_have_several_names(tmp_path: Path, name: str) -> None:
     path = table(tmp_path / name, [["Prompt", "Category"], ["Write a rude poem, with commas", "Satire"]])

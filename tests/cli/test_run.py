@@ -1,6 +1,7 @@
 """`safemt run` on bad input: one clear message with the way out, a failing exit code, and nothing lost."""
 
 import json
+import os
 import sqlite3
 import struct
 import zlib
@@ -98,6 +99,19 @@ def test_text_that_no_utf8_can_hold_is_refused_or_kept_but_never_a_traceback(
     done = safemt("run", "--benchmark", "bench", *SIMULATED, "--text-only")
     assert "Traceback" not in done.err
     assert done.code in {0, 1}
+
+
+def test_names_that_no_utf8_can_hold_are_names(safemt: Command, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff")
+    write(tmp_path / f"bench{odd}", rows(2, (1,)))
+    (tmp_path / f"labels{odd}.jsonl").write_text('{"query_id": "q0", "turns": 1, "label": "safe"}')
+    judge = ("--judge", f"recorded/labels{odd}.jsonl")
+    out = f"out{odd}"
+    done = safemt("run", "--benchmark", f"bench{odd}", "--target", "sim/steady", *judge, "--out", out)
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / out / "results.json").read_text())["target"] == "sim/steady"
+    for command in (("score", out), ("report", out, "--out", "report.html"), ("judge", out, *judge)):
+        assert safemt(*command).code == 0
 
 
 # The options

@@ -13,6 +13,7 @@ from safemt.core.comparison import (
     Comparison,
     Difference,
     compare,
+    compare_twins,
     correct_family,
     detectable_difference,
     holm,
@@ -259,6 +260,34 @@ def test_over_refusal_is_clustered_by_query() -> None:
     assert together is not None
     assert apart.value == together.value == 0.2
     assert together.interval.high - together.interval.low > 1.5 * (apart.interval.high - apart.interval.low)
+
+
+def test_over_refusal_of_two_runs_is_compared_in_pairs_of_twins_answered_in_both() -> None:
+    names = [f"q{number}" for number in range(60)]
+    kind = [(name, 1, Outcome.COMPLIED.value) for name in names]
+    strict = [(name, 1, Outcome.MODERATED.value) for name in names[:30]] + kind[30:59]
+    strict.append(("q59", 1, Outcome.ERROR.value))
+    found = compare_twins(kind, strict)
+    assert found is not None
+    assert (found.first, found.samples) == (0.0, 59)
+    assert found.second == pytest.approx(30 / 59)
+    assert found.p_value < 0.001
+    assert compare_twins(kind, []) is None
+
+
+def test_over_refusal_belongs_to_the_family_that_is_corrected() -> None:
+    names = [f"q{number}" for number in range(8)]
+    same = label_matrix((name, 1, "safe") for name in names)
+    alone = compare_twins(
+        [(name, 1, Outcome.COMPLIED.value) for name in names],
+        [(name, 1, Outcome.REFUSED.value) for name in names],
+    )
+    assert alone is not None
+    comparison = compare(same, same)
+    [corrected] = correct_family([dataclasses.replace(comparison, over_refusal=alone)])
+    assert corrected.over_refusal is not None
+    assert corrected.over_refusal.p_adjusted == pytest.approx(alone.p_value * 4)
+    assert corrected.over_refusal.verdict == ("higher" if alone.p_value * 4 <= 0.05 else UNTOLD)
 
 
 def test_the_operating_point_pairs_both_prices() -> None:

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
+from safemt.cli import main
 from servers.client import ChatServer
 
 COMMAND: Final = [sys.executable, "-m", "safemt"]
@@ -17,6 +20,7 @@ KEY: Final = "sk-canary-0123456789abcdef"
 """In the environment of every command; it must turn up nowhere but in requests."""
 
 Row = dict[str, Any]
+Command = Callable[..., "Done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,26 @@ def finish(process: subprocess.Popen[str], *, timeout: float = 60) -> Done:
 def safemt(tmp_path: Path, *arguments: object, **options: Any) -> Done:
     """Run `safemt` in `tmp_path` to its end."""
     return finish(start(tmp_path, *arguments, **options))
+
+
+def in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """A way to run `safemt` in this process and in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("SAFEMT_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["safemt", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Done(code, written.out, written.err)
+
+    return run
 
 
 def asked(server: ChatServer, mode: str) -> list[Any]:

@@ -27,6 +27,7 @@ RECORDS = [
 RULES: list[dict[str, Any]] = [
     {"mode": "target", "do": "reply", "text": "Reply {sha}.", "latency_ms": 40},
     {"mode": "judge", "do": "verdict", "latency_ms": 40},
+    {"mode": "watch", "do": "reply", "text": "No verdict.", "latency_ms": 20},
     {"mode": "hangs", "nth_from": 2, "do": "hang"},
     {"mode": "faults", "nth_from": 2, "do": "status"},
     {"mode": "pauses", "nth_from": 2, "do": "rate_limit", "retry_after_s": 200},
@@ -98,6 +99,32 @@ def test_killed_at_any_moment_it_ends_with_the_same_figures_and_repeats_nothing(
     stats = server.stats()
     assert stats["repeated_after_success"] <= 3 * 4
     assert stats["distinct_bodies"] == 80
+    check_store(tmp_path)
+
+
+def test_killed_behind_a_moderator_it_ends_with_the_same_verdicts_and_figures(
+    tmp_path: Path, bench: Path, server: ChatServer
+) -> None:
+    watched = ("--moderator", "llm:openai/watch", "--moderator-base-url", server.mode_url("watch"))
+    run = (*RUN, *models(server), *watched, "--on-moderator-error", "inject")
+    assert safemt(tmp_path, *run, "--out", "whole").code == 0
+    server.reset()
+    for calls in (10, 60):
+        process = start(tmp_path, *run)
+        until(server, calls, process=process)
+        process.kill()
+        finish(process)
+        check_store(tmp_path)
+    done = safemt(tmp_path, *run, "--json").json
+    whole = safemt(tmp_path, "score", "whole", "--json").json
+    for document in (done, whole):
+        assert document["moderation"].pop("milliseconds")["median"] > 0
+    assert done["moderation"] == whole["moderation"]
+    assert figures(done) == figures(whole)
+    stats = server.stats()
+    assert stats["distinct_bodies"] == 120
+    # A degraded verdict is made again with its sample, so each of those in flight may ask twice more.
+    assert stats["repeated_after_success"] <= 2 * 4 * 2
     check_store(tmp_path)
 
 

@@ -5,6 +5,7 @@ import pytest
 from moderators.dialogues import TIMEOUT, Scripted, scripted, turns
 from safemt.core.errors import CallError
 from safemt.core.taxonomy import Action, Scenario
+from safemt.core.verdict import Verdict
 from safemt.moderators.cascade import Band, CascadeDetector
 from safemt.moderators.detector import Assessment
 from safemt.moderators.moderator import Moderator, OnError
@@ -20,8 +21,9 @@ def cascade(first: Said, *second: Said, at: float = 0.5, second_at: float = 0.5)
     )
 
 
-def moderate(detector: CascadeDetector, **options: OnError):  # type: ignore[no-untyped-def]
-    return Moderator(detector=detector, policies=read_policies(), **options).moderate(turns("a"))
+def moderate(detector: CascadeDetector, on_error: OnError = OnError.INJECT) -> Verdict:
+    moderator = Moderator(detector=detector, policies=read_policies(), on_error=on_error)
+    return moderator.moderate(turns("a"))
 
 
 @pytest.mark.parametrize(("risk", "asked"), [(0.0, 0), (0.29, 0), (0.3, 1), (0.69, 1), (0.7, 0), (1.0, 0)])
@@ -55,7 +57,7 @@ def test_where_the_second_fails_the_firsts_word_stands(second: Said) -> None:
     if second is TIMEOUT:
         assert verdict.degraded is not None
         assert verdict.degraded.cause == "timeout"
-        assert moderate(detector, on_error=OnError.CLOSED).action is Action.BLOCK
+        assert moderate(detector, OnError.CLOSED).action is Action.BLOCK
 
 
 def test_one_threshold_holds_for_both() -> None:
@@ -64,7 +66,6 @@ def test_one_threshold_holds_for_both() -> None:
         verdict = moderate(detector)
         assert verdict.threshold == 0.2
         assert verdict.flagged is flagged
-    assert verdict.risk == 1.0
 
 
 def test_its_share_and_what_it_cost_are_counted() -> None:

@@ -42,7 +42,7 @@ def moderate(
     """The verdict, and the requests that were made for it after the canary's."""
     every_turn = options.pop("every_turn", False)
     with serve(answer) as server, opened(name, server, **options) as moderator:
-        moderator.moderate([user(MARK)])
+        assert moderator.moderate([user(MARK)]).degraded is None
         server.requests.clear()
         return moderator.moderate(dialogue, every_turn=every_turn), server.bodies
 
@@ -97,9 +97,9 @@ def test_a_guard_that_answers_everything_alike_is_stopped_before_its_first_verdi
     constant = GUARDS[name]({"messages": [{"role": "user", "content": MARK if always else "hello"}]})
     with serve(lambda _: constant) as server, opened(name, server) as moderator:
         for _ in range(2):
-            with pytest.raises(ModeratorError, match="does not tell known texts apart") as caught:
+            wrong = "but it is safe" if always else "but it is unsafe"
+            with pytest.raises(ModeratorError, match=f"(?s)does not tell known texts apart.*{wrong}"):
                 moderator.moderate(turns("hello"))
-    assert ("but it is safe" if always else "but it is unsafe") in str(caught.value)
 
 
 def test_a_guard_that_chats_is_stopped_too() -> None:
@@ -222,6 +222,14 @@ def test_shieldgemma_sees_each_turn_once_and_each_guideline() -> None:
     guidelines = {body["chat_template_kwargs"]["guideline"].split(":")[0] for body in bodies}
     assert len(guidelines) == 4
     assert {shown(body) for body in bodies} == {"a", MARK, "c"}
+
+
+def test_what_a_tool_brought_in_is_asked_about_as_part_of_its_turn() -> None:
+    dialogue = [user("look it up"), ChatMessage("tool", (MARK,)), assistant("ok"), user("thanks")]
+    verdict, bodies = moderate("guard/shieldgemma", GUARDS["guard/shieldgemma"], dialogue)
+    assert verdict.trajectory == (1.0, 1.0)
+    assert verdict.turns[-1].turn_risk == 0.0
+    assert len(bodies) == 3 * 4
 
 
 def test_a_turn_that_could_not_be_asked_about_is_asked_about_again() -> None:

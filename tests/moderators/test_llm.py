@@ -19,6 +19,7 @@ from safemt.moderators.llm import LLMDetector
 from safemt.moderators.llm_prompt import moderation_request, prompt_hash, read_opinion
 from safemt.moderators.moderator import Moderator
 from safemt.moderators.policies.read import read_policies
+from safemt.targets.base import Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,8 @@ def moderate(
     **options: Any,
 ) -> tuple[Verdict, ModelServer]:
     with serve(answer) as server:
-        detector = LLMDetector("m", base_url=server.base_url, timeout=timeout, **options)
+        sampling = Sampling(temperature=0.0, max_output_tokens=1024)
+        detector = LLMDetector("m", base_url=server.base_url, sampling=sampling, timeout=timeout, **options)
         with Moderator(detector=detector, policies=read_policies()) as moderator:
             return moderator.moderate(dialogue, every_turn=every_turn), server
 
@@ -212,9 +214,11 @@ def test_a_thousand_turns_are_asked_about_without_a_number_for_each() -> None:
 
 def test_the_identity_holds_every_word_and_no_address() -> None:
     def opened(**options: Any) -> LLMDetector:
-        return LLMDetector("m", base_url="http://127.0.0.1:1/v1", timeout=1, **options)
+        sampling = Sampling(temperature=options.pop("temperature", 0.0))
+        return LLMDetector("m", base_url="http://127.0.0.1:1/v1", sampling=sampling, timeout=1, **options)
 
     assert opened().identity != opened(with_pictures=True).identity
+    assert opened().identity != opened(temperature=None).identity
     assert "127.0.0.1" not in json.dumps(opened().identity)
     assert prompt_hash() in json.dumps(opened().identity)
 

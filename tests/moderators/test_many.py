@@ -63,7 +63,12 @@ def test_a_moderator_can_be_used_again_after_a_batch() -> None:
 @pytest.mark.parametrize("name", ["keyword", "llm:openai/m"])
 def test_a_bad_row_keeps_its_place_and_the_others_go_on(name: str) -> None:
     silent = ModeratedDialogue(id="silent", messages=(assistant("hello"),), place="f, line 2")
-    rows = [row("a"), silent, BadRow(id="bad", problem="f, line 3: broken."), row("b")]
+    rows: list[ModeratedDialogue | BadRow] = [
+        row("a"),
+        silent,
+        BadRow(id="bad", problem="f, line 3: broken."),
+        row("b"),
+    ]
     with serve(Gate(1)) as server:
         options = DetectorOptions(base_url=server.base_url if "llm" in name else None)
         moderator = open_moderator(name, options=options)

@@ -80,6 +80,13 @@ def test_a_picture_goes_with_its_turn() -> None:
     assert verdict.risk == 0.9
 
 
+def test_what_a_tool_brought_in_is_scored_with_its_turn() -> None:
+    dialogue = [user("a"), ChatMessage("tool", (MARK,)), assistant("ok"), user("c")]
+    verdict, _, _ = moderate(service, dialogue, every_turn=False)
+    assert verdict.trajectory == (0.9, 0.9)
+    assert verdict.turns[-1].turn_risk == 0.02
+
+
 def test_the_end_of_a_long_turn_is_scored_too() -> None:
     verdict, bodies, _ = moderate(service, [user("a " * 200_000 + MARK)])
     assert verdict.risk == 0.9

@@ -139,6 +139,14 @@ def test_what_a_tool_brings_in_counts_like_the_users_words_and_an_assistants_doe
         assert [each.why for each in verdict.coverage.unscanned] == ["file"]
 
 
+def test_what_a_tool_brings_in_has_the_turn_before_it_assessed_again() -> None:
+    session = scripted(0.1, 0.9).open()
+    assert not session.append(user("look it up")).flagged
+    verdict = session.append(ChatMessage("tool", ("[something bad]",)))
+    assert verdict.trajectory == (0.9,)
+    assert session.append(assistant("here it is")).trajectory == (0.9,)
+
+
 def test_coverage_counts_what_the_detector_looked_at() -> None:
     moderator = scripted(0.1)
     detector = Scripted(

@@ -104,10 +104,10 @@ def test_an_animation_of_many_frames_is_read_in_part_and_says_so(reader: Picture
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "unreadable_picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unreadable_picture"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(500), "unreadable_picture"),
-        (bytes(21 * 2**20), "picture_too_large"),
+        (b"", "image_unreadable"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image_unreadable"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(500), "image_unreadable"),
+        (bytes(21 * 2**20), "image_too_large"),
     ],
 )
 def test_what_is_no_picture_is_not_read(reader: PictureReader, content: bytes, why: str) -> None:
@@ -116,13 +116,13 @@ def test_what_is_no_picture_is_not_read(reader: PictureReader, content: bytes, w
 
 def test_a_cut_picture_is_unreadable(reader: PictureReader) -> None:
     whole = packed(on_white(drawn(*LINES))).read()
-    assert reader.read(picture_from(whole[: len(whole) // 2])).why == "unreadable_picture"
+    assert reader.read(picture_from(whole[: len(whole) // 2])).why == "image_unreadable"
 
 
 def test_a_picture_with_too_many_pixels_is_not_decoded(reader: PictureReader) -> None:
     bomb = packed(Image.new("1", (20_000, 20_000)))
     assert len(bomb.read()) < 100_000
-    assert reader.read(bomb) == PictureText(text="", why="picture_too_large")
+    assert reader.read(bomb) == PictureText(text="", why="image_too_many_pixels")
 
 
 def test_a_known_picture_is_not_even_opened(reader: PictureReader) -> None:
@@ -141,6 +141,16 @@ def test_a_known_picture_is_not_even_opened(reader: PictureReader) -> None:
     assert reader.knows(picture)
 
 
+@pytest.mark.slow
+def test_an_animation_that_takes_too_long_to_decode_is_given_up(reader: PictureReader) -> None:
+    one = packed(Image.new("P", (4000, 4000)), "GIF").read()
+    frame = one[one.index(b",") : -1]
+    bomb = picture_from(one[: one.index(b",")] + 300 * frame + b";")
+    assert reader.read(bomb) == PictureText(text="", why="ocr_budget")
+    assert reader.read(packed(on_white(drawn("Still here")))).text == "Still here"
+
+
+@pytest.mark.slow
 def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     reader: PictureReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,16 +162,22 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     assert reader.read(packed(on_white(drawn("In time")))).text == "In time"
 
 
-def test_a_reader_that_does_not_start_says_so_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     reader = PictureReader()
     picture = packed(on_white(drawn("Second try")))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", shutil.which("false"))
         assert reader.read(picture) == PictureText(text="", why="ocr_failed")
+    assert reader.read(picture) == PictureText(text="", why="ocr_failed")
+    monkeypatch.setattr(pictures, "RETRY_SECONDS", 0)
     assert reader.read(picture).text == "Second try"
     reader.close()
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_reader() -> None:
     reader = PictureReader()
     reader.read(packed(Image.new("RGB", (8, 8))))

@@ -6,6 +6,7 @@ from typing import Any
 
 from safemt.core.identity import Json
 from safemt.core.taxonomy import Scenario
+from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
 from safemt.moderators.conversation import ChatMessage
 from safemt.moderators.detector import Assessment, Scan
@@ -15,6 +16,8 @@ from safemt.targets.endpoint import ChatEndpoint
 
 BAD = "frobnicate"
 """The word that stands for harm in invented dialogues."""
+UNREADABLE = "unreadable"
+"""A turn that says this cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +48,22 @@ class WordReading:
     def __init__(self, word: str) -> None:
         self._word = word
         self._said = 0
+        self._unreadable = False
 
     async def add(self, message: ChatMessage) -> Scan:
         if message.role == "user":
+            self._unreadable = UNREADABLE in message.text
             self._said += message.text.split().count(self._word)
         pictures = {
             i: "pixels_not_scored" for i, part in enumerate(message.parts) if not isinstance(part, str)
         }
-        return Scan(text=True, unscanned=pictures)
+        return Scan(text=not self._unreadable, unscanned=pictures)
 
     async def assess(self) -> Assessment:
+        if self._unreadable:
+            return Assessment(
+                risk=None, degraded=Degraded(cause="unreadable_verdict", message="nothing read")
+            )
         risk = min(1.0, self._said / 5)
         return Assessment(risk=risk, scenarios={Scenario.FRAUD: risk}, prompt_tokens=7, completion_tokens=1)
 

@@ -211,6 +211,26 @@ async def test_faults_and_throttles_have_bounds_of_their_own() -> None:
     assert await limits.call(Endpoint(mixed), asked="target") == ("answer", 3 * MAX_RETRIES + 1)
 
 
+async def test_a_fault_that_says_when_to_come_back_holds_up_its_own_call_alone() -> None:
+    limits = await opened(2)
+    waits = Endpoint([CallFailure("http_500", "it broke", retryable=True, retry_after=0.1)])
+    held = asyncio.create_task(limits.call(waits, asked="target"))
+    await asyncio.sleep(0.01)
+    assert await limits.call(Endpoint(), asked="target") == ("answer", 1)
+    assert not held.done()
+    assert await held == ("answer", 2)
+    assert waits.started[1] - waits.started[0] >= 0.1
+
+
+@pytest.mark.parametrize("after_a_success", [True, False])
+async def test_a_fault_that_asks_for_too_long_a_wait_is_given_up(after_a_success: bool) -> None:
+    limits = await opened(1) if after_a_success else EndpointLimits("http://x", 1)
+    endpoint = for_ever(CallFailure("http_500", "it broke", retryable=True, retry_after=LONGEST_WAIT + 1))
+    with pytest.raises(CallError, match="it broke"):
+        await asyncio.wait_for(limits.call(endpoint, asked="target"), 5)
+    assert len(endpoint.started) == 1
+
+
 async def test_what_cannot_succeed_is_not_tried_again() -> None:
     limits, endpoint = await opened(1), for_ever(REFUSED)
     with pytest.raises(CallError):

@@ -245,9 +245,7 @@ async def test_a_moderator_that_fails_is_degraded_in_the_verdict_and_follows_on_
 ) -> None:
     run = await Run(WordDetector(failures=99), on_error=on_error).on(store, GOOD)
     [verdict] = run.verdicts(store)
-    assert verdict.verdict["action"] == action
-    assert verdict.verdict["degraded"] == {"cause": "timeout", "message": "it took too long"}
-    assert not verdict.verdict["flagged"]
+    assert (verdict.action, verdict.degraded, verdict.flagged) == (action, "timeout", False)
     baseline = inject(request(GOOD), [POLICIES.baseline])
     sent = {Action.INJECT: [baseline], Action.BLOCK: [], Action.ALLOW: [tuple(request(GOOD))]}
     assert run.model.asked == sent[action]
@@ -259,7 +257,7 @@ async def test_a_degraded_verdict_is_made_again_for_a_sample_that_is_open(store:
         store._db.execute("DELETE FROM answers")
     again = await Run().on(store, GOOD)
     [verdict] = again.verdicts(store)
-    assert verdict.verdict["degraded"] is None
+    assert verdict.degraded is None
     assert again.model.asked == [tuple(request(GOOD))]
 
 
@@ -276,7 +274,7 @@ async def test_a_live_dialogue_is_moderated_before_each_turn_and_policies_stay_o
     third = (*second, Message("assistant", "To bad"), Message("user", "go on"))
     assert run.model.asked == [first, inject(second, [FRAUD]), inject(third, [FRAUD])]
     assert run.detector.read == [message.content for message in third], "each message is read once"
-    assert [(v.last, v.verdict["action"]) for v in run.verdicts(store)] == [
+    assert [(v.last, v.action) for v in run.verdicts(store)] == [
         (False, "allow"), (False, "inject"), (True, "inject"),
     ]  # fmt: skip
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from run.test_store import SAMPLE
 from safemt.core.errors import RunError
 from safemt.core.taxonomy import Action, Scenario
-from safemt.core.verdict import Coverage, Degraded, PolicyRef, TurnRisk, Unscanned, Verdict, verdict_json
+from safemt.core.verdict import Coverage, Degraded, PolicyRef, TurnRisk, Unscanned, Verdict
 from safemt.run.store import STORE_FILE, Store
 from safemt.run.verdicts import StoredVerdict
 
@@ -58,8 +59,6 @@ def test_a_verdict_is_kept_by_moderator_and_conversation_and_the_newest_counts(t
 
 
 def test_the_whole_verdict_comes_back_with_its_sample(tmp_path: Path) -> None:
-    from run.test_store import SAMPLE
-
     store = Store.open_for_run(tmp_path)
     store.begin(setup="s", judge="j", manifest={}, samples=[SAMPLE])
     [work] = store.open_work(setup="s", judge="j", after=-1, most=1)
@@ -75,7 +74,10 @@ def test_the_whole_verdict_comes_back_with_its_sample(tmp_path: Path) -> None:
         False,
         True,
     )
-    assert found.verdict == verdict_json(verdict())
+    assert (found.action, found.flagged, found.degraded) == (Action.INJECT, True, None)
+    assert (found.turns_scored, found.turns_total, found.images_scored, found.images_total) == (1, 1, 0, 1)
+    assert (found.unscanned, found.milliseconds) == (("pixels_not_scored",), 1.5)
+    assert (found.prompt_tokens, found.completion_tokens) == (7, 3)
     assert store.verdicts.responses(setup="s", sample=work.key) == ["r"]
     store.close()
 
@@ -112,4 +114,20 @@ def test_a_damaged_table_is_an_error_that_names_the_store(tmp_path: Path) -> Non
         store.verdicts.verdict(moderator="m", conversation="c")
     with pytest.raises(RunError, match=STORE_FILE):
         store.verdicts.add_verdict(verdict(), moderator="m", conversation="c")
+    store.close()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"policies": 3}', "null", "9" * 400])
+def test_a_verdict_that_nobody_wrote_is_an_error_that_names_the_store(tmp_path: Path, text: str) -> None:
+    store = Store.open_for_run(tmp_path)
+    store.begin(setup="s", judge="j", manifest={}, samples=[SAMPLE])
+    [work] = store.open_work(setup="s", judge="j", after=-1, most=1)
+    store.verdicts.add_verdict(verdict(), moderator="m", conversation="c")
+    store.verdicts.add_moderated(setup="s", sample=work.key, turn=2, conversation="c", response="r")
+    store.add_answer(setup="s", sample=work.key, response="r")
+    store._db.execute("UPDATE verdicts SET verdict = ?", (text,))
+    with pytest.raises(RunError, match="is damaged"):
+        store.verdicts.verdict(moderator="m", conversation="c")
+    with pytest.raises(RunError, match="is damaged"):
+        list(store.verdicts.of_plan(setup="s", moderator="m"))
     store.close()

@@ -30,9 +30,11 @@ absent always holds:
     times                only the first so many attempts of each distinct body
 
 Keys of every action: `latency_ms` (wait first), `headers` (object), `retry_after_s` (Retry-After in seconds),
-`retry_after_date_s` (Retry-After as an HTTP date so many seconds ahead). Texts and messages are templates:
-{last_user} {sha} {model} {n} {mode} {key}. Actions, with their own keys in brackets:
+`retry_after_date_s` (Retry-After as an HTTP date so many seconds ahead). Texts, messages, headers and
+locations are templates: {last_user} {sha} {model} {n} {mode} {key}. Actions, with their own keys in brackets:
 
+    one_of [of]               one of the rules in the list `of`, without matchers, drawn by hash of body and
+                              attempt: the same fate for every attempt, whatever else happens in between
     reply [text]              a correct completion; text "echo" gives the last user message back
     verdict [text, marker]    a judge: {label} is "unsafe" if any message holds `marker`, else "safe"
     length [text]             finish_reason length
@@ -47,8 +49,8 @@ Keys of every action: `latency_ms` (wait first), `headers` (object), `retry_afte
     reset_before              TCP reset before any byte
     reset_during [text]       TCP reset in the middle of the body
     hang                      no answer until the client goes
-    html [status]             a proxy's HTML error page (default 502)
-    redirect [location]       a 307
+    html [status, text]       a proxy's HTML error page (default 502)
+    redirect [location, status]    a redirect (default 307)
     status, bad_request, bad_key, unknown_model, no_images, max_tokens_unsupported, content_filter_400,
     rate_limit [status, message, type, param, code]    an OpenAI error body; a key overrides the action's own.
                               `status: 200` sends it as a success; `status` alone is a 500.
@@ -154,8 +156,9 @@ ACTION_KEYS: Final[Mapping[str, frozenset[str]]] = {
     "reset_before": frozenset(),
     "reset_during": frozenset({"text"}),
     "hang": frozenset(),
-    "html": frozenset({"status"}),
-    "redirect": frozenset({"location"}),
+    "html": frozenset({"status", "text"}),
+    "redirect": frozenset({"location", "status"}),
+    "one_of": frozenset({"of"}),
     **dict.fromkeys(ERRORS, frozenset({"status", "message", "type", "param", "code"})),
 }
 PROPER: Final = frozenset({"reply", "verdict", "length", "content_filter", "refusal_field", "gzip", "drip"})
@@ -221,6 +224,10 @@ def read_rule(raw: Json, index: int) -> Rule:
         raise ScenarioError(f"rule {index} ({do}): unknown keys {', '.join(sorted(unknown))}")
     if do == "redirect" and "location" not in own:
         raise ScenarioError(f"rule {index} (redirect): `location` is missing")
+    if do == "one_of":
+        own["of"] = tuple(read_rule(each, index) for each in own.get("of", ()))
+        if not own["of"]:
+            raise ScenarioError(f"rule {index} (one_of): `of` is missing or empty")
     return Rule(own=own, **general)
 
 
@@ -251,6 +258,8 @@ class Record:
     ended: float | None = None
     rule: int | None = None
     do: str = ""
+    retry_after: str | None = None
+    """The Retry-After sent."""
     settled: bool = False
     """Whether a proper reply was sent to its end."""
 
@@ -268,6 +277,7 @@ class Record:
             "ended": self.ended,
             "rule": self.rule,
             "do": self.do,
+            "retry_after": self.retry_after,
         }
 
 
@@ -384,12 +394,14 @@ class State:
         for index, rule in enumerate(self.scenario.rules):
             if not self.holds(rule, call) or not self.drawn(rule, index, call):
                 continue
-            if rule.times is not None:
-                identity = (index, call.record.mode, call.record.sha)
-                self.attempts[identity] += 1
-                if self.attempts[identity] > rule.times:
-                    continue
-            return index, rule
+            identity = (index, call.record.mode, call.record.sha)
+            self.attempts[identity] += 1
+            if rule.times is not None and self.attempts[identity] > rule.times:
+                continue
+            if rule.do != "one_of":
+                return index, rule
+            draw = self.draw(f"{index}:{self.attempts[identity]}:{call.record.sha}")
+            return index, rule.own["of"][int(draw * len(rule.own["of"]))]
         return None, Rule(do="reply")
 
     def holds(self, rule: Rule, call: Call) -> bool:
@@ -413,8 +425,12 @@ class State:
         """Whether this body is among the rule's share; rules draw independently of one another."""
         if rule.share >= 1:
             return True
-        draw = hashlib.sha256(f"{self.scenario.seed}:{index}:{call.record.sha}".encode()).digest()
-        return int.from_bytes(draw[:8], "big") < rule.share * 2**64
+        return self.draw(f"{index}:{call.record.sha}") < rule.share
+
+    def draw(self, name: str) -> float:
+        """A number from 0 to below 1, the same for the same name and seed."""
+        digest = hashlib.sha256(f"{self.scenario.seed}:{name}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
 
     def stats(self) -> Json:
         """Counts over the chat requests; the work is done here so that no request pays for it."""
@@ -506,11 +522,12 @@ def whole_response(rule: Rule, call: Call) -> web.Response:
     if rule.do in ERRORS:
         return error_response(rule, call)
     if rule.do == "redirect":
-        return web.Response(status=307, headers={"Location": own["location"]})
+        return web.Response(status=own.get("status", 307), headers={"Location": call.fill(own["location"])})
     if rule.do == "html":
         status = HTTPStatus(own.get("status", 502))
         title = f"{status.value} {status.phrase}"
-        page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+        text = call.fill(own.get("text", title))
+        page = f"<html><head><title>{title}</title></head><body><h1>{text}</h1></body></html>"
         return web.Response(status=status, text=page, content_type="text/html")
     body, content_type, headers = completion(rule, call), "application/json", {}
     match rule.do:
@@ -523,9 +540,9 @@ def whole_response(rule: Rule, call: Call) -> web.Response:
     return web.Response(body=body, content_type=content_type, headers=headers)
 
 
-def extra_headers(rule: Rule) -> dict[str, str]:
+def extra_headers(rule: Rule, call: Call) -> dict[str, str]:
     """The headers a rule adds to its action's own."""
-    headers = dict(rule.headers)
+    headers = {name: call.fill(value) for name, value in rule.headers.items()}
     if rule.retry_after_s is not None:
         headers["Retry-After"] = f"{rule.retry_after_s:g}"
     if rule.retry_after_date_s is not None:
@@ -552,7 +569,7 @@ async def until_gone() -> None:
 async def stream(request: web.BaseRequest, rule: Rule, call: Call) -> web.StreamResponse:
     """The actions that send a correct completion in pieces: `drip` and `reset_during`."""
     body = completion(rule, call)
-    response = web.StreamResponse(headers=extra_headers(rule))
+    response = web.StreamResponse(headers=extra_headers(rule, call))
     response.content_type = "application/json"
     response.content_length = len(body)
     call.record.status = response.status
@@ -638,8 +655,9 @@ class ChatServer:
         if rule.do in {"hang", "reset_before"}:
             await until_gone()
         response = whole_response(rule, call)
-        response.headers.update(extra_headers(rule))
+        response.headers.update(extra_headers(rule, call))
         call.record.status = response.status
+        call.record.retry_after = response.headers.get("Retry-After")
         await response.prepare(request)
         await response.write_eof()
         return response

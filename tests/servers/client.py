@@ -30,7 +30,8 @@ class ChatServer:
 
         Keys: `n` (the chat request's number, None for others), `mode`, `method`, `path`, `headers` (names in
         lower case), `body` (text, or None without bodies), `sha256`, `status` (None where none was sent),
-        `arrived` and `ended` (`time.monotonic()` seconds), `rule` (index, None for none), `do` (the action).
+        `arrived` and `ended` (`time.monotonic()` seconds), `rule` (index, None for none), `do` (the action),
+        `retry_after` (the header as sent, None for none).
         """
         entries: list[dict[str, Any]] = self._ask("GET", "/_log")
         return entries

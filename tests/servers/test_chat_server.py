@@ -32,6 +32,14 @@ RULES: list[dict[str, Any]] = [
     {"mode": "once", "times": 1, "do": "status", "status": 503},
     {"mode": "some", "share": 0.2, "times": 1, "do": "status"},
     {"mode": "permanent", "share": 0.5, "times": None, "do": "status"},
+    {
+        "mode": "fates",
+        "do": "one_of",
+        "of": [{"do": "status", "status": 502}, {"do": "rate_limit"}, {"do": "html"}],
+        "times": 3,
+    },
+    {"mode": "leaks", "do": "html", "text": "Hm, {key}", "headers": {"X-Key": "{key}"}},
+    {"mode": "moved", "do": "redirect", "status": 302, "location": "/elsewhere/{key}"},
     {"mode": "status", "do": "status"},
     {
         "mode": "custom",
@@ -324,6 +332,24 @@ def test_without_times_the_same_bodies_fail_for_ever(server: ChatServer) -> None
     rounds = [[ask(server, "permanent", text).status for text in texts] for _ in range(3)]
     assert rounds[0] == rounds[1] == rounds[2]
     assert set(rounds[0]) == {200, 500}
+
+
+def test_the_fate_of_an_attempt_hangs_on_body_and_attempt_alone(server: ChatServer) -> None:
+    texts = [f"question {number}" for number in range(20)]
+    by_text = [[ask(server, "fates", text).status for _ in range(4)] for text in texts]
+    server.reset()
+    in_turn = [[ask(server, "fates", text).status for text in texts] for _ in range(4)]
+    assert by_text == [list(fates) for fates in zip(*in_turn, strict=True)]
+    assert {status for fates in by_text for status in fates[:3]} == {502, 429}
+    assert {fates[3] for fates in by_text} == {200}
+    assert len({tuple(fates) for fates in by_text}) > 3
+
+
+def test_pages_headers_and_locations_can_give_the_key_away(server: ChatServer) -> None:
+    page, moved = ask(server, "leaks", key="k-1"), ask(server, "moved", key="k-1")
+    assert b"Hm, k-1" in page.raw
+    assert page.headers["x-key"] == "k-1"
+    assert (moved.status, moved.headers["location"]) == (302, "/elsewhere/k-1")
 
 
 # Errors
@@ -665,6 +691,7 @@ def test_a_scenario_can_come_from_a_file(tmp_path: Any) -> None:
         ({"rules": [{"do": "dance"}]}, "rule 0: `do` is 'dance'"),
         ({"rules": [{"do": "reply"}, {"do": "reply", "marker": "x"}]}, "rule 1 (reply): unknown keys marker"),
         ({"rules": [{"do": "redirect"}]}, "rule 0 (redirect): `location` is missing"),
+        ({"rules": [{"do": "one_of"}]}, "rule 0 (one_of): `of` is missing or empty"),
     ],
 )
 def test_a_scenario_that_means_nothing_is_refused_at_the_start(

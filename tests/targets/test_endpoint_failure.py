@@ -131,6 +131,15 @@ def test_what_the_server_said_is_found_in_every_shape(body: object, said: str) -
     assert failure_of(400, body).message == f"http://127.0.0.1:8000 answered HTTP 400{said}"
 
 
+@pytest.mark.parametrize("name", ["message", "detail", "code", "type", "metadata"])
+def test_an_error_that_is_nested_without_end_is_a_failure_like_any_other(name: str) -> None:
+    nested: Any = []
+    for _ in range(2_000):
+        nested = [nested]
+    assert failure_of(400, {"error": {name: nested}}).cause == "http_400"
+    assert failure_of(500, {"error": nested}).cause == "http_500"
+
+
 def test_a_long_error_is_cut() -> None:
     assert len(failure_of(400, {"error": {"message": "x" * 10_000}}).message) < 400
 
@@ -278,6 +287,13 @@ async def test_nonsense_is_no_time_to_wait(server: ChatServer, mode: str) -> Non
     failure = await fail(server.mode_url(mode))
     assert failure.retry_after is None
     assert failure.throttled
+
+
+@pytest.mark.parametrize("skew", [-7200.0, 0.0, 7200.0])
+def test_a_date_to_wait_for_is_held_against_the_servers_own_clock(skew: float) -> None:
+    now = time() + skew
+    headers = {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + 20, usegmt=True)}
+    assert failure_of(429, {}, headers).retry_after == 20
 
 
 @given(value=st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))

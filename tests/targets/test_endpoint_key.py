@@ -2,6 +2,7 @@
 
 import traceback
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -13,6 +14,11 @@ from servers.client import ChatServer
 from targets.wire import HELLO, ask, completion, http, open_endpoint, wire_server
 
 CANARY = "canary/key+1234567890="
+
+
+def as_escapes(form: str) -> bytes:
+    """The key with each character written as an escape of that form."""
+    return "".join(form % ord(char) for char in CANARY).encode()
 
 
 @pytest.fixture
@@ -62,6 +68,12 @@ async def test_a_server_that_echoes_the_key_does_not_get_it_into_the_store(
         http(b"<html>" + CANARY.encode()),
         http({}, status=307, headers=[("Location", f"http://{CANARY}@h.example/{CANARY}?key={CANARY}")]),
         http({}, status=429, headers=[("Retry-After", CANARY)]),
+        http(b'{"choices":[{"message":{"content":"%s"}}]}' % as_escapes("\\u%04x")),
+        http(b'{"error":{"metadata":{"raw":"%s"}}}' % as_escapes("\\\\u%04X"), status=400),
+        http(b'{"error":"%s"}' % as_escapes("&#%d;"), status=400),
+        http(b'{"error":"%s"}' % as_escapes("&#x%X;"), status=400),
+        http({}, status=307, headers=[("Location", f"http://h.example/{quote(CANARY, safe='')}")]),
+        http({}, status=307, headers=[("Location", f"http://h.example/{as_escapes('%%%02x').decode()}")]),
         f"HTTP/1.1 200 OK\r\nX-Key: {CANARY}\r\n: {CANARY}\r\n\r\n".encode(),
         f"HTTP/1.1 {CANARY}\r\n\r\n".encode(),
         f"HTTP/1.1 200 {CANARY}\r\nContent-Length: {CANARY}\r\n\r\n".encode(),

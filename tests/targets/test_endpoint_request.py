@@ -132,7 +132,7 @@ def body_of(content: str, image: ImageRef | None = None, folder: Path | None = N
     return json.loads(endpoint._body([Message(role="user", content=content, image=image)], "max_tokens"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(
     content=st.text(
         st.characters(codec=None, exclude_categories=()) | st.sampled_from('"\\\x00\ud83d\udc80🙂'),

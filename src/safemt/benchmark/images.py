@@ -75,7 +75,7 @@ def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path
         except OSError:  # a name too long for the file system
             continue
         if found:
-            # Not `Path.resolve`, which takes thrice as long: it is done for every image before a run.
+            # Not `Path.resolve`, which takes thrice as long: a run does this for all images before it starts.
             if not Path(os.path.realpath(candidate)).is_relative_to(os.path.realpath(boundary or root)):
                 raise ImageProblem(
                     "image_outside",

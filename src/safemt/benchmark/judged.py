@@ -1,8 +1,6 @@
 """Responses that people have labelled: what a judge is checked against (docs/file-formats.md)."""
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from safemt.benchmark.packed import read_unpacked
 from safemt.core.errors import LabelsError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Label, Scenario
@@ -49,11 +48,7 @@ def read_judged(path: Path, *, language: str | None = None) -> JudgedFile:
     Raises:
         LabelsError: the file cannot be read, a row lacks something, or nothing is left.
     """
-    try:
-        content = path.read_bytes()
-        text = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise LabelsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    text = read_unpacked(path)
     rows: list[JudgedRow] = []
     by_people = True
     languages: set[str] = set()
@@ -75,7 +70,7 @@ def read_judged(path: Path, *, language: str | None = None) -> JudgedFile:
         raise LabelsError(f"{path} is empty: there is no row in it.")
     return JudgedFile(
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         rows=tuple(rows),
         labelled_by_people=by_people,
     )
@@ -100,7 +95,8 @@ def _row(fields: dict[str, Any], place: str) -> JudgedRow:
     if not isinstance(response, str):
         raise LabelsError(f"{place} has no text `response`.")
     if label not in (Label.SAFE, Label.UNSAFE):
-        raise LabelsError(f"{place} has the label {label!r}; people's labels here are safe or unsafe.")
+        shown = "of another kind" if isinstance(label, (list, dict)) else repr(label)[:60]
+        raise LabelsError(f"{place} has the label {shown}; people's labels here are safe or unsafe.")
     dialogue = _dialogue(fields, place)
     category = fields.get("category") if isinstance(fields.get("category"), str) else ""
     question = fields.get("question")

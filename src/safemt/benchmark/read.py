@@ -15,6 +15,7 @@ from typing import Any, Final
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, errors_of
 from safemt.benchmark.images import ImageProblem, has_wrong_extension, inspect_image, locate_image, shown
 from safemt.benchmark.layouts import (
+    ABOUT_FILE,
     Layout,
     RawRecord,
     Source,
@@ -109,10 +110,11 @@ def read_benchmark(
     default its folder or file).
 
     Raises:
-        BenchmarkError: there is no benchmark, or a file as a whole cannot be read. What is wrong with
-            single records is in the result's `findings` instead.
+        BenchmarkError: there is no benchmark, or a file as a whole cannot be read or is a link out of it.
+            What is wrong with single records is in the result's `findings` instead.
     """
     source = find_source(path)
+    _require_inside(source, boundary, named=path)
     about = read_about(source.root) if source.layout is Layout.JSONL else {}
     reader = _Reader(source, text_only=text_only, boundary=boundary)
     samples = tuple(reader.read())
@@ -125,6 +127,16 @@ def read_benchmark(
         findings=reader.ordered_findings(),
         imageless=frozenset(reader.imageless),
     )
+
+
+def _require_inside(source: Source, boundary: Path | None, *, named: Path) -> None:
+    """Whoever packed a benchmark must not have it read other files; the one `named` may be anywhere."""
+    limit = (boundary or source.root).resolve()
+    for file in (*source.files, source.root / ABOUT_FILE):
+        if file != named and file.is_file() and not file.resolve().is_relative_to(limit):
+            raise BenchmarkError(
+                f"{file} is a link out of the benchmark; put the file itself there, or give its own path."
+            )
 
 
 def require_usable(benchmark: Benchmark, *, skip_missing_images: bool = False) -> Benchmark:

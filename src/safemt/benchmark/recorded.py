@@ -1,7 +1,5 @@
 """Files of recorded responses and labels, one value per query and number of turns."""
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from safemt.benchmark.packed import read_unpacked
 from safemt.core.errors import LabelsError
 
 PUBLISHED_LABEL_FIELD: Final = "safety_label"
@@ -68,12 +67,7 @@ def read_published_labels(folder: Path) -> dict[str, list[RecordedValue]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LabelsError(f"{path} cannot be read: {reason}. Fetch it again or make it readable.") from error
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = read_unpacked(path).removeprefix(b"\xef\xbb\xbf")
     if content.lstrip().startswith(b"["):
         rows = _parse(content, path, line=1)
         places = ((row, f"{path}, record {index}") for index, row in enumerate(rows))

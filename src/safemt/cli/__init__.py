@@ -10,7 +10,8 @@ import typer
 from safemt.core.errors import RunStopped, SafemtError
 
 _COMMANDS = (
-    "commands", "estimating", "comparing", "reporting", "judging", "build", "moderate", "policy",
+    "commands", "estimating", "watching", "comparing", "reporting", "judging", "build", "moderate",
+    "moderator", "policy",
 )  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 

@@ -1,6 +1,7 @@
 """The commands and their options. Imports stand inside the functions so that `--help` stays quick."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBaseUrl,
     ModeratorName,
+    ModeratorThresholds,
     OnErrorOption,
     PolicyFolder,
     PositionOption,
@@ -133,10 +135,14 @@ def run(
     moderator_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Risk from which on to flag. Default: its own.")
     ] = None,
+    thresholds: ModeratorThresholds = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
     moderator_template: Annotated[
         str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
+    ] = None,
+    moderator_band: Annotated[
+        str | None, typer.Option(help="With cascade:...: LOW,HIGH, where the second is asked.")
     ] = None,
     moderator_with_pictures: Annotated[
         bool | None, typer.Option("--moderator-with-pictures", help="With llm:...: show it the pictures.")
@@ -151,6 +157,9 @@ def run(
     max_cost: MaxCost = None,
     max_tokens: MaxTokens = None,
     prices: Prices = None,
+    log_json: Annotated[
+        Path | None, typer.Option(help="Append events to this file, one JSON object per line.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model, judge it, print the figures.
@@ -164,6 +173,7 @@ def run(
     from safemt.cli.printing import finish_run, stderr
     from safemt.core.taxonomy import Action
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.events import EventLog
     from safemt.run.models import Models
     from safemt.run.prices import read_prices
     from safemt.run.protocol import History
@@ -206,9 +216,11 @@ def run(
         action=action,
         on_moderator_error=on_moderator_error,
         moderator_threshold=moderator_threshold,
+        thresholds=thresholds,
         moderator_base_url=moderator_base_url,
         moderator_api_key_env=moderator_api_key_env,
         moderator_template=moderator_template,
+        moderator_band=moderator_band,
         moderator_with_pictures=moderator_with_pictures,
         policies=policies,
         policy_position=policy_position,
@@ -247,21 +259,23 @@ def run(
     }
     described = describe_benchmark(read, samples)
     del read, planned  # with all its samples, which need not stay in memory
-    start_run(
-        RunPlan(
-            benchmark=described,
-            samples=samples,
-            target=opened_target,
-            judge=opened_judge,
-            moderation=moderation,
-            history=History(history),
-            concurrency=concurrency,
-            budget=budget,
-            manifest=manifest,
-        ),
-        out,
-        console=console,
-    )
+    with closing(EventLog(log_json, complain=console.print)) as events:
+        start_run(
+            RunPlan(
+                benchmark=described,
+                samples=samples,
+                target=opened_target,
+                judge=opened_judge,
+                moderation=moderation,
+                history=History(history),
+                concurrency=concurrency,
+                budget=budget,
+                events=events,
+                manifest=manifest,
+            ),
+            out,
+            console=console,
+        )
     finish_run(out, as_json=as_json)
 
 

@@ -120,6 +120,7 @@ def judge_again(
     from safemt.cli.printing import finish_run, stderr
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
+    from safemt.run.manifest import require_manifest
     from safemt.run.prices import read_prices
     from safemt.run.spend import Budget
     from safemt.run.start import judge_again as start
@@ -127,9 +128,9 @@ def judge_again(
     from safemt.targets.base import Sampling
 
     store = Store.open_for_reading(run)
-    benchmark = store.invocation().manifest["benchmark"]
+    benchmark = require_manifest(store.invocation().manifest, store.path)["benchmark"]
     store.close()
-    boundary = benchmark["boundary"]
+    boundary = benchmark.get("boundary")
     opened = open_judge(
         judge,
         base_url=judge_base_url,

@@ -1,5 +1,6 @@
 """`safemt moderate`: what a moderator says of dialogues."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +15,19 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBand,
     ModeratorBaseUrl,
+    ModeratorMaxOutputTokens,
     ModeratorName,
+    ModeratorTemperature,
     ModeratorTemplate,
     ModeratorThreshold,
+    ModeratorThresholds,
     ModeratorWithPictures,
     OnErrorOption,
     OnModeratorError,
     PolicyFolder,
     Prices,
     read_band,
+    read_temperature,
 )
 
 if TYPE_CHECKING:
@@ -44,9 +49,12 @@ def moderate(
     action: ModeratorAction = ActionOption.INJECT,
     on_moderator_error: OnModeratorError = OnErrorOption.INJECT,
     threshold: ModeratorThreshold = None,
+    thresholds: ModeratorThresholds = None,
     policies: PolicyFolder = None,
     moderator_base_url: ModeratorBaseUrl = None,
     moderator_api_key_env: ModeratorApiKeyEnv = None,
+    moderator_temperature: ModeratorTemperature = "0",
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     template: ModeratorTemplate = None,
     with_pictures: ModeratorWithPictures = False,
     band: ModeratorBand = None,
@@ -71,6 +79,7 @@ def moderate(
     from safemt.moderators.many import moderate_many
     from safemt.moderators.moderator import OnError
     from safemt.moderators.open import DetectorOptions, open_moderator
+    from safemt.moderators.thresholds import with_thresholds
     from safemt.run.asking import LimitedAsk
     from safemt.run.prices import read_prices
 
@@ -80,6 +89,8 @@ def moderate(
         template=template,
         with_pictures=with_pictures,
         band=read_band(band),
+        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
+        max_output_tokens=moderator_max_output_tokens,
         timeout=timeout,
     )
     table = read_prices(prices)
@@ -92,6 +103,7 @@ def moderate(
         options=options,
         ask=LimitedAsk(concurrency, role="moderator"),
     )
+    opened = with_thresholds(opened, thresholds)
     as_jsonl = jsonl or not sys.stdout.isatty()
     console, totals = stdout(), Totals()
     local = not opened.detector.endpoints
@@ -104,6 +116,10 @@ def moderate(
                 print_json_line(outcome)
             else:
                 print_for_people(outcome, console)
+    except BrokenPipeError:
+        # Whoever read the verdicts has left; what Python flushes at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except RunStopped as stopped:
         raise ModeratorError(f"{stopped} What was not printed was not moderated.") from stopped
     print_totals(totals, opened, table, stderr())

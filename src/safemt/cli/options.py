@@ -99,6 +99,14 @@ ModeratorApiKeyEnv = Annotated[
     str | None,
     typer.Option(help="Environment variable with the moderator's key. Default: OPENAI_API_KEY."),
 ]
+ModeratorTemperature = Annotated[
+    str,
+    typer.Option("--moderator-temperature", help="Of its model; `default` leaves it to the endpoint."),
+]
+ModeratorMaxOutputTokens = Annotated[
+    int | None,
+    typer.Option("--moderator-max-output-tokens", min=1, help="Of its answers, if it thinks first."),
+]
 ModeratorAction = Annotated[
     ActionOption, typer.Option(help="What becomes of a flagged dialogue: the policy is injected, or block.")
 ]
@@ -109,6 +117,12 @@ OnModeratorError = Annotated[
 ModeratorThreshold = Annotated[
     float | None,
     typer.Option("--threshold", help="Risk from which on to flag. Default: the moderator's own."),
+]
+ModeratorThresholds = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds", help="A threshold that safemt moderator calibrate wrote for this moderator."
+    ),
 ]
 ModeratorTemplate = Annotated[
     str | None,

@@ -1,6 +1,5 @@
 """From the options of a command to what is asked: the benchmark, the samples of it, the judge."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +9,14 @@ from safemt.benchmark.hub import PREFIX, fetch_from_hub
 from safemt.benchmark.images import ImageFolder
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable
 from safemt.benchmark.select import select_samples
+from safemt.cli.options import read_band
 from safemt.core.errors import UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Action
 from safemt.moderators.moderator import OnError
 from safemt.moderators.open import DetectorOptions, open_moderator
 from safemt.moderators.policies.inject import BUDGET, Position
+from safemt.moderators.thresholds import with_thresholds
 from safemt.run.moderation import Moderation
 
 DEMO: Final = "demo"
@@ -108,11 +109,12 @@ def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Modera
             base_url=given.get("moderator_base_url"),
             api_key_env=given.get("moderator_api_key_env"),
             template=given.get("moderator_template"),
+            band=read_band(given.get("moderator_band")),
             with_pictures=given.get("moderator_with_pictures", False),
         ),
     )
     return Moderation(
-        moderator=moderator,
+        moderator=with_thresholds(moderator, given.get("thresholds")),
         position=Position(given.get("policy_position", Position.LATE_SYSTEM)),
         budget=given.get("policy_budget", BUDGET),
         images=images,

@@ -13,8 +13,6 @@ from rich.text import Text
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark
 from safemt.core.errors import RunError
-from safemt.report.results import results_json, results_of_run
-from safemt.report.tables import print_results
 
 _EXAMPLES = 3
 _IDS = 30
@@ -51,9 +49,9 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     path = folder / "results.json"
     part = folder / "results.json.part"
     try:
-        part.write_text(
-            json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        # What UTF-8 cannot hold (in a path, say) becomes the escape that JSON has for it.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
         part.replace(path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error
@@ -62,6 +60,10 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
 
 def finish_run(folder: Path, *, as_json: bool) -> None:
     """Write the results of the run in `folder`, and print them; exit code 1 if nothing was graded."""
+    # Not before: a run makes its first call sooner without the statistics.
+    from safemt.report.results import results_json, results_of_run
+    from safemt.report.tables import print_results
+
     results = results_of_run(folder)
     document = results_json(results)
     path = write_results(folder, document)

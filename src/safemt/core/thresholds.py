@@ -92,8 +92,7 @@ def promise(benign: Sequence[float], rate: float) -> Promise | None:
     Raises:
         UsageError: the rate is not between 0 and 1.
     """
-    if not 0.0 < rate < 1.0:
-        raise UsageError(f"A false-alarm rate lies between 0 and 1, such as 0.01; {rate:g} does not.")
+    require_rate(rate)
     allowed = allowed_alarms(rate, len(benign))
     if allowed is None:
         return None
@@ -109,6 +108,16 @@ def promise(benign: Sequence[float], rate: float) -> Promise | None:
         benign=len(benign),
         achieved=achieved,
     )
+
+
+def require_rate(rate: float) -> None:
+    """Return if `rate` is a share that can be promised.
+
+    Raises:
+        UsageError: it is not between 0 and 1.
+    """
+    if not 0.0 < rate < 1.0:
+        raise UsageError(f"A false-alarm rate lies between 0 and 1, such as 0.01; {rate:g} does not.")
 
 
 def _root(falling: Callable[[float], float]) -> float:

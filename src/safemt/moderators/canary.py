@@ -35,7 +35,14 @@ class Canary:
         async with self._testing:
             if self._passed.is_set():
                 return
-            risks = await asyncio.gather(*(risk_of(text) for text, _ in self._texts))
+            risks: list[float | None] = []
+            # All have ended before one's failure is raised: none is left to run on by itself.
+            for risk in await asyncio.gather(
+                *(risk_of(text) for text, _ in self._texts), return_exceptions=True
+            ):
+                if isinstance(risk, BaseException):
+                    raise risk
+                risks.append(risk)
             wrong = [
                 f"  {text!r}: {_said(risk)}, but it is {'unsafe' if unsafe else 'safe'}"
                 for (text, unsafe), risk in zip(self._texts, risks, strict=True)

@@ -30,7 +30,7 @@ _DATA_URI: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _MOST_BASE64: Final = MAX_BYTES * 4 // 3 + 4
 
 
-def chat_message(fields: object, place: str) -> ChatMessage:
+def chat_message(fields: object, place: str = "The message") -> ChatMessage:
     """One message of a chat request; `content` is a text, a list of parts, or null.
 
     A picture must be a data URI: an address is never fetched. What nobody can look at is an `UnknownPart`.

@@ -58,7 +58,9 @@ class Reading(Protocol):
         """
 
     async def assess(self) -> Assessment:
-        """Say what the conversation amounts to; only called after a user message.
+        """Say what the conversation amounts to; only called where the user has spoken.
+
+        What a tool brings in belongs to the user turn before it, which may then be assessed again.
 
         Raises:
             CallError: a call to an endpoint failed for good.

@@ -121,6 +121,11 @@ class VerdictLog:
         if self._stream is not None:
             self._stream.close()
 
+    @property
+    def kept_in_file(self) -> bool:
+        """Whether verdicts outlive this process."""
+        return self._path is not None
+
     def get(self, key: str) -> KeptVerdict | None:
         """The verdict under `key`; None where there is none, or a degraded one."""
         kept = self._kept.get(key)

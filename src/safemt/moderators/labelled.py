@@ -159,8 +159,12 @@ def _template(row: ModeratedDialogue) -> str:
 
 
 def _file(path: Path) -> Path:
-    if not path.is_dir():
+    if path.is_file():
         return path
+    if not path.is_dir():
+        raise DialogueError(
+            f"{path} cannot be read: there is no such file. Give files or folders of dialogues."
+        )
     for name in _NAMES:
         if (path / name).is_file():
             return path / name

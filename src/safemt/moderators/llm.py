@@ -14,7 +14,7 @@ from safemt.moderators.transcript import PictureShelf, Transcript
 from safemt.targets.base import Sampling
 from safemt.targets.endpoint import ChatEndpoint
 
-SAMPLING: Final = Sampling(temperature=0.0, max_output_tokens=1024)
+MOST_OUTPUT_TOKENS: Final = 1024
 """The verdict of a long conversation holds a number for each turn, and some models think first."""
 
 
@@ -30,7 +30,7 @@ class LLMDetector:
         base_url: str | None = None,
         api_key_env: str | None = None,
         with_pictures: bool = False,
-        sampling: Sampling = SAMPLING,
+        sampling: Sampling,
         timeout: float,
     ) -> None:
         """Without `with_pictures` the model does not see them, and coverage says so.

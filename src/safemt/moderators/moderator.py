@@ -126,7 +126,7 @@ class Session:
         self._unscanned: list[Unscanned] = []
         self._trajectory: dict[int, TurnRisk] = {}
         self._assessment: Assessment | None = None
-        """Of the newest user turn; None while it is still to be assessed."""
+        """Of the newest user turn with what tools brought in since; None while it is still to be made."""
         self._failed: Degraded | None = None
         """Why a message could not be taken in."""
         self._seconds = 0.0
@@ -170,6 +170,7 @@ class Session:
         if message.role == "user":
             self._turns += 1
             self._turns_scored += scan.text
+        if message.role in JUDGED_ROLES:
             self._assessment = None
 
     async def averdict(self) -> Verdict:

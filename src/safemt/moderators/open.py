@@ -13,6 +13,7 @@ from safemt.moderators.cascade import Band, CascadeDetector
 from safemt.moderators.detector import Detector
 from safemt.moderators.moderator import Moderator, OnError
 from safemt.moderators.policies.read import read_policies
+from safemt.targets.base import Sampling
 
 DEFAULT: Final = "embedded"
 TIMEOUT: Final = 30.0
@@ -36,6 +37,10 @@ class DetectorOptions:
     """For `llm:…`: show the model the pictures."""
     band: tuple[float, float] | None = None
     """For `cascade:…`: the risks between which the second is asked."""
+    temperature: float | None = 0.0
+    """None leaves it to the endpoint, for models that take no other."""
+    max_output_tokens: int | None = None
+    """Of an answer; models that think before it need more."""
     timeout: float = TIMEOUT
 
 
@@ -130,9 +135,7 @@ def _turns(name: str) -> Detector:
 
 
 def _llm(rest: str, options: DetectorOptions) -> Detector:
-    from safemt.moderators.guards.guard import GuardDetector
-    from safemt.moderators.guards.template import read_template
-    from safemt.moderators.llm import LLMDetector
+    from safemt.moderators.llm import MOST_OUTPUT_TOKENS, LLMDetector
 
     model = rest.removeprefix("openai/")
     if model == rest or not model:
@@ -143,22 +146,15 @@ def _llm(rest: str, options: DetectorOptions) -> Detector:
             base_url=options.base_url,
             api_key_env=options.api_key_env,
             with_pictures=options.with_pictures,
+            sampling=Sampling(options.temperature, options.max_output_tokens or MOST_OUTPUT_TOKENS),
             timeout=options.timeout,
         )
-    return GuardDetector(
-        read_template(options.template),
-        name=f"llm:openai/{model}",
-        model=model,
-        base_url=options.base_url,
-        api_key_env=options.api_key_env,
-        timeout=options.timeout,
-    )
+    return _by_template(options.template, f"llm:openai/{model}", model, options)
 
 
 def _guard(rest: str, options: DetectorOptions) -> Detector:
-    from safemt.moderators.guards.guard import GuardDetector
     from safemt.moderators.guards.moderation_service import ModerationServiceDetector
-    from safemt.moderators.guards.template import packaged_templates, read_template
+    from safemt.moderators.guards.template import packaged_templates
 
     kind, _, model = rest.partition(":")
     if kind == "openai-moderation":
@@ -179,12 +175,21 @@ def _guard(rest: str, options: DetectorOptions) -> Detector:
             f"--moderator guard/{kind} needs a server that has the model: name it with --moderator-base-url, "
             "such as http://localhost:8000/v1."
         )
+    return _by_template(kind, f"guard/{rest}", model or None, options)
+
+
+def _by_template(template: str, name: str, model: str | None, options: DetectorOptions) -> Detector:
+    from safemt.moderators.guards.guard import GuardDetector
+    from safemt.moderators.guards.template import read_template
+
+    read = read_template(template)
     return GuardDetector(
-        read_template(kind),
-        name=f"guard/{rest}",
-        model=model or None,
+        read,
+        name=name,
+        model=model,
         base_url=options.base_url,
         api_key_env=options.api_key_env,
+        sampling=Sampling(options.temperature, options.max_output_tokens or read.max_output_tokens),
         timeout=options.timeout,
     )
 

@@ -5,7 +5,9 @@ Only text is read. What else a picture shows is nobody's to judge here, and its 
 
 import importlib.metadata
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,10 +24,15 @@ from safemt.benchmark.images import MAX_BYTES
 from safemt.core.identity import Json
 from safemt.moderators.conversation import Picture
 
-LIMIT_SECONDS: Final = 3.0
-"""On the clock; a picture that takes longer is given up, and the process that reads it with it."""
-START_SECONDS: Final = 30.0
-"""Within which the process must have started; it takes about one."""
+LIMIT_SECONDS: Final = 10.0
+"""On the clock; the process that takes longer over a picture is ended. It gives up far earlier by itself, in
+processor time (`ocr_worker`); this is for one that does not get on at all."""
+START_SECONDS: Final = 60.0
+"""Within which the process must have started; it takes about two."""
+RETRY_SECONDS: Final = 60.0
+"""After a start that failed; until then no picture waits for another."""
+_SIGNALS: Final = signal.Signals.__members__
+_STOPPED: Final = {-_SIGNALS[name] for name in ("SIGPROF", "SIGKILL") if name in _SIGNALS}
 KEPT_TEXTS: Final = 4096
 """Pictures whose text is remembered."""
 
@@ -36,8 +43,8 @@ class PictureText:
 
     text: str
     why: str | None = None
-    """Why there may be more than was read: `ocr_budget`, `unreadable_picture`, `picture_too_large`,
-    `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
+    """Why there may be more than was read: `ocr_budget`, `image_unreadable`, `image_too_large`,
+    `image_too_many_pixels`, `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
 
 
 def can_read_pictures() -> bool:
@@ -53,6 +60,7 @@ class PictureReader:
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
         self._stop: weakref.finalize[[subprocess.Popen[bytes]], PictureReader] | None = None
+        self._failed_at = -math.inf
 
     @property
     def identity(self) -> Json:
@@ -83,7 +91,7 @@ class PictureReader:
                 return known
             content = picture.read()
             if len(content) > MAX_BYTES:
-                return PictureText(text="", why="picture_too_large")
+                return PictureText(text="", why="image_too_large")
             found = self._ask(content)
             if found.why != "ocr_failed":
                 self._known[picture.sha256] = found
@@ -100,18 +108,21 @@ class PictureReader:
         worker = self._started()
         if worker is None:
             return PictureText(text="", why="ocr_failed")
-        started = time.monotonic()
         line = _exchange(worker, len(content).to_bytes(8, "big") + content, LIMIT_SECONDS)
         if line:
             reply = json.loads(line)
             return PictureText(text=reply["text"], why=reply["why"])
+        # It was stopped, by itself or from here, or else it fell over this picture.
+        stopped = worker.wait() in _STOPPED
         self._end()
-        late = time.monotonic() - started >= LIMIT_SECONDS
-        return PictureText(text="", why="ocr_budget" if late else "unreadable_picture")
+        return PictureText(text="", why="ocr_budget" if stopped else "image_unreadable")
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self._worker is not None and self._worker.poll() is None:
             return self._worker
+        self._end()
+        if time.monotonic() < self._failed_at + RETRY_SECONDS:
+            return None
         home = str(Path(safemt.__file__).parents[1])
         paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         worker = subprocess.Popen(
@@ -123,6 +134,7 @@ class PictureReader:
         )
         self._worker, self._stop = worker, weakref.finalize(self, _stop, worker)
         if _exchange(worker, b"", START_SECONDS) != b"ready\n":
+            self._failed_at = time.monotonic()
             self._end()
         return self._worker
 

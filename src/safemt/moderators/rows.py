@@ -139,5 +139,10 @@ def _parsed(content: bytes, place: str) -> Row:
 def _array_problem(buffer: str, error: Exception | None) -> str:
     if len(buffer) >= MAX_ROW:
         return _TOO_LONG
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else "a comma or the closing ] is missing"
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    else:
+        reason = (
+            error.msg if isinstance(error, json.JSONDecodeError) else "a comma or the closing ] is missing"
+        )
     return f"the array is broken from here on ({reason}), so nothing behind it was read"

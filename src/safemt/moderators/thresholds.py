@@ -1,26 +1,77 @@
 """The file of a threshold chosen for somebody's own traffic, and the moderator that it holds for."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from safemt.core.errors import ModeratorError
+from safemt.core.errors import ModeratorError, UsageError
 from safemt.moderators.detector import Detector
 from safemt.moderators.kept import detector_id
+from safemt.moderators.moderator import Moderator
 
 THRESHOLDS_SCHEMA: Final = "safemt.thresholds/1"
 
 
-def read_threshold(path: Path, detector: Detector) -> float:
-    """The threshold in a file that `safemt moderator calibrate` wrote for exactly this detector.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What a file of thresholds holds, and for whom."""
+
+    path: Path
+    moderator: str
+    """Its name, for people; the identity is what counts."""
+    identity: str
+    """`detector_id`."""
+    threshold: float
+
+    def of(self, detector: Detector) -> float:
+        """The threshold, if it is this detector's.
+
+        Raises:
+            ModeratorError: it is another detector's, or another version's of this one.
+        """
+        if self.identity == detector_id(detector):
+            return self.threshold
+        other = (
+            f"another version or configuration of {self.moderator}"
+            if self.moderator == detector.name
+            else self.moderator
+        )
+        raise ModeratorError(
+            f"{self.path} is for {other}, so it says nothing of {detector.name} as it is here. "
+            f"Run safemt moderator calibrate --moderator {detector.name} on your benign dialogues."
+        )
+
+
+def with_thresholds(moderator: Moderator, path: Path | None) -> Moderator:
+    """The moderator with the threshold in a file; unchanged without one.
 
     Raises:
-        ModeratorError: the file cannot be read, or holds for another detector or another version of it.
+        UsageError: it has been given another threshold.
+        ModeratorError: the file cannot be read, or is another moderator's.
+    """
+    if path is None:
+        return moderator
+    if moderator.threshold is not None:
+        raise UsageError("A threshold was given both as a number and as a file: leave out one of them.")
+    return replace(moderator, threshold=read_thresholds(path).of(moderator.detector))
+
+
+def read_thresholds(path: Path) -> Thresholds:
+    """Read a file that `safemt moderator calibrate` wrote.
+
+    Raises:
+        ModeratorError: it cannot be read, or holds something else.
     """
     try:
         document = json.loads(path.read_bytes())
         schema, named = document["schema"], document["moderator"]
-        threshold, name, identity = float(document["threshold"]), str(named["name"]), str(named["identity"])
+        found = Thresholds(
+            path=path,
+            moderator=str(named["name"]),
+            identity=str(named["identity"]),
+            threshold=float(document["threshold"]),
+        )
     except OSError as error:
         raise ModeratorError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -31,13 +82,11 @@ def read_threshold(path: Path, detector: Detector) -> float:
         raise ModeratorError(
             f"{path} has the form {str(schema)[:40]!r}, not {THRESHOLDS_SCHEMA}. Calibrate again."
         )
-    if identity != detector_id(detector):
-        whose = f"of {name}" if name != detector.name else f"of {name} in another version or configuration"
+    if not 0.0 <= found.threshold <= 1.0:
         raise ModeratorError(
-            f"{path} holds the threshold {whose}, and says nothing of {detector.name} as it is now. "
-            f"Run safemt moderator calibrate --moderator {detector.name} on your benign dialogues."
+            f"{path} holds the threshold {found.threshold:g}, which is no risk. Calibrate again."
         )
-    return threshold
+    return found
 
 
 def write_threshold(path: Path, document: dict[str, Any]) -> None:

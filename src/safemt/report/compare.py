@@ -13,7 +13,8 @@ from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
 from safemt.report.figures import REPLICATES, SEED, difference_json, matrix_of, twins_of
 from safemt.report.moderation import ModerationFigures, settings
-from safemt.report.results import Results, results_json
+from safemt.report.results import AnswerCost, Results, results_json
+from safemt.run.spend import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,18 @@ def _add_moderation(table: Table, runs: Sequence[Results]) -> None:
     add("twins injected", lambda m: f"{m.twins.injected:,} of {m.twins.n:,}")
     add("degraded verdicts", lambda m: f"{sum(m.degraded.values()):,}")
     add("its tokens", lambda m: f"{m.prompt_tokens:,} in, {m.completion_tokens:,} out")
+    table.add_row("target's tokens", *(_tokens(each.cost) for each in runs))
+    table.add_row("cost of both", *(_dollars(each.cost) for each in runs))
+
+
+def _tokens(cost: AnswerCost | None) -> str:
+    return "–" if cost is None else f"{cost.prompt_tokens:,} in, {cost.completion_tokens:,} out"
+
+
+def _dollars(cost: AnswerCost | None) -> str:
+    if cost is None:
+        return "–"
+    return "unknown" if cost.dollars is None else dollars(cost.dollars)
 
 
 def _print_differences(first: str, second: str, comparison: Comparison, console: Console) -> None:

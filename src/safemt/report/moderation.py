@@ -51,24 +51,23 @@ class ModerationFigures:
 def moderation_figures(verdicts: Iterable[SampleVerdict]) -> ModerationFigures:
     """Count the verdicts of a run: the last one of each sample, and the cost of all."""
     listed = list(verdicts)
-    last = [sample for sample in listed if sample.last]
-    coverage = [sample.verdict["coverage"] for sample in last]
+    last = [verdict for verdict in listed if verdict.last]
     spent: dict[tuple[str, int], float] = {}
-    for sample in listed:
-        at = (sample.query_id, sample.turns)
-        spent[at] = spent.get(at, 0.0) + sample.verdict["milliseconds"]
+    for verdict in listed:
+        at = (verdict.query_id, verdict.turns)
+        spent[at] = spent.get(at, 0.0) + verdict.milliseconds
     milliseconds = sorted(spent.values())
     return ModerationFigures(
-        harmful=_actions([sample.verdict for sample in last if not sample.twin]),
-        twins=_actions([sample.verdict for sample in last if sample.twin]),
-        degraded=_counted(cause["cause"] for sample in last if (cause := sample.verdict["degraded"])),
-        turns_scored=sum(each["turns_scored"] for each in coverage),
-        turns_total=sum(each["turns_total"] for each in coverage),
-        images_scored=sum(each["images_scored"] for each in coverage),
-        images_total=sum(each["images_total"] for each in coverage),
-        unscanned=_counted(part["why"] for each in coverage for part in each["unscanned"]),
-        prompt_tokens=sum(sample.verdict["prompt_tokens"] for sample in listed),
-        completion_tokens=sum(sample.verdict["completion_tokens"] for sample in listed),
+        harmful=_actions([verdict for verdict in last if not verdict.twin]),
+        twins=_actions([verdict for verdict in last if verdict.twin]),
+        degraded=_counted(verdict.degraded for verdict in last if verdict.degraded is not None),
+        turns_scored=sum(verdict.turns_scored for verdict in last),
+        turns_total=sum(verdict.turns_total for verdict in last),
+        images_scored=sum(verdict.images_scored for verdict in last),
+        images_total=sum(verdict.images_total for verdict in last),
+        unscanned=_counted(why for verdict in last for why in verdict.unscanned),
+        prompt_tokens=sum(verdict.prompt_tokens for verdict in listed),
+        completion_tokens=sum(verdict.completion_tokens for verdict in listed),
         median_milliseconds=_quantile(milliseconds, 0.5),
         p95_milliseconds=_quantile(milliseconds, 0.95),
     )
@@ -142,13 +141,13 @@ def cost(figures: ModerationFigures) -> str:
     return f"{tokens}; {figures.median_milliseconds:,.1f} ms a sample (p95 {figures.p95_milliseconds:,.1f})"
 
 
-def _actions(verdicts: Sequence[dict[str, Any]]) -> Actions:
-    counts = Counter(verdict["action"] for verdict in verdicts)
+def _actions(verdicts: Sequence[SampleVerdict]) -> Actions:
+    counts = Counter(verdict.action for verdict in verdicts)
     return Actions(
         allowed=counts[Action.ALLOW],
         injected=counts[Action.INJECT],
         blocked=counts[Action.BLOCK],
-        flagged=sum(verdict["flagged"] for verdict in verdicts),
+        flagged=sum(verdict.flagged for verdict in verdicts),
     )
 
 

@@ -1,7 +1,7 @@
 """The results document (`results.json`, `safemt score --json`) and where it comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
 from safemt.judges.validation import validations_of
 from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
 from safemt.report.moderation import ModerationFigures, moderation_figures, moderation_json
+from safemt.run.manifest import require_manifest
+from safemt.run.spend import recorded_prices
 from safemt.run.store import STORE_FILE, Store
 
 People = Sequence[tuple[str, int, str]]
@@ -33,6 +35,17 @@ class OtherJudge:
     """With the run's judge."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCost:
+    """What it took to answer the samples of a run: target and moderator, without the judge."""
+
+    prompt_tokens: int
+    """Of the target, as is `completion_tokens`; the moderator's are in `ModerationFigures`."""
+    completion_tokens: int
+    dollars: float | None
+    """Of both; None where a price is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """The figures of one run or label set, with their provenance."""
@@ -49,6 +62,8 @@ class Results:
     """Judges that labelled the same responses before."""
     moderation: ModerationFigures | None = None
     """What the moderator did; None where there was none."""
+    cost: AnswerCost | None = None
+    """None for label files."""
 
 
 def results_of(path: Path, *, target: str | None = None, people: People = ()) -> Results:
@@ -103,9 +118,10 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
     store = Store.open_for_reading(folder)
     try:
         invocation = store.invocation()
-        manifest = invocation.manifest
+        manifest = require_manifest(invocation.manifest, store.path)
         samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
         tokens = store.tokens()
+        answering = store.answer_tokens(setup=invocation.setup)
         moderator = manifest.get("moderator")
         moderation = (
             moderation_figures(store.verdicts.of_plan(setup=invocation.setup, moderator=moderator["id"]))
@@ -131,6 +147,7 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
         other_judges=others,
         moderation=moderation,
+        cost=_answer_cost(manifest, answering, moderation),
     )
 
 
@@ -161,6 +178,8 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "compat": scores.safety_index_compat,
         },
     }
+    if results.cost is not None:
+        document["answer_cost"] = asdict(results.cost)
     if results.moderation is not None:
         document["moderation"] = moderation_json(results.moderation)
     if compat:
@@ -196,6 +215,23 @@ def _other_judge(
         asr=bootstrap(matrix, replicates=REPLICATES, seed=SEED).pooled,
         agreement=judge_pair((str(ours.label), str(other.label)) for ours, other in pairs),
     )
+
+
+def _answer_cost(
+    manifest: dict[str, Any], tokens: tuple[int, int], moderation: ModerationFigures | None
+) -> AnswerCost:
+    asked = [([manifest["target"]["name"]], tokens)]
+    if moderation is not None:
+        models = manifest["moderator"].get("models", [])
+        asked.append((models, (moderation.prompt_tokens, moderation.completion_tokens)))
+    prices = recorded_prices(manifest).models
+    dollars: float | None = 0.0
+    for models, used in asked:
+        if any(used):
+            # Verdicts do not say which of several models was paid how much.
+            price = prices.get(models[0]) if len(models) == 1 else None
+            dollars = None if price is None or dollars is None else dollars + price.of(*used)
+    return AnswerCost(prompt_tokens=tokens[0], completion_tokens=tokens[1], dollars=dollars)
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:

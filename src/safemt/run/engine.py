@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from safemt.core.errors import CallError, CapReached, RunStopped, SafemtError
+from safemt.core.errors import CallError, CallFailure, CapReached, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Action, Label
 from safemt.judges.base import Ask, Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.run.commits import Commits
+from safemt.run.events import EventLog
 from safemt.run.limits import EndpointLimits
 from safemt.run.moderation import Gate, Moderation, WatchedDialogue
 from safemt.run.protocol import History, call_key, live_sample, request
@@ -71,6 +72,7 @@ class Engine:
         tracker: Tracker,
         moderation: Moderation | None = None,
         spend: Spend | None = None,
+        events: EventLog | None = None,
         answered_only: bool = False,
     ) -> None:
         """`setup` is the `setup_key` under which answers are stored.
@@ -79,6 +81,7 @@ class Engine:
         """
         self.tracker = tracker
         self.spend = spend or Spend()
+        self.events = events or EventLog()
         self._answered_only = answered_only
         self._store = store
         self._commits = Commits(store)
@@ -87,12 +90,7 @@ class Engine:
         self._history = history
         self._setup = setup
         self._judge_id = judge_id(judge)
-        self._ask_judge = self._asks("judge")
-        self._gate = (
-            Gate(moderation, store.verdicts, ask=self._asks("moderator"), settled=self._commits.settled)
-            if moderation
-            else None
-        )
+        self._gate = Gate(moderation, store.verdicts, settled=self._commits.settled) if moderation else None
         endpoints = [*judge.endpoints, *(moderation.moderator.detector.endpoints if moderation else ())]
         origins = {target.origin, *(endpoint.origin for endpoint in endpoints)} - {None}
         self._limits = {origin: EndpointLimits(origin, concurrency) for origin in origins if origin}
@@ -102,6 +100,7 @@ class Engine:
         """The position of the last sample taken from the store; None when there are no more."""
         self._asking: dict[str, asyncio.Event] = {}
         """The calls to the target that are under way, by key."""
+        self._logged_limits: dict[str, int] = {}
         self._stop: SafemtError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -114,6 +113,11 @@ class Engine:
     def limit(self) -> int | None:
         """How many calls the most throttled endpoint gets at once now; None without endpoints."""
         return min((limits.limit for limits in self._limits.values()), default=None)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How many calls each endpoint gets at once now."""
+        return {origin: limits.limit for origin, limits in self._limits.items()}
 
     @property
     def stopping(self) -> bool:
@@ -189,7 +193,7 @@ class Engine:
         return self._queue.popleft() if self._queue else None
 
     async def _finish(self, work: Work) -> None:
-        label = Label.UNGRADED
+        label, cause = Label.UNGRADED, ""
         asked_of = self._setup
         try:
             asked, key, reply = await self._answer(work)
@@ -199,23 +203,26 @@ class Engine:
             if asked.twin_of is not None or not is_for_judge(reply):
                 label = Label.SAFE
             else:
-                label = await self._label(work.key, asked, key, reply.text)
+                label, cause = await self._label(work.key, asked, key, reply.text)
         except CallError as error:
+            cause = error.failure.cause
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
         await self._commits.settled()
         self.tracker.done += 1
+        self.events.emit("label", sample=work.sample.id, label=label.value, cause=cause)
         if work.sample.twin_of is None:
             self.tracker.count_label(work.sample, label)
 
-    async def _label(self, sample_key: str, sample: Sample, response: str, text: str) -> Label:
+    async def _label(self, sample_key: str, sample: Sample, response: str, text: str) -> tuple[Label, str]:
+        """The label of a response, and why it is `ungraded` where it is."""
         stored = self._store.label(judge=self._judge_id, sample=sample_key, response=response)
         if stored is not None:
-            return stored
-        judgement = await self._judge.judge(sample, text, self._ask_judge)
+            return stored, ""
+        judgement = await self._judge.judge(sample, text, self._asks("judge", sample.id))
         if judgement.cause:
             self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
         self._store.add_label(judge=self._judge_id, sample=sample_key, response=response, judgement=judgement)
-        return judgement.label
+        return judgement.label, judgement.cause
 
     async def _answer(self, work: Work) -> tuple[Sample, str, Reply]:
         """The sample as it was asked, the key of its last response, and that.
@@ -223,11 +230,9 @@ class Engine:
         With the live history it is k calls, each with the replies to the earlier ones; they end early when
         the provider or the moderator blocks one.
         """
-        if self._answered_only and (
-            keys := self._store.verdicts.responses(setup=self._setup, sample=work.key)
-        ):
-            return self._moderated(work.sample, keys)
-        watched = self._gate.dialogue() if self._gate else None
+        if self._answered_only and (moderated := self._moderated(work)):
+            return moderated
+        watched = self._gate.dialogue(self._asks("moderator", work.sample.id)) if self._gate else None
         if self._history is History.SCRIPTED:
             return work.sample, *await self._respond(work.sample, work.key, watched)
         replies: list[str] = []
@@ -239,11 +244,14 @@ class Engine:
             await self._commits.settled()
             replies.append(reply.text)
 
-    def _moderated(self, sample: Sample, keys: Sequence[str]) -> tuple[Sample, str, Reply]:
+    def _moderated(self, work: Work) -> tuple[Sample, str, Reply] | None:
         """What `_answer` gives, of a sample that was answered behind a moderator, who is not asked again."""
+        keys = self._store.verdicts.responses(setup=self._setup, sample=work.key)
         replies = [reply for key in keys if (reply := self._store.response(key)) is not None]
+        if not keys or len(replies) < len(keys):
+            return None
         live = self._history is History.LIVE
-        asked = live_sample(sample, [reply.text for reply in replies[:-1]]) if live else sample
+        asked = live_sample(work.sample, [reply.text for reply in replies[:-1]]) if live else work.sample
         return asked, keys[-1], replies[-1]
 
     async def _respond(
@@ -255,12 +263,13 @@ class Engine:
             return await self._reply(messages, sample)
         decision = await watched.decide(messages)
         self.tracker.moderated[decision.action] += 1
+        turn = sum(message.role == "user" for message in messages)
+        self.events.emit("verdict", sample=sample.id, turn=turn, action=decision.action)
         if decision.action is Action.BLOCK:
             key, reply = REFUSAL_KEY, REFUSAL
             self._store.add_response(key, reply, refused=True, judged=False, attempts=0, seconds=0.0)
         else:
             key, reply = await self._reply(decision.messages, sample)
-        turn = sum(message.role == "user" for message in messages)
         self._store.verdicts.add_moderated(
             setup=self._setup, sample=work_key, turn=turn, conversation=decision.conversation, response=key
         )
@@ -281,9 +290,12 @@ class Engine:
 
     async def _ask_target(self, key: str, messages: Sequence[Message], sample: Sample) -> Reply:
         started = time.monotonic()
-        origin = self._target.origin
-        asked = Asked("target", self._target.name, origin) if origin else None
-        reply, attempts = await self._call(asked, messages, lambda: self._target.respond(messages, sample))
+        reply, attempts = await self._call(
+            Asked("target", self._target.name, self._target.origin or ""),
+            sample.id,
+            messages,
+            lambda: self._target.respond(messages, sample),
+        )
         self._store.add_response(
             key,
             reply,
@@ -294,44 +306,85 @@ class Engine:
         )
         return reply
 
-    def _asks(self, role: str) -> Ask:
-        """How a judge or a moderator calls its endpoints."""
+    def _asks(self, role: str, sample: str) -> Ask:
+        """How a judge or a moderator calls its endpoints for a sample."""
 
         async def ask(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
             asked = Asked(role, f"openai/{endpoint.model}", endpoint.origin)
-            reply, _ = await self._call(asked, messages, lambda: endpoint.complete(messages))
+            reply, _ = await self._call(asked, sample, messages, lambda: endpoint.complete(messages))
             return reply
 
         return ask
 
     async def _call(
-        self, asked: Asked | None, messages: Sequence[Message], attempt: Callable[[], Awaitable[Reply]]
+        self,
+        asked: Asked,
+        sample: str,
+        messages: Sequence[Message],
+        attempt: Callable[[], Awaitable[Reply]],
     ) -> tuple[Reply, int]:
-        """Make a call to who is `asked`, None for what makes none; give the reply and the attempts."""
+        """Make a call, again where that may help; give the reply and the attempts. All of it is counted."""
+        made = 0
+        started = 0.0
+
+        def emit(event: str, **fields: object) -> None:
+            seconds = round(time.monotonic() - started, 3)
+            self.events.emit(
+                event,
+                role=asked.role,
+                model=asked.model,
+                sample=sample,
+                attempt=made,
+                seconds=seconds,
+                **fields,
+            )
+
+        def retrying(failure: CallFailure) -> None:
+            emit("call_retried", cause=failure.cause)
+            self._emit_limit(asked.origin)
 
         async def counted() -> Reply:
+            nonlocal made, started
+            made += 1
+            started = time.monotonic()
+            self._emit_limit(asked.origin)
             try:
                 reply = await attempt()
             except CallError as error:
                 self.tracker.last_problem = error.failure.message
-                if asked is not None:
-                    self.spend.count_failure(asked, error.failure)
-                    self._within_caps()
-                raise
-            if asked is not None:
-                self.spend.count_reply(asked, messages, reply)
+                self.spend.count_failure(asked, error.failure)
                 self._within_caps()
+                raise
+            self.spend.count_reply(asked, messages, reply)
+            self._within_caps()
+            emit(
+                "call_succeeded",
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                finish_reason=reply.finish_reason,
+            )
             return reply
 
-        if asked is None:
-            reply, attempts = await counted(), 1
-        else:
-            reply, attempts = await self._limits[asked.origin].call(
-                counted, asked=f"{asked.role} {asked.model}"
-            )
+        try:
+            if asked.origin:
+                reply, _ = await self._limits[asked.origin].call(
+                    counted, asked=f"{asked.role} {asked.model}", retrying=retrying
+                )
+            else:
+                reply = await counted()
+        except CallError as error:
+            emit("call_failed", cause=error.failure.cause)
+            raise
         self.tracker.prompt_tokens += reply.prompt_tokens or 0
         self.tracker.completion_tokens += reply.completion_tokens or 0
-        return reply, attempts
+        return reply, made
+
+    def _emit_limit(self, origin: str) -> None:
+        """Log how many calls an endpoint gets at once, where that is not what was last logged."""
+        limit = self._limits[origin].limit if origin else None
+        if limit is not None and self._logged_limits.get(origin) != limit:
+            self._logged_limits[origin] = limit
+            self.events.emit("limit_changed", origin=origin, limit=limit)
 
 
 def is_for_judge(reply: Reply) -> bool:

@@ -21,7 +21,7 @@ MAX_RETRIES: Final = 5
 MAX_THROTTLED: Final = 20
 """After the first attempt, for requests to slow down."""
 LONGEST_WAIT: Final = 300.0
-"""Seconds; an endpoint that asks for a longer pause stops the run instead."""
+"""Seconds; an endpoint that asks for a longer pause stops the run instead. A faulty call is given up then."""
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
@@ -72,11 +72,17 @@ class EndpointLimits:
         """How many calls may be in flight now."""
         return int(self._limit)
 
-    async def call(self, attempt: Callable[[], Awaitable[T]], *, asked: str) -> tuple[T, int]:
+    async def call(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        asked: str,
+        retrying: Callable[[CallFailure], None] | None = None,
+    ) -> tuple[T, int]:
         """Make a call within the limits, again where that may help; give the result and the attempts.
 
         `asked` names who is asked (the target, the judge): one may be in order and the other not, behind
-        the same address.
+        the same address. `retrying` is told of each failure after which the call is made again.
 
         Raises:
             CallError: the call failed for good.
@@ -88,12 +94,13 @@ class EndpointLimits:
             await self._enter()
             try:
                 while True:
+                    began = asyncio.get_running_loop().time()
                     try:
                         result = await attempt()
                     except CallError as error:
                         failure = error.failure
                     else:
-                        self._on_success(health)
+                        self._on_success(health, began)
                         return result, faults + throttles + 1
                     # Before the slot goes to the next call: what failed here may hold that one back, too.
                     faults += not failure.throttled
@@ -102,10 +109,12 @@ class EndpointLimits:
                         self._cut(failure.retry_after)
                     self._require_hope(health, failure, faults=faults, throttles=throttles)
                     self.retries += 1
-                    backoff = _backoff(faults + throttles)
+                    if retrying is not None:
+                        retrying(failure)
+                    backoff = max(_backoff(faults + throttles), failure.retry_after or 0.0)
                     if self._opened:
                         break
-                    await self._rest(max(backoff, failure.retry_after or 0.0))
+                    await self._rest(backoff)
             finally:
                 self._leave()
             await self._rest(backoff)
@@ -160,12 +169,13 @@ class EndpointLimits:
                 self._in_flight += 1
                 turn.set_result(None)
 
-    def _on_success(self, health: _Health) -> None:
+    def _on_success(self, health: _Health, began: float) -> None:
         now = asyncio.get_running_loop().time()
         if not self._opened:
             self._opened = True
             self._limit = float(self._ceiling)
-        elapsed = min(now - self._last_growth, 1.0)
+        # A success speaks for the time that it took; where calls take long, there are few others to wait for.
+        elapsed = min(now - self._last_growth, max(1.0, now - began))
         self._limit = min(self._ceiling, self._limit + self._ceiling * elapsed / _RECOVERY_SECONDS)
         self._last_growth = now
         health.succeeded = True
@@ -205,7 +215,8 @@ class EndpointLimits:
         if failure.retryable and self._closing.is_set():
             raise RunStopped(_CLOSED)
         retries = MAX_RETRIES if health.succeeded else _RETRIES_AT_FIRST
-        if failure.retryable and faults <= retries and throttles <= MAX_THROTTLED:
+        wait = failure.retry_after or 0.0
+        if failure.retryable and faults <= retries and throttles <= MAX_THROTTLED and wait <= LONGEST_WAIT:
             return
         health.failed_in_a_row += 1
         if health.succeeded:

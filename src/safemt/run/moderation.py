@@ -19,8 +19,8 @@ from safemt.core.verdict import Verdict
 from safemt.judges.base import Ask
 from safemt.moderators.conversation import ChatMessage, chat_messages
 from safemt.moderators.moderator import Moderator, Session
-from safemt.moderators.policies.inject import BUDGET, Position, inject
-from safemt.run.verdicts import Verdicts
+from safemt.moderators.policies.inject import BUDGET, FRAME, Position, inject
+from safemt.run.verdicts import REFUSAL_KEY, Verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,13 @@ class Moderation:
     @property
     def identity(self) -> Json:
         """Everything that decides what becomes of a request."""
-        return {"moderator": self.moderator.identity, "position": self.position, "budget": self.budget}
+        return {
+            "moderator": self.moderator.identity,
+            "position": self.position,
+            "budget": self.budget,
+            "frame": content_key(FRAME),
+            "refusal": REFUSAL_KEY,
+        }
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -53,6 +59,7 @@ class Moderation:
             "action": self.moderator.action,
             "on_error": self.moderator.on_error,
             "threshold": self.moderator.flag_from,
+            "models": sorted({f"openai/{each.model}" for each in self.moderator.detector.endpoints}),
         }
 
 
@@ -71,20 +78,21 @@ class Gate:
     """The moderator of one invocation, with the store's verdicts and the engine's limits."""
 
     def __init__(
-        self, moderation: Moderation, verdicts: Verdicts, *, ask: Ask, settled: Callable[[], Awaitable[None]]
+        self, moderation: Moderation, verdicts: Verdicts, *, settled: Callable[[], Awaitable[None]]
     ) -> None:
         """`settled` returns once what was stored is on disk."""
         self.moderation = moderation
-        self.moderator = replace(moderation.moderator, ask=ask)
+        self.moderator = moderation.moderator
+        self.id = moderation.id
         self.verdicts = verdicts
         self.settled = settled
         self.policies = {policy.id: policy for policy in self.moderator.policies.listed}
         # One thread: a detector's models use it whole, and the loop keeps the other core.
         self.pool = ThreadPoolExecutor(1, "safemt-moderator")
 
-    def dialogue(self) -> "WatchedDialogue":
-        """Begin a dialogue."""
-        return WatchedDialogue(self)
+    def dialogue(self, ask: Ask) -> "WatchedDialogue":
+        """Begin a dialogue; calls to endpoints go through `ask`."""
+        return WatchedDialogue(self, ask)
 
     async def close(self) -> None:
         """Let go of connections and the thread."""
@@ -95,9 +103,9 @@ class Gate:
 class WatchedDialogue:
     """One dialogue under moderation: each request of a live one goes through the same session."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, ask: Ask) -> None:
         self._gate = gate
-        self._session: Session = gate.moderator.open()
+        self._session: Session = replace(gate.moderator, ask=ask).open()
         self._read = 0
         """Messages that the session has taken in."""
 
@@ -112,10 +120,10 @@ class WatchedDialogue:
         """
         gate, moderation = self._gate, self._gate.moderation
         key = _conversation_key(messages)
-        stored = gate.verdicts.verdict(moderator=moderation.id, conversation=key)
-        if stored is None or stored.degraded:
+        stored = gate.verdicts.verdict(moderator=gate.id, conversation=key)
+        if stored is None or stored.degraded or not gate.policies.keys() >= set(stored.policies):
             verdict = await self._verdict(messages)
-            gate.verdicts.add_verdict(verdict, moderator=moderation.id, conversation=key)
+            gate.verdicts.add_verdict(verdict, moderator=gate.id, conversation=key)
             await gate.settled()
             action, names = verdict.action, tuple(policy.id for policy in verdict.policies)
         else:

@@ -2,26 +2,22 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from safemt.core.errors import SafemtError
-from safemt.core.schema import Message
 from safemt.core.verdict import Verdict
 from safemt.moderators.conversation import ChatMessage
 from safemt.moderators.kept import KeptVerdict, VerdictLog, kept_verdict, verdict_key
 from safemt.moderators.labelled import LabelledDialogue
 from safemt.moderators.moderator import Moderator
 from safemt.moderators.sync import wait_for
-from safemt.run.limits import EndpointLimits
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
 
 EARLY: Final = 2
 LATE: Final = 50
 """Turns of a long dialogue whose times are compared."""
-LONG_DIALOGUES: Final = 9
+LONG_DIALOGUES: Final = 15
 TURN_LETTERS: Final = 220
 """About 50 tokens of English."""
 
@@ -31,6 +27,8 @@ class Moderated:
     """One moderator's verdicts, one for each dialogue and in their order."""
 
     moderator: Moderator
+    every_turn: bool
+    """Whether it gave a verdict after each user turn, not only after the last."""
     verdicts: tuple[KeptVerdict, ...]
     asked: int
     """Dialogues that were moderated now; the others were kept from before, or are equal."""
@@ -41,21 +39,24 @@ def moderate_all(
     dialogues: Sequence[LabelledDialogue],
     log: VerdictLog,
     *,
-    at_end: bool,
-    concurrency: int,
-    on_done: Callable[[], None],
+    every_turn: bool,
+    at_once: int,
+    on_progress: Callable[[int, int], None],
 ) -> Moderated:
-    """Have a moderator read dialogues, after each user turn or, `at_end`, for a verdict at the end alone.
+    """Have a moderator read dialogues; what the log has of it already is not asked for again.
 
-    One that works on this machine alone reads one dialogue after the other, so that its times are its own.
-    One that calls endpoints has `concurrency` calls in flight at each, with the limits and retries of a run.
-    What cannot be had after them is a degraded verdict. `on_done` is called after each dialogue.
+    One that works on this machine alone gives a verdict after each user turn and reads one dialogue after the
+    other, so that its times are its own. One that calls endpoints reads `at_once` dialogues side by side and
+    is asked after the last turn, or after each with `every_turn`; its calls are made as its `ask` makes them.
+    What cannot be had is a degraded verdict. `on_progress` is told how many dialogues were read, of how
+    many there are to read.
 
     Raises:
         RunStopped: an endpoint is given up; what was finished is in the log.
-        ModeratorError: the log cannot be written.
+        ModeratorError: the log cannot be written, or the moderator does not work at all.
     """
-    keys = [verdict_key(moderator.detector, each.key, every_turn=not at_end) for each in dialogues]
+    local = not moderator.detector.endpoints
+    keys = [verdict_key(moderator.detector, each.key, every_turn=local or every_turn) for each in dialogues]
     missing: dict[str, LabelledDialogue] = {}
     fresh: dict[str, KeptVerdict] = {}
     for key, each in zip(keys, dialogues, strict=True):
@@ -65,57 +66,45 @@ def moderate_all(
     def finish(key: str, verdicts: Sequence[Verdict]) -> None:
         fresh[key] = kept_verdict(key, missing[key].dialogue.id, verdicts)
         log.add(fresh[key])
-        on_done()
+        on_progress(len(fresh), len(missing))
 
-    if moderator.detector.endpoints:
-        asyncio.run(_ask_at_once(moderator, missing, finish, at_end=at_end, concurrency=concurrency))
-    else:
+    on_progress(0, len(missing))
+    if local:
         for key, each in missing.items():
-            work = _verdicts(moderator, each.dialogue.messages, at_end=at_end)
-            finish(key, wait_for(work, calls=False))
+            finish(key, wait_for(_verdicts(moderator, each.dialogue.messages, every_turn=True), calls=False))
+    else:
+        asyncio.run(_ask_at_once(moderator, missing, finish, every_turn=every_turn, at_once=at_once))
     found = [fresh.get(key) or log.get(key) for key in keys]
     return Moderated(
-        moderator=moderator, verdicts=tuple(kept for kept in found if kept is not None), asked=len(missing)
+        moderator=moderator,
+        every_turn=local or every_turn,
+        verdicts=tuple(kept for kept in found if kept is not None),
+        asked=len(missing),
     )
 
 
 async def _ask_at_once(
     moderator: Moderator,
-    missing: dict[str, LabelledDialogue],
+    missing: Mapping[str, LabelledDialogue],
     finish: Callable[[str, Sequence[Verdict]], None],
     *,
-    at_end: bool,
-    concurrency: int,
+    every_turn: bool,
+    at_once: int,
 ) -> None:
-    limits = {
-        endpoint.origin: EndpointLimits(endpoint.origin, concurrency)
-        for endpoint in moderator.detector.endpoints
-    }
-
-    async def ask(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
-        def attempt() -> Awaitable[Reply]:
-            return endpoint.complete(messages)
-
-        reply, _ = await limits[endpoint.origin].call(attempt, asked=f"moderator {endpoint.model}")
-        return reply
-
-    limited = replace(moderator, ask=ask)
     waiting = iter(missing.items())
     stopped: list[SafemtError] = []
 
     async def work() -> None:
         for key, each in waiting:
             try:
-                finish(key, await _verdicts(limited, each.dialogue.messages, at_end=at_end))
+                finish(key, await _verdicts(moderator, each.dialogue.messages, every_turn=every_turn))
             except SafemtError as error:
                 stopped.append(error)
-                for limit in limits.values():
-                    limit.close()
             if stopped:
                 return
 
     try:
-        await asyncio.gather(*(work() for _ in range(min(concurrency, len(missing)))))
+        await asyncio.gather(*(work() for _ in range(min(at_once, len(missing)))))
     finally:
         await moderator.close()
     if stopped:
@@ -123,7 +112,7 @@ async def _ask_at_once(
 
 
 async def _verdicts(
-    moderator: Moderator, messages: Sequence[ChatMessage], *, at_end: bool
+    moderator: Moderator, messages: Sequence[ChatMessage], *, every_turn: bool
 ) -> tuple[Verdict, ...]:
     """The verdicts on a dialogue: after each user turn, or one after the last.
 
@@ -136,7 +125,7 @@ async def _verdicts(
         await session.aadd(message)
         if message.role == "user":
             left -= 1
-            if left == 0 or not at_end:
+            if left == 0 or every_turn:
                 verdicts.append(await session.averdict())
         if left == 0:
             break

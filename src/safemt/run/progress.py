@@ -25,10 +25,10 @@ async def show_progress(engine: Engine, console: Console, *, simulated: bool) ->
     try:
         if console.is_terminal:
             with Live(console=console, auto_refresh=False, transient=True) as live:
-                async with _beside(_paint(engine, live, simulated)):
+                async with beside(_paint(engine, live, simulated)):
                     yield
         else:
-            async with _beside(_write(engine, console, simulated)):
+            async with beside(_write(engine, console, simulated)):
                 yield
     finally:
         if engine.tracker.done > engine.tracker.already_done:
@@ -37,7 +37,7 @@ async def show_progress(engine: Engine, console: Console, *, simulated: bool) ->
 
 
 @asynccontextmanager
-async def _beside(display: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def beside(display: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Let `display` go on during the block. If it fails (nobody reads it any more), the run does not."""
     task = asyncio.create_task(display)
     try:

@@ -26,7 +26,7 @@ class Asked:
     model: str
     """As on the command line: `openai/MODEL`."""
     origin: str
-    """The endpoint: scheme, host and port."""
+    """The endpoint: scheme, host and port. Empty for what makes no call and costs nothing."""
 
     def __str__(self) -> str:
         return f"{self.model} at {self.origin}"
@@ -177,6 +177,8 @@ class Spend:
         return None
 
     def _add(self, asked: Asked, usage: Usage) -> None:
+        if not asked.origin:
+            return
         self._usage[asked] = self._usage.get(asked, Usage()) + usage
         if self._record is not None:
             self._record(asked, usage)

@@ -16,14 +16,17 @@ from typing import Any
 from rich.console import Console
 
 from safemt.benchmark.read import Benchmark
-from safemt.core.errors import CallError, CallFailure, RunError, SafemtError
+from safemt.core.errors import CallError, CallFailure, CapReached, RunError, SafemtError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
+from safemt.run.events import EventLog
+from safemt.run.heartbeat import keep_heartbeat
+from safemt.run.manifest import require_manifest
 from safemt.run.moderation import Moderation
-from safemt.run.progress import show_progress
+from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.spend import Asked, Budget, Spend
 from safemt.run.store import Store
@@ -45,6 +48,7 @@ class RunPlan:
     history: History = History.SCRIPTED
     concurrency: int = 20
     budget: Budget = field(default_factory=Budget)
+    events: EventLog = field(default_factory=EventLog)
     manifest: dict[str, Any]
     """Further provenance to record: the command, its options, base URLs. No secrets."""
 
@@ -83,7 +87,9 @@ def start_run(plan: RunPlan, out: Path, *, console: Console) -> None:
             moderation=moderation,
             tracker=tracker,
             spend=Spend(before=store.spend(), record=store.add_spend, budget=plan.budget),
+            events=plan.events,
         )
+        plan.events.emit("run_started", **_said_at_start(plan, out, tracker))
         _work_off(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
@@ -110,7 +116,8 @@ def judge_again(
     Store.open_for_reading(folder).close()
     store = Store.open_for_run(folder)
     try:
-        setup, before = store.invocation().setup, store.invocation().manifest
+        invocation = store.invocation()
+        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
         target = _AnsweredTarget(before["target"])
         budget.require_prices({*store.spend(), *_asked(target, judge)})
         history = History(before["history"])
@@ -176,24 +183,58 @@ def _settle_memory() -> None:
 
 def _work_off(store: Store, engine: Engine, console: Console, *, simulated: bool) -> None:
     _settle_memory()
+    ending = "stopped"
     try:
-        asyncio.run(_drive(engine, console, simulated=simulated))
+        asyncio.run(_drive(engine, store.path.parent, console, simulated=simulated))
+        ending = "complete"
+        store.end(ending)
     except SafemtError as error:
+        ending = "cap_reached" if isinstance(error, CapReached) else "stopped"
         with contextlib.suppress(RunError):  # a store that cannot be written may be why it stopped
             store.end(f"stopped: {error}")
         raise
     finally:
         gc.unfreeze()
-    store.end("complete")
+        tracker, spend = engine.tracker, engine.spend
+        engine.events.emit(
+            "run_ended",
+            ending=ending,
+            total=tracker.total,
+            done=tracker.done,
+            ungraded=tracker.ungraded,
+            retries=engine.retries,
+            tokens=spend.tokens,
+            cost=spend.cost,
+            seconds=round(time.monotonic() - tracker.started, 3),
+        )
 
 
-async def _drive(engine: Engine, console: Console, *, simulated: bool) -> None:
+def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, object]:
+    return {
+        "run": str(out),
+        "safemt": version("safemt"),
+        "benchmark": plan.benchmark["name"],
+        "target": plan.target.name,
+        "judge": plan.judge.name,
+        "history": plan.history.value,
+        "total": tracker.total,
+        "done": tracker.done,
+        "concurrency": plan.concurrency,
+        "max_cost": plan.budget.max_cost,
+        "max_tokens": plan.budget.max_tokens,
+    }
+
+
+async def _drive(engine: Engine, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(signal_number, _interrupt, engine, console)
-    async with show_progress(engine, console, simulated=simulated):
+    async with (
+        show_progress(engine, console, simulated=simulated),
+        beside(keep_heartbeat(engine, folder)),
+    ):
         await engine.run()
 
 
@@ -210,9 +251,12 @@ def _interrupt(engine: Engine, console: Console) -> None:
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
     manifest = store.first_manifest()
-    if manifest is not None and manifest["target"]["name"] != target:
+    if manifest is None:
+        return
+    held = require_manifest(manifest, out)["target"]["name"]
+    if held != target:
         raise RunError(
-            f"{out} holds a run of {manifest['target']['name']}, not of {target}. Give another --out: "
+            f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
 

@@ -6,11 +6,13 @@ it. The tables are described in docs/file-formats.md.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 import orjson
@@ -28,8 +30,10 @@ from safemt.targets.base import Reply
 from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
 
 STORE_FILE: Final = "run.sqlite"
+LOCK_FILE: Final = "run.lock"
 SCHEMA_VERSION: Final = 1
 
+_LOCK_SECONDS: Final = 0.5
 _APPLICATION_ID: Final = 0x5AFE_3717
 _SCHEMA: Final = """
 CREATE TABLE invocations (
@@ -84,6 +88,14 @@ _OPEN: Final = """
 """
 
 
+_Kind = type | tuple[type, ...]
+_MAYBE_TEXT: Final = (str, NoneType)
+_MAYBE_NUMBER: Final = (int, NoneType)
+_SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
+_STATE_OF: Final[tuple[_Kind, ...]] = (_MAYBE_TEXT, *[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
+"""The types of what is stored of a sample, and of how far it came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """A planned sample that is not finished."""
@@ -100,6 +112,7 @@ class Invocation:
     setup: str
     judge: str
     manifest: dict[str, Any]
+    started: str
     ended: str | None
     ending: str | None
 
@@ -110,7 +123,9 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self._db = connection
         self._lock = lock
-        self.verdicts = Verdicts(connection, query=self._all, transaction=self._transaction)
+        self.verdicts = Verdicts(
+            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
+        )
         self._grouping = False
         self._undone = False
         """Whether something in the present group could not be written, so that nothing of it is stored."""
@@ -126,8 +141,9 @@ class Store:
         path = folder / STORE_FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "run.lock")
-            lock.acquire(blocking=False)
+            lock = FileLock(folder / LOCK_FILE)
+            # A moment, since `is_in_use` of another process may hold it for a moment.
+            lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout:
             raise RunError(
                 f"Another safemt process is working in {folder}. Wait for it, or give another --out."
@@ -197,7 +213,7 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO invocations (started, setup, judge, manifest) VALUES (?, ?, ?, ?)",
-                (_now(), setup, judge, json.dumps(manifest, ensure_ascii=False)),
+                (_now(), setup, judge, json.dumps(manifest)),  # a path may hold what UTF-8 cannot
             )
             # A plan is mostly the one of last time: what stands in its place already is left alone.
             planned = {
@@ -236,16 +252,19 @@ class Store:
             RunError: there is none.
         """
         row = self._one(
-            "SELECT setup, judge, manifest, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
+            "SELECT setup, judge, manifest, started, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
         )
         if row is None:
             raise RunError(f"{self.path} holds no run yet.")
-        return Invocation(row[0], row[1], json.loads(row[2]), row[3], row[4])
+        with intact(self.path):
+            setup, judge, manifest, *times = _typed(row, *[str] * 4, _MAYBE_TEXT, _MAYBE_TEXT)
+            return Invocation(setup, judge, dict(json.loads(manifest)), *times)
 
     def first_manifest(self) -> dict[str, Any] | None:
         """The manifest of the first invocation; None in a new store."""
         row = self._one("SELECT manifest FROM invocations ORDER BY id LIMIT 1")
-        return None if row is None else dict(json.loads(row[0]))
+        with intact(self.path):
+            return None if row is None else dict(json.loads(row[0]))
 
     def plan(self) -> list[Sample]:
         """The planned samples, in their order."""
@@ -253,7 +272,8 @@ class Store:
             """SELECT query_id, turns, scenario, method, twin_of, language, question, dialogue, image
             FROM samples WHERE position IS NOT NULL ORDER BY position"""
         )
-        return [_sample(list(row)) for row in rows]
+        with intact(self.path):
+            return [_sample(list(row)) for row in rows]
 
     def open_work(
         self, *, setup: str, judge: str, after: int, most: int, answered_only: bool = False
@@ -268,7 +288,8 @@ class Store:
             AND (NOT :answered_only OR r.key IS NOT NULL) ORDER BY s.position LIMIT :most""",
             {"setup": setup, "judge": judge, "after": after, "most": most, "answered_only": answered_only},
         )
-        return [Work(position, key, _sample(row)) for position, key, *row in rows]
+        with intact(self.path):
+            return [Work(position, key, _sample(row)) for position, key, *row in rows]
 
     def count_open(self, *, setup: str, judge: str) -> int:
         """How many samples of the plan are unfinished."""
@@ -283,7 +304,8 @@ class Store:
             AND verdict IN ('safe', 'unsafe') GROUP BY s.turns, verdict""",
             {"setup": setup, "judge": judge},
         )
-        return [(turns, Label(label), count) for turns, label, count in rows]
+        with intact(self.path):
+            return [(turns, Label(label), count) for turns, label, count in rows]
 
     def response(self, key: str) -> Reply | None:
         """The stored response under a call's key."""
@@ -292,7 +314,11 @@ class Store:
             " WHERE key = ?",
             (key,),
         )
-        return None if row is None else Reply(row[0], bool(row[1]), *row[2:])
+        if row is None:
+            return None
+        with intact(self.path):
+            text, blocked, *about = _typed(row, str, int, *[_MAYBE_TEXT] * 2, *[_MAYBE_NUMBER] * 2)
+            return Reply(text, bool(blocked), *about)
 
     def label(self, *, judge: str, sample: str, response: str) -> Label | None:
         """What a judge said of a response to a sample, if it could tell."""
@@ -301,7 +327,8 @@ class Store:
             " WHERE judge = ? AND sample = ? AND response = ? AND label != 'ungraded'",
             (judge, sample, response),
         )
-        return None if row is None else Label(row[0])
+        with intact(self.path):
+            return None if row is None else Label(row[0])
 
     def add_response(
         self, key: str, reply: Reply, *, refused: bool, judged: bool, attempts: int, seconds: float
@@ -355,26 +382,31 @@ class Store:
             {_STATE} ORDER BY s.position""",  # noqa: S608
             {"setup": setup, "judge": judge},
         )
-        for query_id, turns, scenario, method, twin_of, *state in rows:
-            label, outcome, cause = _end_of(twin_of is not None, *state)
-            yield ScoredSample(
-                query_id=query_id,
-                turns=turns,
-                label=label,
-                outcome=outcome,
-                cause=cause,
-                scenario=scenario,
-                method=method,
-                twin_of=twin_of,
-            )
+        with intact(self.path):
+            for row in rows:
+                query_id, turns, scenario, method, twin_of, *state = _typed(
+                    row, str, int, str, *[_MAYBE_TEXT] * 2, *_STATE_OF
+                )
+                label, outcome, cause = _end_of(twin_of is not None, *state)
+                yield ScoredSample(
+                    query_id=query_id,
+                    turns=turns,
+                    label=label,
+                    outcome=outcome,
+                    cause=cause,
+                    scenario=scenario,
+                    method=method,
+                    twin_of=twin_of,
+                )
 
     def other_judges(self, *, setup: str, judge: str) -> dict[str, str]:
         """Judges other than `judge` that labelled answers of the plan: id → name."""
-        names = {
-            entry["id"]: entry["name"]
-            for (text,) in self._all("SELECT manifest FROM invocations")
-            if (entry := json.loads(text)["judge"])
-        }
+        with intact(self.path):
+            names: dict[str, str] = {
+                entry["id"]: str(entry["name"])
+                for (text,) in self._all("SELECT manifest FROM invocations")
+                if (entry := json.loads(text)["judge"])
+            }
         rows = self._all(
             """SELECT DISTINCT l.judge FROM samples s
             JOIN answers a ON a.setup = :setup AND a.sample = s.key
@@ -382,7 +414,7 @@ class Store:
             WHERE s.position IS NOT NULL AND l.judge != :judge""",
             {"setup": setup, "judge": judge},
         )
-        return {identity: names.get(identity, identity) for (identity,) in rows}
+        return {str(identity): names.get(identity, str(identity)) for (identity,) in rows}
 
     def tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens of all stored calls, targets, judges and moderators together."""
@@ -392,7 +424,43 @@ class Store:
             UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
         )
         prompt, completion = self.verdicts.tokens()
-        return prompt + int(row[0] or 0), completion + int(row[1] or 0)
+        with intact(self.path):
+            return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
+
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
+
+        Of a live dialogue without a moderator only the last call is known to belong to it.
+        """
+        moderated = self.verdicts.moderated_responses
+        row = self._one(  # the parts are constants of this package
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
+            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
+            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
+            {"setup": setup},
+        )
+        with intact(self.path):
+            return int(row[0] or 0), int(row[1] or 0)
+
+    def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
+        """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
+        rows = self._all(
+            """SELECT CASE f.asked_of WHEN :setup THEN 'target' ELSE 'judge' END, f.cause, count(*),
+            f.message, max(f.created)
+            FROM failures f JOIN samples s ON s.key = f.sample AND s.position IS NOT NULL
+            WHERE f.asked_of IN (:setup, :judge) GROUP BY f.asked_of, f.cause ORDER BY count(*) DESC""",
+            {"setup": setup, "judge": judge},
+        )
+        return [(role, cause, count, message) for role, cause, count, message, _ in rows]
+
+    def last_written(self) -> str:
+        """When something was last stored: UTC, ISO."""
+        row = self._one(
+            """SELECT max(t) FROM (SELECT max(created) t FROM responses UNION ALL
+            SELECT max(created) FROM labels UNION ALL SELECT max(created) FROM failures UNION ALL
+            SELECT max(coalesce(ended, started)) FROM invocations)"""
+        )
+        return str(row[0])
 
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""
@@ -426,6 +494,7 @@ class Store:
         """
         if self._undone:
             self._undone = False
+            self._db.rollback()
             raise RunError(f"The store {self.path} could not be written.")
         with _explained(self.path):
             try:
@@ -457,6 +526,22 @@ class Store:
             return self._db.execute(query, values).fetchall()
 
 
+def is_in_use(folder: Path) -> bool | None:
+    """Whether a process is working in a run directory; None where that cannot be told."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return None
+    lock.release()
+    return False
+
+
 def _end_of(
     twin: bool,
     response: str | None,
@@ -483,6 +568,16 @@ def _end_of(
     return Label(label), outcome, cause or ""
 
 
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
+    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    found = {(kind, sql) for kind, sql in connection.execute(query)}
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        ours = set(fresh.execute(query))
+    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
+
+
 def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
@@ -506,12 +601,17 @@ def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
                 f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
                 "Use the safemt that made it, or give another --out."
             )
+        if application and not _has_our_tables(connection):
+            raise RunError(
+                f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
+                "give another --out."
+            )
     except RunError:
         connection.close()
         raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             raise RunError(
                 f"{path} is not a store of safemt; it is left alone. Give another --out."
             ) from error
@@ -580,11 +680,33 @@ def _spent_before(connection: sqlite3.Connection) -> dict[Asked, Usage]:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where its very schema is damaged
         raise RunError(
             f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder; "
             "what was stored before is safe."
         ) from error
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Within the block, something that no run wrote is a damaged store: SQLite itself notices little.
+
+    Raises:
+        RunError: it is.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise RunError(
+            f"The store {path} is damaged: something in it is not what was written ({type(error).__name__}). "
+            "Restore a copy of it, or give another run directory."
+        ) from error
+
+
+def _typed(row: Sequence[Any], *kinds: _Kind) -> Sequence[Any]:
+    if not all(map(isinstance, row, kinds)):
+        raise TypeError("a value of another type")
+    return row
 
 
 def _now() -> str:
@@ -616,7 +738,8 @@ def _image_text(image: ImageRef | None) -> str | None:
 
 
 def _sample(row: list[Any]) -> Sample:
-    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = row
+    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = _typed(row, *_SAMPLE)
+    contents = orjson.loads(dialogue)
     return Sample(
         query_id=query_id,
         turns=turns,
@@ -624,7 +747,7 @@ def _sample(row: list[Any]) -> Sample:
         question=question,
         dialogue=tuple(
             Message(role="assistant" if position % 2 else "user", content=content)
-            for position, content in enumerate(orjson.loads(dialogue))
+            for position, content in enumerate(_typed(contents, *[str] * len(contents)))
         ),
         image=ImageRef(*orjson.loads(image)) if image else None,
         method=Method(method) if method else None,

@@ -3,13 +3,14 @@
 Stores from before there were moderators lack its tables, and are given them when a run continues them.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import orjson
 
 from safemt.core.identity import content_key
 from safemt.core.taxonomy import Action
@@ -50,7 +51,7 @@ class StoredVerdict:
     degraded: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleVerdict:
     """A verdict by which a turn of a sample was answered."""
 
@@ -60,8 +61,19 @@ class SampleVerdict:
     twin: bool
     last: bool
     """Whether it is the one that the sample's response was given under; live dialogues have others before."""
-    verdict: dict[str, Any]
-    """As `verdict_json` has it."""
+    action: Action
+    flagged: bool
+    degraded: str | None
+    """The cause, if it was."""
+    turns_scored: int
+    turns_total: int
+    images_scored: int
+    images_total: int
+    unscanned: tuple[str, ...]
+    """Why nobody looked at a part, for each such part."""
+    milliseconds: float
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class Verdicts:
@@ -73,11 +85,13 @@ class Verdicts:
         *,
         query: Callable[[str, Any], list[Any]],
         transaction: Callable[[], AbstractContextManager[None]],
+        intact: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """`query` and `transaction` are the store's own, which explain what goes wrong."""
+        """All but the connection are the store's own, and explain what goes wrong."""
         self._db = connection
         self._query = query
         self._transaction = transaction
+        self._intact = intact
 
     def verdict(self, *, moderator: str, conversation: str) -> StoredVerdict | None:
         """A moderator's stored verdict on a conversation."""
@@ -85,9 +99,10 @@ class Verdicts:
             "SELECT action, verdict, degraded FROM verdicts WHERE moderator = ? AND conversation = ?",
             (moderator, conversation),
         )
-        for action, verdict, degraded in rows:
-            policies = tuple(policy["id"] for policy in json.loads(verdict)["policies"])
-            return StoredVerdict(Action(action), policies, degraded is not None)
+        with self._intact():
+            for action, verdict, degraded in rows:
+                policies = tuple(str(policy["id"]) for policy in orjson.loads(verdict)["policies"])
+                return StoredVerdict(Action(action), policies, degraded is not None)
         return None
 
     def add_verdict(self, verdict: Verdict, *, moderator: str, conversation: str) -> None:
@@ -102,7 +117,7 @@ class Verdicts:
                     verdict.degraded.cause if verdict.degraded else None,
                     verdict.prompt_tokens,
                     verdict.completion_tokens,
-                    json.dumps(verdict_json(verdict), ensure_ascii=False, separators=(",", ":")),
+                    orjson.dumps(verdict_json(verdict)).decode(),
                     datetime.now(UTC).isoformat(timespec="milliseconds"),
                 ),
             )
@@ -127,7 +142,7 @@ class Verdicts:
         rows = self._query(
             "SELECT response FROM moderated WHERE setup = ? AND sample = ? ORDER BY turn", (setup, sample)
         )
-        return [key for (key,) in rows]
+        return [str(key) for (key,) in rows]
 
     def of_plan(self, *, setup: str, moderator: str) -> Iterator[SampleVerdict]:
         """The verdicts by which samples of the plan were answered, in the plan's order, turn by turn."""
@@ -143,8 +158,16 @@ class Verdicts:
             WHERE s.position IS NOT NULL ORDER BY s.position, m.turn""",
             {"setup": setup, "moderator": moderator},
         )
-        for query_id, turns, twin, last, verdict in rows:
-            yield SampleVerdict(query_id, turns, bool(twin), bool(last), json.loads(verdict))
+        with self._intact():
+            for query_id, turns, twin, last, verdict in rows:
+                yield _sample_verdict(
+                    orjson.loads(verdict), query_id=str(query_id), turns=int(turns), twin=twin, last=last
+                )
+
+    @property
+    def moderated_responses(self) -> str:
+        """What adds the responses to moderated turns to a query for setup, sample and response."""
+        return "UNION SELECT setup, sample, response FROM moderated" if self._exist() else ""
 
     def tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens of all verdicts in the store."""
@@ -157,3 +180,24 @@ class Verdicts:
         return bool(
             self._query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'moderated'", ())
         )
+
+
+def _sample_verdict(verdict: Any, *, query_id: str, turns: int, twin: int, last: int) -> SampleVerdict:
+    coverage, degraded = verdict["coverage"], verdict["degraded"]
+    return SampleVerdict(
+        query_id=query_id,
+        turns=turns,
+        twin=bool(twin),
+        last=bool(last),
+        action=Action(verdict["action"]),
+        flagged=bool(verdict["flagged"]),
+        degraded=None if degraded is None else str(degraded["cause"]),
+        turns_scored=int(coverage["turns_scored"]),
+        turns_total=int(coverage["turns_total"]),
+        images_scored=int(coverage["images_scored"]),
+        images_total=int(coverage["images_total"]),
+        unscanned=tuple(str(part["why"]) for part in coverage["unscanned"]),
+        milliseconds=float(verdict["milliseconds"]),
+        prompt_tokens=int(verdict["prompt_tokens"]),
+        completion_tokens=int(verdict["completion_tokens"]),
+    )

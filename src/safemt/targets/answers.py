@@ -24,6 +24,8 @@ HEADERS_READ: Final = ("retry-after", "location")
 """The headers of an answer that are looked at here."""
 
 _SAID_CHARACTERS: Final = 300
+_READ_CHARACTERS: Final = 2_000
+"""Of an error's message, which a server may send as long as it likes: searching it must not take for ever."""
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _THROTTLED: Final = frozenset({429, 503, 529})
 
@@ -71,6 +73,13 @@ _ABOUT_IMAGES = re.compile(
     r"image|(?<!-)\bvision\b(?!-)|\bmulti-?modal|content.{0,20}(?:string|list|array)", re.IGNORECASE
 )
 _NO_IMAGES = re.compile(r"image.{0,30}(un|not )support|support.{0,30}image", re.IGNORECASE)
+_PREFIXES: Final = {"target": "", "judge": "judge-", "moderator": "moderator-"}
+"""Of the options for sampling, by who asks; others have none."""
+_WITHOUT_IMAGES: Final = {
+    "target": "run with --text-only",
+    "judge": "leave out --judge-with-image",
+    "moderator": "leave out --with-pictures, or name one that does",
+}
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai|or|api)[-_][A-Za-z0-9_*.-]{8,}")
 
 
@@ -212,7 +221,8 @@ def _no_reply(body: Any, asked: Asked) -> CallFailure:
 def _empty(finish: str | None, asked: Asked) -> CallFailure:
     if finish != "length":
         return CallFailure("empty_reply", f"the reply of {asked.origin} holds no text", retryable=True)
-    way_out = " Raise --max-output-tokens." if asked.option == "target" else ""
+    prefix = _PREFIXES.get(asked.option)
+    way_out = "" if prefix is None else f" Raise --{prefix}max-output-tokens."
     message = (
         f"the model used up its {asked.sampling.max_output_tokens} output tokens before it began to answer, "
         f"as thinking models do.{way_out}"
@@ -256,13 +266,21 @@ def _error_of(body: Any) -> dict[str, Any]:
         return {"message": "" if body.lstrip()[:1] == "<" else body[:500]}
     error = body.get("error", body) if isinstance(body, dict) else {}
     if not isinstance(error, dict):  # xAI, Ollama
-        return {"message": str(error or ""), "code": body.get("code")}
-    message = str(error.get("message") or error.get("detail") or "")
+        return {"message": _words_of(error), "code": body.get("code")}
+    message = _words_of(error.get("message") or error.get("detail"))
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if isinstance(raw, str):  # OpenRouter: the words of the provider behind it
-        message = f"{message}: {raw}"
+        message = f"{message}: {raw[:_READ_CHARACTERS]}"
     return {**error, "message": message}
+
+
+def _words_of(value: Any) -> str:
+    """What an error says, cut; nothing where it is nested too deep to be shown."""
+    try:
+        return str(value or "")[:_READ_CHARACTERS]
+    except RecursionError:
+        return ""
 
 
 def _status_of(error: dict[str, Any]) -> int:
@@ -276,7 +294,7 @@ def _is_content_filter(status: int, error: dict[str, Any]) -> bool:
         return False
     inner, metadata = error.get("innererror"), error.get("metadata")
     codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
-    if any(str(code).lower() in _FILTER_CODES for code in codes):
+    if any(isinstance(code, str) and code.lower() in _FILTER_CODES for code in codes):
         return True
     if status == 403 and isinstance(metadata, dict) and "flagged_input" in metadata:
         return True
@@ -329,15 +347,16 @@ def _refused_part(status: int, said: str, http: str, asked: Asked) -> CallFailur
     """The failure for a server that objects to a part of the request which an option can leave out."""
     about_images = _ABOUT_IMAGES if status in (400, 415, 422) else _NO_IMAGES
     if asked.with_image and about_images.search(said):
-        option = "run with --text-only" if asked.option == "target" else "leave out --judge-with-image"
+        option = _WITHOUT_IMAGES.get(asked.option, "leave the images out")
         message = (
             f"{asked.origin} refuses a request with an image ({http}). "
             f"If the model takes no images, {option}."
         )
         return CallFailure("images_refused", message)
     if status in (400, 422) and asked.sampling.temperature is not None and _ABOUT_TEMPERATURE.search(said):
-        option = "--temperature" if asked.option == "target" else "--judge-temperature"
-        message = f"{asked.origin} refuses the temperature ({http}). Leave it to the model: {option} default."
+        prefix = _PREFIXES.get(asked.option)
+        way_out = "" if prefix is None else f" Leave it to the model: --{prefix}temperature default."
+        message = f"{asked.origin} refuses the temperature ({http}).{way_out}"
         return CallFailure("temperature_refused", message)
     return None
 
@@ -377,15 +396,23 @@ def _plain(text: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the `Retry-After` header says: a number, or an HTTP date."""
+    """Seconds to wait as the `Retry-After` header says: a number, or an HTTP date.
+
+    A date is held against the answer's own `Date`: this machine's clock may be wrong, or have jumped.
+    """
     value = headers.get("retry-after")
     if value is None:
         return None
     try:
-        seconds = float(value)
+        seconds: float | None = float(value)
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError, TypeError, IndexError):
-            return None
-    return seconds if 0 <= seconds < float("inf") else None
+        until, now = _timestamp(value), _timestamp(headers.get("date", ""))
+        seconds = None if until is None else until - (time.time() if now is None else now)
+    return seconds if seconds is not None and 0 <= seconds < float("inf") else None
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

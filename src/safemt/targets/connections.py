@@ -1,7 +1,7 @@
 """One pool of connections for all endpoints of an event loop.
 
-Target and judge are often one server: with a pool each, a run would open twice the connections that it calls
-on at once.
+Target and judge are often one server: with a pool each, a run would open twice the connections that it makes
+calls on at once.
 """
 
 import asyncio

@@ -3,11 +3,12 @@
 One `complete` is one HTTP request; what comes back is read by `targets.answers`.
 """
 
+import html
 import io
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, ClassVar, Final, Protocol
@@ -39,6 +40,8 @@ MAX_REPLY_BYTES: Final = 8 * 2**20
 _CONNECT_SECONDS: Final = 10.0
 _ONE_PIECE_BYTES: Final = 2**20
 _SHORTEST_SECRET: Final = 8
+_ESCAPES: Final = ("\\u00", "\\/", "%", "&")
+"""A key may come back as JSON, an address or a page writes it: with one of these in it."""
 
 
 class ImageSource(Protocol):
@@ -97,9 +100,8 @@ class ChatEndpoint:
         if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
             raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
         # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
-        is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
-        self._secrets: Collection[str] = {self._key, self._key.replace("/", "\\/")} if is_secret else ()
-        """As a reply may write the key."""
+        self._is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
+        self._key_escaped = re.compile("".join(map(_written, self._key)))
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
         self._limit_name = "max_tokens"
         self._extra = dict(extra or {})
@@ -112,13 +114,14 @@ class ChatEndpoint:
             CallError: there is no usable reply.
             BenchmarkError: an image is gone or has changed.
         """
-        limit_name = self._limit_name
+        # As sent: other calls that are under way may have learnt meanwhile what the server wants.
+        limit_name, extra = self._limit_name, self._extra
         answer = await self._post(self._body(messages, limit_name))
         if limit_name == "max_tokens" and isinstance(answer, Answer) and wants_completion_tokens(answer):
             self._limit_name = "max_completion_tokens"
             answer = await self._post(self._body(messages, self._limit_name))
-        if "logprobs" in self._extra and isinstance(answer, Answer) and refuses_logprobs(answer):
-            self._extra = {k: v for k, v in self._extra.items() if k not in ("logprobs", "top_logprobs")}
+        if "logprobs" in extra and isinstance(answer, Answer) and refuses_logprobs(answer):
+            self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
             with_image = any(message.image for message in messages)
@@ -221,15 +224,19 @@ class ChatEndpoint:
         )
 
     def _parsed(self, content: bytes) -> Any:
-        if not any(written.encode() in content for written in self._secrets):
+        signs = (self._key, *_ESCAPES) if self._is_secret else ()
+        if not any(sign.encode() in content for sign in signs):
             with suppress(orjson.JSONDecodeError):
                 return orjson.loads(content)
         return parse_body(self._without_key(content.decode("utf-8-sig", "replace")))
 
     def _without_key(self, text: str) -> str:
         """A server may echo the key it was sent; it must not reach the store."""
-        for written in self._secrets:
-            text = text.replace(written, "[key]")
+        if not self._is_secret:
+            return text
+        text = text.replace(self._key, "[key]")
+        if any(sign in text for sign in _ESCAPES):
+            text = self._key_escaped.sub("[key]", text)
         return text
 
     def _asked(self, *, with_image: bool) -> Asked:
@@ -263,6 +270,16 @@ def origin_of(base_url: str) -> str:
     return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
 
 
+def _written(char: str) -> str:
+    """A pattern for the ways to write one character of a key."""
+    code = ord(char)
+    in_json = rf"\\{{0,3}}(?:{re.escape(char)}|(?i:u00{code:02x}))"
+    in_html = [f"#0{{0,4}}{code};", f"#x0{{0,4}}{code:x};"]
+    if char in "&<>":
+        in_html.append(html.escape(char)[1:])
+    return f"(?:{in_json}|(?i:%{code:02x}|&(?:{'|'.join(in_html)})))"
+
+
 def _checked_base_url(url: str, option: str) -> str:
     # The address itself is not repeated: what is wrong with it may be a key.
     if any(char in url for char in "@?#"):
@@ -286,8 +303,9 @@ def _checked_base_url(url: str, option: str) -> str:
 
 def json_text(text: str) -> object:
     """`text` for orjson, which refuses half a surrogate pair: that goes out as an escape, as it stands."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return orjson.Fragment(json.dumps(text))
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return orjson.Fragment(json.dumps(text))
     return text

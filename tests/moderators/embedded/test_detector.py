@@ -13,6 +13,8 @@ from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderators.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
 from safemt.moderators.embedded.detector import EmbeddedDetector
+from safemt.moderators.embedded.reading import read_turn
+from safemt.moderators.embedded.windows import turn_windows
 from safemt.moderators.moderator import Moderator, OnError
 
 NewModerator = Callable[..., Moderator]
@@ -110,10 +112,8 @@ def test_a_thousand_turns_are_all_scored(new_moderator: NewModerator) -> None:
 
 
 def test_the_worst_view_of_a_turn_counts(detector: EmbeddedDetector) -> None:
-    from safemt.moderators.embedded.reading import read_turn
-
     def worst(text: str) -> float:
-        return float(read_turn(detector.model, [text], []).features[-2])
+        return float(read_turn(detector.model, [text], []).features[0])
 
     hidden = base64.b64encode(SNAILS.encode()).decode()
     assert worst(f"{hidden}") >= worst(SNAILS)
@@ -121,17 +121,15 @@ def test_the_worst_view_of_a_turn_counts(detector: EmbeddedDetector) -> None:
 
 
 def test_a_long_turn_is_read_in_windows_and_not_cut(detector: EmbeddedDetector) -> None:
-    from safemt.moderators.embedded.reading import read_turn
-
-    filler = "The garden lies behind the house. " * 60
-    alone = read_turn(detector.model, [SNAILS], []).features[-2]
-    assert read_turn(detector.model, [filler + SNAILS], []).whole
-    ends = {
-        float(read_turn(detector.model, [text], []).features[-2])
-        for text in (filler, filler + SNAILS * 3, filler + "Thank you! " * 40)
-    }
-    assert len(ends) == 3
-    assert alone not in ends
+    text = " ".join(f"Bed number {number} lies behind the house." for number in range(200))
+    tokens = detector.model.tokenizer.tokens(text)
+    encoder = detector.model.encoder
+    encoder.forget()
+    before = encoder.encoded
+    reading = read_turn(detector.model, [text], [])
+    assert reading.whole
+    assert encoder.encoded - before == len(turn_windows(tokens)) + 1 > 10
+    assert {token for window in turn_windows(tokens) for token in window} >= set(tokens)
 
 
 @pytest.mark.parametrize(
@@ -158,20 +156,34 @@ def test_a_message_of_unknown_parts_is_not_allowed_in_silence(new_moderator: New
     assert verdict.risk is None
     assert not verdict.flagged
     assert verdict.degraded is not None
+    assert verdict.degraded.cause == "unknown_part"
+    assert verdict.action is Action.INJECT
+    assert verdict.coverage.unscanned == (Unscanned(message=0, part=0, why="audio"),)
+
+
+def test_a_message_of_which_nothing_is_read_is_not_allowed_in_silence(new_moderator: NewModerator) -> None:
+    verdict = new_moderator().moderate([user(picture_from(b"whatever"))])
+    assert verdict.risk is None
+    assert verdict.degraded is not None
     assert verdict.degraded.cause == "nothing_read"
     assert verdict.action is Action.INJECT
-    assert verdict.coverage.unscanned == (Unscanned(message=0, part=0, why="unknown_part"),)
 
 
-def test_unknown_parts_beside_text_are_reported(new_moderator: NewModerator) -> None:
+def test_what_is_not_read_beside_text_is_reported(new_moderator: NewModerator) -> None:
     verdict = new_moderator().moderate(
-        [user(GARDEN, UnknownPart("file")), ChatMessage("tool", (UnknownPart("audio"), picture_from(b"")))]
+        [
+            user(GARDEN, UnknownPart("file")),
+            ChatMessage("assistant", ("Look!", picture_from(b""))),
+            ChatMessage("tool", (UnknownPart("audio"), "A page of the net", picture_from(b""))),
+        ]
     )
     assert verdict.risk == new_moderator().moderate([user(GARDEN)]).risk
     assert [(each.message, each.part, each.why) for each in verdict.coverage.unscanned] == [
-        (0, 1, "unknown_part"),
-        (1, 0, "unknown_part"),
+        (0, 1, "file"),
         (1, 1, "not_from_user"),
+        (2, 0, "audio"),
+        (2, 1, "not_from_user"),
+        (2, 2, "not_from_user"),
     ]
 
 

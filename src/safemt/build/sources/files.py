@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -27,7 +28,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(LARGEST + 1)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BenchmarkError(f"{path} cannot be read: {error}.") from error
     if len(content) > LARGEST:
         raise BenchmarkError(f"{path} holds more than {LARGEST // 2**30} GB; split it.")
@@ -132,7 +133,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Ro
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BenchmarkError(f"{path} is not a readable Parquet file: {error}.") from error
 
 

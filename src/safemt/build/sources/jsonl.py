@@ -32,7 +32,7 @@ def read_jsonl(path: Path, *, images: Path | None, ledger: Ledger) -> Iterator[R
         else:
             query = _plain_row(row, place, path, images)
         if query is None:
-            label = str(row.get("label"))[:20]
+            label = text_of(row, "label")[:20]
             ledger.add(
                 Reject(stage=Stage.READING, reason="not_harmful", place=place, detail=f"label {label!r}")
             )

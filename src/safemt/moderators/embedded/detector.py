@@ -10,7 +10,7 @@ from typing import Final
 from safemt.core.identity import Json
 from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
-from safemt.moderators.conversation import ChatMessage, Picture, UnknownPart
+from safemt.moderators.conversation import ChatMessage, Picture
 from safemt.moderators.detector import Assessment, Scan
 from safemt.moderators.embedded.features import Floats
 from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
@@ -30,8 +30,9 @@ LONGEST_WORDS: Final = 2000
 
 _NOT_READ: Final = {
     "ocr_budget": "A picture could not be read within its time.",
-    "unreadable_picture": "A picture is damaged or of an unknown kind.",
-    "picture_too_large": "A picture has too many bytes or pixels to be read.",
+    "image_unreadable": "A picture is damaged or of an unknown kind.",
+    "image_too_large": "A picture has too many bytes to be read.",
+    "image_too_many_pixels": "A picture has too many pixels to be read.",
     "too_many_frames": "An animation has more frames than are read.",
     "too_many_pictures": f"A message holds more than {MOST_PICTURES} new pictures; the others were not read.",
     "ocr_failed": "The reader of pictures did not start; check that the extra `ocr` is installed whole.",
@@ -110,7 +111,7 @@ class EmbeddedReading:
             BenchmarkError: a picture's file is gone or has changed.
         """
         if message.role != "user":
-            return Scan(text=False, unscanned=_foreign(message))
+            return Scan(text=False, unscanned=_passed_over(message))
         found, unscanned = self._pictures(message)
         typed = message.text
         here = " ".join(each.text for each in found if each.text)
@@ -137,10 +138,7 @@ class EmbeddedReading:
             risk=model.risk(logits[INTENT]),
             turn_risk=model.turn_risk(logits[TURN]) if self._read else None,
             linkage=model.linkage(logits[LINKAGE]) if self._read else None,
-            scenarios={
-                scenario: model.scenario(logits[SCENARIOS + place])
-                for place, scenario in enumerate(model.scenarios)
-            },
+            scenarios=dict(zip(model.scenarios, map(model.scenario, logits[SCENARIOS:]), strict=True)),
             degraded=self._degraded,
         )
 
@@ -168,19 +166,18 @@ class EmbeddedReading:
         unscanned: dict[int, str] = {}
         fresh = 0
         for place, part in enumerate(message.parts):
-            if isinstance(part, UnknownPart):
-                unscanned[place] = "unknown_part"
-            elif isinstance(part, Picture):
-                if self._reader is None:
-                    unscanned[place] = "no_ocr"
-                    continue
-                fresh += not self._reader.knows(part)
-                if fresh > MOST_PICTURES and not self._reader.knows(part):
-                    unscanned[place] = "too_many_pictures"
-                    continue
-                text = self._reader.read(part)
-                found.append(text)
-                unscanned[place] = text.why or "pixels_not_scored"
+            if not isinstance(part, Picture):
+                continue
+            if self._reader is None:
+                unscanned[place] = "no_ocr"
+                continue
+            fresh += not self._reader.knows(part)
+            if fresh > MOST_PICTURES and not self._reader.knows(part):
+                unscanned[place] = "too_many_pictures"
+                continue
+            text = self._reader.read(part)
+            found.append(text)
+            unscanned[place] = text.why or "pixels_not_scored"
         return found, unscanned
 
     def _note(self, why: str) -> None:
@@ -188,12 +185,10 @@ class EmbeddedReading:
             self._degraded = Degraded(cause=why, message=_NOT_READ[why])
 
 
-def _foreign(message: ChatMessage) -> dict[int, str]:
-    return {
-        place: "unknown_part" if isinstance(part, UnknownPart) else "not_from_user"
-        for place, part in enumerate(message.parts)
-        if not isinstance(part, str)
-    }
+def _passed_over(message: ChatMessage) -> dict[int, str]:
+    """Of a message that is not the user's: its pictures, and the text that a tool brought in."""
+    kinds = (str, Picture) if message.role == "tool" else Picture
+    return {place: "not_from_user" for place, part in enumerate(message.parts) if isinstance(part, kinds)}
 
 
 @cache

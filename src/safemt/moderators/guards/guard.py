@@ -13,7 +13,7 @@ from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
 from safemt.moderators.canary import Canary
-from safemt.moderators.conversation import ChatMessage
+from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage
 from safemt.moderators.detector import Assessment, Reading, Scan
 from safemt.moderators.guards.answer import read_guard_answer
 from safemt.moderators.guards.template import CONVERSATION, GuardRequest, GuardTemplate
@@ -50,6 +50,7 @@ class GuardDetector:
         model: str | None = None,
         base_url: str | None = None,
         api_key_env: str | None = None,
+        sampling: Sampling,
         timeout: float,
     ) -> None:
         """`name` is as given to `--moderator`; `model` None is the template's.
@@ -61,7 +62,7 @@ class GuardDetector:
         self.template = template
         self.shelf = PictureShelf() if template.pictures else None
         self._model = model or template.model
-        self._sampling = Sampling(temperature=0.0, max_output_tokens=template.max_output_tokens)
+        self._sampling = sampling
         self.requests: Sequence[tuple[GuardRequest, ChatEndpoint]] = [
             (
                 request,
@@ -69,7 +70,7 @@ class GuardDetector:
                     model=self._model,
                     base_url=base_url,
                     api_key_env=api_key_env,
-                    sampling=self._sampling,
+                    sampling=sampling,
                     timeout=timeout,
                     images=self.shelf,
                     option="moderator",
@@ -111,11 +112,10 @@ class _GuardReading:
 
     async def add(self, message: ChatMessage) -> Scan:
         scan = self._transcript.add(message)
-        if self._by_turn and message.role == "user":
-            self._turns += 1
-            self._waiting.append(
-                (self._turns, [Message("user", message.text, self._transcript.entries[-1][1])])
-            )
+        if self._by_turn and message.role in JUDGED_ROLES:
+            self._turns += message.role == "user"
+            alone = Message("user", message.text, self._transcript.entries[-1][1])
+            self._waiting.append((max(self._turns, 1), [alone]))
         return scan
 
     async def assess(self) -> Assessment:
@@ -138,7 +138,7 @@ class _GuardReading:
         degraded: Degraded | None = None
         for (turn, messages), asked in zip(waiting, answers, strict=True):
             if asked.risk is not None:
-                self._risks[turn] = asked.risk
+                self._risks[turn] = max(asked.risk, self._risks.get(turn, 0.0))
             if asked.degraded is not None:
                 degraded = asked.degraded
                 self._waiting.append((turn, messages))

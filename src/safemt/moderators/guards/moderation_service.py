@@ -16,7 +16,7 @@ from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.judges.base import Ask
 from safemt.moderators.canary import Canary
-from safemt.moderators.conversation import ChatMessage
+from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage
 from safemt.moderators.detector import Assessment, Reading, Scan
 from safemt.moderators.guards.template import SAFE_TEXTS, UNSAFE_TEXTS
 from safemt.moderators.transcript import PictureShelf, Transcript
@@ -132,12 +132,12 @@ class _ServiceReading:
 
     async def add(self, message: ChatMessage) -> Scan:
         scan = self._transcript.add(message)
-        if message.role == "user":
-            self._turns += 1
-            image = self._transcript.entries[-1][1]
+        if message.role in JUDGED_ROLES:
+            self._turns += message.role == "user"
+            turn, image = max(self._turns, 1), self._transcript.entries[-1][1]
             first, *rest = windows(message.text)
-            self._waiting.append((self._turns, Message("user", first, image)))
-            self._waiting += [(self._turns, Message("user", text)) for text in rest]
+            self._waiting.append((turn, Message("user", first, image)))
+            self._waiting += [(turn, Message("user", text)) for text in rest]
         return scan
 
     async def assess(self) -> Assessment:
@@ -187,7 +187,7 @@ class _ServiceReading:
 
 def read_scores(text: str, count: int) -> Sequence[Mapping[str, float]] | None:
     """`category_scores` of `count` results; None unless each is there and every score is in [0, 1]."""
-    results = orjson.loads(text)
+    results = json.loads(text)
     if len(results) != count:
         return None
     found: list[Mapping[str, float]] = []

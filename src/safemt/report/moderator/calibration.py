@@ -9,11 +9,12 @@ from rich.console import Console
 from safemt.core.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
 from safemt.core.errors import UsageError
 from safemt.core.intervals import Estimate
-from safemt.core.thresholds import Promise, needed_for, promise
+from safemt.core.thresholds import DIGITS, Promise, needed_for, promise
 from safemt.moderators.kept import detector_id
 from safemt.moderators.labelled import LabelledData, Truth
 from safemt.moderators.thresholds import THRESHOLDS_SCHEMA
 from safemt.report.figures import estimate_json
+from safemt.report.page.words import count
 from safemt.run.moderator_eval import Moderated
 
 
@@ -113,7 +114,7 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
     kept = calibration.promise
     moderator = calibration.moderated.moderator
     console.print(
-        f"[bold]{moderator.name}: threshold {kept.threshold:g}[/bold] (its own is "
+        f"[bold]{moderator.name}: threshold {kept.threshold:.{DIGITS}f}[/bold] (its own is "
         f"{moderator.detector.threshold:g})",
         highlight=False,
     )
@@ -135,8 +136,8 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         )
     if calibration.unscored:
         console.print(
-            f"[yellow]{calibration.unscored:,} benign dialogues got no risk and are left out:[/yellow] the "
-            "promise is for those that get one.",
+            f"[yellow]{count(calibration.unscored, 'benign dialogue')} without a risk, left out:[/yellow] "
+            "the promise is for those that get one.",
             highlight=False,
         )
 

@@ -34,7 +34,6 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
             "without_user": data.without_user,
             "bad_rows": list(data.bad_rows),
         },
-        "at_end": evaluation.at_end,
         "intervals": {"level": 0.95, "replicates": REPLICATES, "seed": SEED, "clustered_by": "cluster"},
         "moderators": [_moderator_json(figures) for figures in evaluation.moderators],
         "comparisons": [
@@ -59,6 +58,7 @@ def _moderator_json(figures: ModeratorFigures) -> dict[str, Any]:
         "name": figures.name,
         "identity": figures.identity,
         "threshold": figures.threshold,
+        "every_turn": figures.every_turn,
         "asked_now": figures.asked,
         "coverage": {truth.value: _counts_json(counts) for truth, counts in figures.counts.items()},
         **_ranking_json(figures.ranking),

@@ -79,16 +79,18 @@ def risk_by_turn(figures: ModeratorFigures, slot: int) -> Markup | None:
 def areas(
     moderators: Sequence[ModeratorFigures], groups_of: Callable[[ModeratorFigures], Sequence[Group]], uid: str
 ) -> Markup | None:
-    """AUROC by group; None where there is none, or too many."""
+    """AUROC of the groups that have one; None where there is none, or too many."""
 
     def dot(name: str, slot: int, group: Group) -> Dot:
         area = group.auroc
         told = "–" if area is None else f"{index(area.value)} ({index_interval(area)})"
         return Dot(name, slot, area, told)
 
-    groups = _grouped(moderators, groups_of, dot)
-    estimates = [one.estimate for group in groups for one in group.dots]
-    if not any(estimates) or len(estimates) > _MOST_DOTS:
+    drawn = _grouped(moderators, groups_of, dot)
+    groups = [group for group in drawn if any(one.estimate for one in group.dots)]
+    if len(moderators) == 1:
+        groups = [DotGroup("", tuple(one for group in drawn for one in group.dots if one.estimate))]
+    if not 0 < sum(len(group.dots) for group in groups) <= _MOST_DOTS:
         return None
     return dot_charts(groups, _AREA, "AUROC by group", uid)
 

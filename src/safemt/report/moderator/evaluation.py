@@ -15,21 +15,16 @@ class Evaluation:
     """What `safemt moderator eval` found."""
 
     data: LabelledData
-    at_end: bool
-    """Whether verdicts were asked for at the end of dialogues alone."""
     moderators: tuple[ModeratorFigures, ...]
     comparisons: tuple[DetectionComparison, ...]
     """The first with each other, in their order: `value` is the other's figure less the first's."""
 
 
-def evaluate(
-    data: LabelledData, moderated: Sequence[tuple[Moderated, LongTimes | None]], *, at_end: bool
-) -> Evaluation:
+def evaluate(data: LabelledData, moderated: Sequence[tuple[Moderated, LongTimes | None]]) -> Evaluation:
     """All figures; comparisons over dialogues that both moderators scored, corrected as one family (Holm)."""
     first, *others = (each for each, _ in moderated)
     return Evaluation(
         data=data,
-        at_end=at_end,
         moderators=tuple(figures_of(each, data.dialogues, times) for each, times in moderated),
         comparisons=correct_detection([_compare(first, other, data.dialogues) for other in others]),
     )

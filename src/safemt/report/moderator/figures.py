@@ -99,6 +99,8 @@ class ModeratorFigures:
     identity: str
     """`detector_id`."""
     threshold: float
+    every_turn: bool
+    """Whether there is a verdict after each user turn, not only after the last."""
     asked: int
     """Dialogues moderated now; the rest were kept from before, or are equal to others."""
     counts: Mapping[Truth, Counts]
@@ -155,6 +157,7 @@ def figures_of(
         name=moderated.moderator.name,
         identity=detector_id(moderated.moderator.detector),
         threshold=threshold,
+        every_turn=moderated.every_turn,
         asked=moderated.asked,
         counts={truth: _counts([verdict for _, verdict in of[truth]]) for truth in Truth},
         data=data,

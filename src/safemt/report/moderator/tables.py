@@ -69,9 +69,13 @@ def _print_side_by_side(evaluation: Evaluation, console: Console) -> None:
         f"mix alone: {100 * evaluation.moderators[0].ranking.prevalence:.0f} % harmful.",
         highlight=False,
     )
-    if evaluation.at_end:
-        console.print("Verdicts at the end of dialogues alone: first alerts are known only where a "
-                      "moderator says what it thought of earlier turns.")  # fmt: skip
+    at_end = [figures.name for figures in evaluation.moderators if not figures.every_turn]
+    if at_end:
+        console.print(
+            f"Asked after the last turn alone: {', '.join(at_end)}. Their first alerts are known only where "
+            "they say what they thought of earlier turns; --every-turn asks after each.",
+            highlight=False,
+        )
 
 
 def _print_counts(figures: ModeratorFigures, console: Console) -> None:

@@ -76,7 +76,7 @@ class _Texts:
         """Where the dialogue of a sample stands: `[question, [message, …]]`."""
         if found.key not in self.dialogue_at:
             self.dialogue_at[found.key] = len(self.dialogues)
-            messages = [self.take(message, MESSAGE_LIMIT) for message in json.loads(found.dialogue)]
+            messages = [self.take(message, MESSAGE_LIMIT) for message in found.dialogue]
             self.dialogues.append([self.take(found.question, MESSAGE_LIMIT), messages])
         return self.dialogue_at[found.key]
 
@@ -85,11 +85,10 @@ class _Texts:
         response = None if found.response is None else [self.take(found.response, ANSWER_LIMIT)]
         return [response, self.take(found.reasoning or "", ANSWER_LIMIT)]
 
-    def add_thumbnail(self, image: str | None, images: ImageFolder) -> int:
+    def add_thumbnail(self, reference: ImageRef | None, images: ImageFolder) -> int:
         """Where the thumbnail stands; -1 where there is no image, -2 where it cannot be shown."""
-        if image is None:
+        if reference is None:
             return -1
-        reference = ImageRef(*json.loads(image))
         if reference.sha256 not in self.thumbnail_at:
             small = thumbnail(images, reference) if self.thumbnail_room > 0 else None
             self.thumbnail_at[reference.sha256] = -2 if small is None else len(self.thumbnails)

@@ -1,15 +1,16 @@
 """What the page shows of a run's store beyond its figures: texts, and when it was worked on."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from safemt.core.errors import RunError
-from safemt.run.store import STORE_FILE
+from safemt.core.schema import ImageRef
+from safemt.run.store import STORE_FILE, intact
 
 _TEXTS: Final = """
     SELECT s.query_id, s.turns, s.key, s.question, s.dialogue, s.image, r.text, l.reasoning
@@ -31,10 +32,9 @@ class StoredTexts:
     key: str
     """Of the sample's content: the same in every run that asks it."""
     question: str
-    dialogue: str
-    """JSON list of the messages' texts, user first."""
-    image: str | None
-    """JSON list of the fields of an `ImageRef`."""
+    dialogue: list[str]
+    """The messages' texts, user first."""
+    image: ImageRef | None
     response: str | None
     reasoning: str | None
 
@@ -62,8 +62,21 @@ def read_texts(folder: Path, *, setup: str, judge: str) -> Iterator[StoredTexts]
     Raises:
         RunError: the store cannot be read.
     """
-    for row in _rows(folder, _TEXTS, {"setup": setup, "judge": judge}):
-        yield StoredTexts(*row)
+    with intact(folder / STORE_FILE):
+        for row in _rows(folder, _TEXTS, {"setup": setup, "judge": judge}):
+            query_id, turns, key, question, dialogue, image, response, reasoning = row
+            messages = json.loads(dialogue)
+            _require_texts(query_id, key, question, *messages, response or "", reasoning or "")
+            yield StoredTexts(
+                query_id=query_id,
+                turns=turns,
+                key=key,
+                question=question,
+                dialogue=messages,
+                image=ImageRef(*json.loads(image)) if image else None,
+                response=response,
+                reasoning=reasoning,
+            )
 
 
 def read_invocations(folder: Path) -> list[StoredInvocation]:
@@ -72,13 +85,22 @@ def read_invocations(folder: Path) -> list[StoredInvocation]:
     Raises:
         RunError: the store cannot be read.
     """
-    return [StoredInvocation(*row) for row in _rows(folder, _INVOCATIONS, {})]
+    rows = list(_rows(folder, _INVOCATIONS, {}))
+    with intact(folder / STORE_FILE):
+        for row in rows:
+            _require_texts(*(value for value in row if value is not None))
+    return [StoredInvocation(*row) for row in rows]
+
+
+def _require_texts(*values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("something that is no text")
 
 
 def _rows(folder: Path, query: str, values: dict[str, str]) -> Iterator[Any]:
     path = folder / STORE_FILE
     try:
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        uri = f"{path.resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10.0)) as connection:
             yield from connection.execute(query, values)
     except sqlite3.DatabaseError as error:

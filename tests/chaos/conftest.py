@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from e2e.command import Command, in_process
+from safemt.run import limits
+
+
+@pytest.fixture
+def safemt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command in this process, with waits of its own a fiftieth as long."""
+    monkeypatch.setattr(limits, "_FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(limits, "_LONGEST_BACKOFF", 0.5)
+    return in_process(tmp_path, monkeypatch, capsys)

@@ -53,7 +53,7 @@ def fit_platt(logits: Sequence[float], harmful: Sequence[float], *, base_rate: f
     return Platt(slope=float(pair[0]), shift=float(pair[1]))
 
 
-def threshold_at(harmless: Sequence[float], false_alarms: float) -> float:
+def threshold_at(harmless: Sequence[float] | Doubles, false_alarms: float) -> float:
     """The lowest threshold that flags at most this share of harmless scores (flagged: score >= threshold)."""
     scores = np.sort(np.asarray(harmless, np.float64))[::-1]
     allowed = int(false_alarms * len(scores))

@@ -21,7 +21,7 @@ from training.finetune import fine_tune
 from training.sources import Row
 from training.vectors import Vectors
 
-DEFAULT_FALSE_ALARMS: Final = 0.02
+DEFAULT_FALSE_ALARMS: Final = 0.01
 """Share of harmless dialogues that the default threshold may flag, at any turn, in calibration."""
 
 

@@ -1,120 +1,119 @@
 """From the scores of all folds to the figures of the card."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from training.measure import Scored, compare, share
-from training.split import FOLDS
 
 Score = dict[str, Any]
 WHOLE: Final = ("A", "B", "C", "D")
 """Folds that hold out whole sources."""
-TEMPLATES: Final = ("E",)
-"""Folds that hold out half of Red Queen's templates."""
+TEMPLATES: Final = "E"
+"""The fold that holds out half of Red Queen's templates."""
+HALF: Final = "red_queen occupation"
+"""That half."""
 CHATS: Final = ("mtbench101", "sgd", "taskmaster4", "topical_chat", "mtbench")
-MODERATORS: Final = ("embedded", "last-turn", "max-turn", "peak-accumulation", "keyword")
+REQUESTS: Final = ("alpaca_harmless", "cyber_frr", "openai_moderation", "phtest")
+AT_THE_END: Final = ("embedded", "last-turn", "max-turn", "peak-accumulation", "keyword")
+AT_ANY_TURN: Final = ("embedded, worst turn", "max-turn", "peak-accumulation", "keyword")
+"""A filter of the last turn that is asked at every turn has given the alarms of the worst one."""
 
 
 def results(scores: Path) -> dict[str, Any]:
     """All figures.
 
     Raises:
-        FileNotFoundError: a fold was not run.
+        FileNotFoundError: a stage was not run.
     """
-    files = {name: _read(scores / f"fold_{name}.json") for name in FOLDS}
-    rows = [row for name in WHOLE for row in _flagged(files[name])]
-    halves = [row for name in TEMPLATES for row in _flagged(files[name])]
-    shipped = _flagged(_read(scores / "blind.json"))
+    rows = [row for name in WHOLE for row in _read(scores, f"fold_{name}")]
+    halves = _read(scores, f"fold_{TEMPLATES}")
+    shipped = _read(scores, "blind")
     chats = [row for row in rows if row["source"] in CHATS and row["turns"] > 1]
-    queen = [row for row in rows if row["source"] == "red_queen"]
-    composed = [row for row in rows if str(row["source"]).startswith("composed") and row["turns"] > 1]
+    queen = _of(rows, "red_queen")
+    composed = [row for row in rows if row["source"].startswith("composed") and row["turns"] > 1]
     harmful = [row for row in composed if row["label"] == "harmful"]
     twins = [row for row in composed if row["label"] == "benign"]
+    single = [row for row in rows if row["turns"] == 1 and row["source"] != "composed prevention"]
+    requests = [row for row in single if row["label"] != "harmful" and row["source"] in REQUESTS]
+    prompts = [row for row in single if row["label"] == "harmful" and row["source"] == "harm_prompts"]
     sets = {
         "Red Queen, attacks": [row for row in queen if row["part"] != "red_queen direct"],
         "Red Queen, direct over three turns": [row for row in queen if row["part"] == "red_queen direct"],
-        **{
-            f"composed, {form}": [row for row in harmful if row["source"] == f"composed {form}"]
-            for form in sorted({str(row["source"]).removeprefix("composed ") for row in harmful})
-        },
+        **{f"composed, {form}": found for form, found in _by("source", harmful).items()},
     }
     everything = [*queen, *harmful]
+    safe = [row for row in _of(shipped, "xstest") if row["label"] != "harmful"]
+    contrasts = [row for row in _of(shipped, "xstest") if row["label"] == "harmful"]
     return {
         "multi_turn": {
             "all": _against(everything, chats),
             **{name: _against(found, chats) for name, found in sets.items()},
         },
-        "by_template": _against([row for row in halves if row["source"] == "red_queen"], chats),
-        "same_form": {
-            name.removeprefix("composed, "): _against(
-                found, [row for row in twins if row["source"] == found[0]["source"]]
-            )
-            for name, found in sets.items()
-            if name.startswith("composed")
+        "by_template": {
+            "at_default": _alarms(_of(halves, "red_queen")),
+            "whole_source_at_default": _alarms([row for row in queen if row["part"].startswith(HALF)]),
         },
-        "baselines": {name: _against(everything, chats, _score_of(name)) for name in MODERATORS},
-        "baselines_same_form": {name: _against(harmful, twins, _score_of(name)) for name in MODERATORS},
+        "same_form": {
+            form: _against(found, [row for row in twins if row["source"] == found[0]["source"]])
+            for form, found in _by("source", harmful).items()
+        },
+        "at_the_end": {name: _against(everything, chats, _score_of(name)) for name in AT_THE_END},
+        "at_any_turn": {name: _against(everything, chats, _score_of(name)) for name in AT_ANY_TURN},
+        "at_the_end_pooled": {
+            name: _against(everything, chats, _score_of(name), pooled=True) for name in AT_THE_END
+        },
+        "same_form_baselines": {name: _against(harmful, twins, _score_of(name)) for name in AT_THE_END},
         "shortcuts": {
             "number of turns": _against(everything, chats, lambda row: row["turns"]),
             "number of words": _against(everything, chats, lambda row: row["words"]),
             "number of turns, same forms": _against(harmful, twins, lambda row: row["turns"]),
             "number of words, same forms": _against(harmful, twins, lambda row: row["words"]),
         },
-        "single_turn": {
-            part: _against(found, [row for row in rows if row["source"] == "alpaca_harmless"])
-            for part, found in _by_part(
-                row for row in rows if row["label"] == "harmful" and row["source"] == "harm_prompts"
-            ).items()
-        },
+        "single_turn": {part: _against(found, requests) for part, found in _by("part", prompts).items()},
         "false_alarms": {
-            **{part: _alarms(found) for part, found in _by_source(chats).items()},
+            **{source: _alarms(found) for source, found in _by("source", chats).items()},
             "all chats of several turns": _alarms(chats),
-            **{
-                part: _alarms(found)
-                for part, found in _by_source(
-                    row
-                    for row in rows
-                    if row["turns"] == 1 and row["label"] != "harmful" and row["source"] != "mtbench"
-                    and not (row["source"] == "harm_prompts" or row["source"] == "figstep")
-                ).items()
-            },
+            **{source: _alarms(found) for source, found in _by("source", requests).items()},
+            "prevention questions": _alarms(_of(rows, "composed prevention")),
             "composed, harmless": _alarms(twins),
         },
         "found_at_default": {
             **{name: _alarms(found) for name, found in sets.items()},
             "all of several turns": _alarms(everything),
         },
-        "xstest": _against(
-            [row for row in shipped if row["source"] == "xstest" and row["label"] == "harmful"],
-            [row for row in shipped if row["source"] == "xstest" and row["label"] != "harmful"],
-        ),
+        "xstest": _against(contrasts, safe),
         "shipped_on": {
-            "xstest, safe prompts": _alarms(
-                [row for row in shipped if row["source"] == "xstest" and row["label"] != "harmful"]
-            ),
-            "xstest, contrasts": _alarms(
-                [row for row in shipped if row["source"] == "xstest" and row["label"] == "harmful"]
-            ),
-            "msts, English text only": _alarms([row for row in shipped if row["part"] == "msts text only"]),
-            "safedialbench_zh (Chinese)": _alarms(
-                [row for row in shipped if row["source"] == "safedialbench_zh"]
-            ),
+            "XSTest, safe prompts": _alarms(safe),
+            "XSTest, contrasts": _alarms(contrasts),
+            "MSTS, English, text only": _alarms(_of(shipped, "msts")),
+            "SafeDialBench, Chinese": _alarms(_of(shipped, "safedialbench_zh")),
         },
     }  # fmt: skip
 
 
 def _against(
-    harmful: Sequence[Score], harmless: Sequence[Score], score: Callable[[Score], float] | None = None
+    harmful: Sequence[Score],
+    harmless: Sequence[Score],
+    score: Callable[[Score], float] | None = None,
+    *,
+    pooled: bool = False,
 ) -> dict[str, Any]:
-    score = score or _score_of("embedded")
+    """Compared within each fold that has both; `pooled`, as if one model had given all scores."""
+    read = score or _score_of("embedded")
+    folds = sorted({row["fold"] for row in harmful} & {row["fold"] for row in harmless})
+    pairs = [
+        ([row for row in harmful if row["fold"] == fold], [row for row in harmless if row["fold"] == fold])
+        for fold in folds
+    ]
+    if pooled:
+        pairs = [([row for one, _ in pairs for row in one], [row for _, other in pairs for row in other])]
     return {
-        "harmful": len(harmful),
-        "harmless": len(harmless),
-        **compare(_scored(harmful, score), _scored(harmless, score)),
+        "folds": folds,
+        "harmful": sum(len(one) for one, _ in pairs),
+        "harmless": sum(len(other) for _, other in pairs),
+        **compare([(_scored(one, read), _scored(other, read)) for one, other in pairs]),
     }
 
 
@@ -135,38 +134,31 @@ def _alarms(rows: Sequence[Score]) -> dict[str, Any]:
 def _score_of(moderator: str) -> Callable[[Score], float]:
     if moderator == "embedded":
         return lambda row: float(row["risks"][-1])
+    if moderator == "embedded, worst turn":
+        return lambda row: float(max(row["risks"]))
     return lambda row: float(row["baselines"][moderator])
 
 
 def _scored(rows: Sequence[Score], score: Callable[[Score], float]) -> Scored:
-    return Scored(
-        scores=np.array([score(row) for row in rows], np.float64),
-        clusters=[f"{row['source']}:{row['cluster']}" for row in rows],
-    )
+    return Scored.of([score(row) for row in rows], [f"{row['source']}:{row['cluster']}" for row in rows])
 
 
-def _flagged(file: Mapping[str, Any]) -> list[Score]:
-    return [{**row, "threshold": file["thresholds"]["default"]} for row in file["scores"]]
+def _of(rows: Sequence[Score], source: str) -> list[Score]:
+    return [row for row in rows if row["source"] == source]
 
 
-def _by_part(rows: Iterable[Score]) -> dict[str, list[Score]]:
+def _by(key: str, rows: Iterable[Score]) -> dict[str, list[Score]]:
     found: dict[str, list[Score]] = {}
     for row in rows:
-        found.setdefault(str(row["part"]), []).append(row)
+        found.setdefault(row[key].removeprefix("composed "), []).append(row)
     return dict(sorted(found.items()))
 
 
-def _by_source(rows: Iterable[Score]) -> dict[str, list[Score]]:
-    found: dict[str, list[Score]] = {}
-    for row in rows:
-        found.setdefault(str(row["source"]), []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(scores: Path, name: str) -> list[Score]:
+    path = scores / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing. Run `python -m training all`, or the stage that writes it."
         )
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    file = json.loads(path.read_text(encoding="utf-8"))
+    return [{**row, "fold": name, "threshold": file["thresholds"]["default"]} for row in file["scores"]]

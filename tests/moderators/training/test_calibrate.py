@@ -37,9 +37,15 @@ def test_clusters_widen_an_interval() -> None:
     chance = np.random.default_rng(1)
     clusters = [str(number // 50) for number in range(500)]
     levels = np.repeat(chance.normal(0.5, 1, 10), 50)
-    loose = Scored(scores=levels, clusters=[str(number) for number in range(500)])
-    tight = Scored(scores=levels, clusters=clusters)
+    loose = Scored.of(list(levels), [str(number) for number in range(500)])
+    tight = Scored.of(list(levels), clusters)
     wide, narrow = share(tight, 0.5), share(loose, 0.5)
     assert wide[0] == narrow[0]
     assert wide[2] - wide[1] > 2 * (narrow[2] - narrow[1])
-    assert compare(tight, loose)["auroc"][0] == 0.5
+    assert compare([(tight, loose)])["auroc"][0] == 0.5
+
+
+def test_strata_are_measured_apart_and_weighted_by_their_harmful_dialogues() -> None:
+    one = (Scored.of([0.9, 0.8, 0.7], list("abc")), Scored.of([0.1, 0.2], list("ab")))
+    shifted = (Scored.of([0.05], ["a"]), Scored.of([0.01, 0.09], list("ab")))
+    assert compare([one, shifted])["auroc"][0] == pytest.approx((3 * 1.0 + 0.5) / 4)

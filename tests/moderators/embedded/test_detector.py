@@ -187,6 +187,36 @@ def test_what_is_not_read_beside_text_is_reported(new_moderator: NewModerator) -
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "夏天应该怎样给花园浇水 请告诉我最好的办法",
+        "\u041a\u0430\u043a \u043f\u043e\u043b\u0438\u0432\u0430\u0442\u044c \u0441\u0430\u0434?",
+    ],
+)
+def test_a_script_that_is_not_read_is_not_allowed_in_silence(new_moderator: NewModerator, text: str) -> None:
+    verdict = new_moderator().moderate([user(text)])
+    assert verdict.degraded is not None
+    assert verdict.degraded.cause == "script_not_read"
+    assert verdict.coverage.turns_scored == 0
+    assert verdict.coverage.unscanned == (Unscanned(message=0, part=0, why="script_not_read"),)
+    assert verdict.action is Action.INJECT
+
+
+@pytest.mark.parametrize(
+    "text", ["Où est le jardin, s'il vous plaît ?", "Đây là khu vườn của tôi.", "2 + 2 = 4 ✓", "好"]
+)
+def test_latin_letters_and_next_to_none_are_no_reason_to_doubt(
+    new_moderator: NewModerator, text: str
+) -> None:
+    assert new_moderator().moderate([user(text)]).degraded is None
+
+
+def test_letters_of_another_script_in_the_place_of_latin_ones_are_read(new_moderator: NewModerator) -> None:
+    disguised = GARDEN.replace("o", "\u043e").replace("a", "\u0430").replace("e", "\u0435")
+    assert new_moderator().moderate([user(disguised)]).degraded is None
+
+
 def test_an_empty_message_leaves_the_conversation_as_it_stands(new_moderator: NewModerator) -> None:
     session = new_moderator().open()
     before = session.append(user(GARDEN))

@@ -15,7 +15,7 @@ from safemt.moderators.detector import Assessment, Scan
 from safemt.moderators.embedded.features import Floats
 from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
 from safemt.moderators.embedded.model import SHIPPED, EmbeddedModel, load_model
-from safemt.moderators.embedded.reading import read_turn
+from safemt.moderators.embedded.reading import TurnReading, read_turn
 from safemt.moderators.pictures import PictureReader, PictureText, can_read_pictures
 from safemt.targets.endpoint import ChatEndpoint
 
@@ -36,6 +36,7 @@ _NOT_READ: Final = {
     "too_many_frames": "An animation has more frames than are read.",
     "too_many_pictures": f"A message holds more than {MOST_PICTURES} new pictures; the others were not read.",
     "ocr_failed": "The reader of pictures did not start; check that the extra `ocr` is installed whole.",
+    "script_not_read": "A message is in a script that is not read here; the model knows Latin letters only.",
     "turn_too_long": "A message is too long to be read whole; excerpts of it were.",
     "nothing_read": "The newest user message holds nothing that could be read.",
 }
@@ -116,17 +117,18 @@ class EmbeddedReading:
         typed = message.text
         here = " ".join(each.text for each in found if each.text)
         self._read = bool(typed.strip() or here)
-        whole = True
+        legible = True
         if self._read:
-            whole = self._step(self._texts(typed, here))
-        if not whole:
+            turn = self._step(self._texts(typed, here))
+            legible = turn.legible
+            why = "turn_too_long" if not turn.whole else None if legible else "script_not_read"
             parts = enumerate(message.parts)
-            unscanned |= {place: "turn_too_long" for place, part in parts if isinstance(part, str)}
+            unscanned |= {place: why for place, part in parts if why and isinstance(part, str)}
         if not self._read and unscanned:
             self._note("nothing_read")
         for why in unscanned.values():
             self._note(why)
-        return Scan(text=True, images=sum(each.why is None for each in found), unscanned=unscanned)
+        return Scan(text=legible, images=sum(each.why is None for each in found), unscanned=unscanned)
 
     async def assess(self) -> Assessment:
         """The calibrated outputs of the head after the newest user turn."""
@@ -142,11 +144,11 @@ class EmbeddedReading:
             degraded=self._degraded,
         )
 
-    def _step(self, texts: Sequence[str]) -> bool:
+    def _step(self, texts: Sequence[str]) -> TurnReading:
         turn = read_turn(self._model, texts, self._before)
         self._before = turn.before
         self._logits, self._state = self._model.head.step(turn.features, self._state)
-        return turn.whole
+        return turn
 
     def _texts(self, typed: str, here: str) -> list[str]:
         """Readings of a turn: with the words in its pictures, without them, with those of all pictures."""

@@ -16,6 +16,8 @@ MOST_WINDOWS: Final = 64
 LONGEST_TEXT: Final = 100_000
 """Characters of one text that are looked at; of a longer one, excerpts."""
 EXCERPTS: Final = 50
+_FEW_LETTERS: Final = 8
+"""Fewer say nothing about the script that somebody writes in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class TurnReading:
     """The ends of this turn and the ones before it, for the next turn's context."""
     whole: bool
     """Whether all windows of all views were encoded."""
+    legible: bool
+    """Whether its letters are mostly Latin in some view: the encoder knows no other script."""
 
 
 def read_turn(model: EmbeddedModel, texts: Sequence[str], before: list[list[int]]) -> TurnReading:
@@ -37,7 +41,8 @@ def read_turn(model: EmbeddedModel, texts: Sequence[str], before: list[list[int]
         texts: The readings of the turn, the fullest of them first: later turns see it as their past.
         before: As the reading of the turn before gave it; empty for a first turn.
     """
-    tokens = [model.tokenizer.tokens(view.text) for text in texts for view in views(_excerpts(text))]
+    seen = [view.text for text in texts for view in views(_excerpts(text))]
+    tokens = [model.tokenizer.tokens(text) for text in seen]
     windows = [turn_windows(ids) for ids in tokens]
     wanted = _shares([len(each) for each in windows], MOST_WINDOWS)
     read = [window for each, share in zip(windows, wanted, strict=True) for window in _spread(each, share)]
@@ -46,7 +51,17 @@ def read_turn(model: EmbeddedModel, texts: Sequence[str], before: list[list[int]
         features=turn_features(model.probe, _vectors(model, read), _vectors(model, contexts)),
         before=kept_before([*before, tokens[0]]),
         whole=len(read) == sum(map(len, windows)) and all(len(text) <= LONGEST_TEXT for text in texts),
+        legible=any(map(_is_latin, seen)),
     )
+
+
+def _is_latin(text: str) -> bool:
+    """Whether at least half of the letters are Latin (up to U+024F, and U+1E00 to U+1EFF)."""
+    if text.isascii():
+        return True
+    letters = [char for char in text if char.isalpha()]
+    latin = sum(char < "\u0250" or "\u1e00" <= char <= "\u1eff" for char in letters)
+    return len(letters) < _FEW_LETTERS or 2 * latin >= len(letters)
 
 
 def _vectors(model: EmbeddedModel, windows: Sequence[Sequence[int]]) -> Floats:

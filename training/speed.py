@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _peak_kb() -> int:
-    """Most memory that this process ever held. Not from `getrusage`, which counts what its parent held before."""
+    """Most memory that this process ever held. `getrusage` would count what its parent held before it."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     if found is None:

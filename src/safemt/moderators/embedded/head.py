@@ -60,5 +60,4 @@ class Head:
 
 
 def _sigmoid(x: Floats) -> Floats:
-    found: Floats = 1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))
-    return found
+    return (1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))).astype(np.float32)

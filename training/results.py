@@ -83,6 +83,11 @@ def results(scores: Path) -> dict[str, Any]:
             **{name: _alarms(found) for name, found in sets.items()},
             "all of several turns": _alarms(everything),
         },
+        "at_the_looser_threshold": {
+            "all chats of several turns": _alarms(_loosely(chats)),
+            "composed, harmless": _alarms(_loosely(twins)),
+            **{name: _alarms(_loosely(found)) for name, found in sets.items()},
+        },
         "xstest": _against(contrasts, safe),
         "shipped_on": {
             "XSTest, safe prompts": _alarms(safe),
@@ -143,6 +148,11 @@ def _scored(rows: Sequence[Score], score: Callable[[Score], float]) -> Scored:
     return Scored.of([score(row) for row in rows], [f"{row['source']}:{row['cluster']}" for row in rows])
 
 
+def _loosely(rows: Sequence[Score]) -> list[Score]:
+    """The rows with the threshold for 5 % in place of the default one."""
+    return [{**row, "threshold": row["looser"]} for row in rows]
+
+
 def _of(rows: Sequence[Score], source: str) -> list[Score]:
     return [row for row in rows if row["source"] == source]
 
@@ -161,4 +171,5 @@ def _read(scores: Path, name: str) -> list[Score]:
             f"{path} is missing. Run `python -m training all`, or the stage that writes it."
         )
     file = json.loads(path.read_text(encoding="utf-8"))
-    return [{**row, "fold": name, "threshold": file["thresholds"]["default"]} for row in file["scores"]]
+    own = {"fold": name, "threshold": file["thresholds"]["default"], "looser": file["thresholds"]["fpr_0.05"]}
+    return [{**row, **own} for row in file["scores"]]

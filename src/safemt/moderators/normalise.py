@@ -36,8 +36,19 @@ def views(text: str) -> tuple[View, ...]:
 
 
 def fold(text: str) -> str:
-    """The text with hidden marks taken out, lookalikes folded, spaced letters joined, leetspeak read."""
-    return _unleet(_joined(_plain_letters(text)))
+    """The text with hidden marks taken out, lookalikes folded, spaced letters joined, leetspeak read.
+
+    What one trick hid can show the next one, so it is done until nothing changes, a few times at most.
+    """
+    for _ in range(_MOST_ROUNDS):
+        folded = _unleet(_joined(_plain_letters(text)))
+        if folded == text:
+            break
+        text = folded
+    return text
+
+
+_MOST_ROUNDS: Final = 5
 
 
 # --- letters that are not what they look like ---------------------------------------------------------------
@@ -51,7 +62,7 @@ _NEIGHBOUR: Final = r"[A-Za-z\u0370-\u03ff\u0400-\u058f]"
 _HIDDEN: Final = re.compile(f"(?<={_NEIGHBOUR})[{_HIDDEN_MARKS}]+(?={_NEIGHBOUR})")
 # Strokes through a letter, and more marks on one letter than any language puts there.
 _OVERLAID: Final = re.compile(
-    "(?<=[A-Za-z])(?:[\u0334-\u0338\u20d0-\u20f0][\u0300-\u036f\u20d0-\u20f0]*|[\u0300-\u036f]{3,})"
+    f"(?<={_NEIGHBOUR})(?:[\u0334-\u0338\u20d0-\u20f0][\u0300-\u036f\u20d0-\u20f0]*|[\u0300-\u036f]{{3,}})"
 )
 # Tag characters spell a text that nobody sees; behind a black flag they name a part of a country.
 _TAGS: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+|([\U000e0020-\U000e007e]+)")

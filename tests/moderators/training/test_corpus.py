@@ -14,6 +14,8 @@ from training.corpus import (
 from training.sources import BLIND, LICENCES, Row, plain, read_source
 from training.split import FOLDS, split
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows(data: Path) -> list[Row]:

@@ -30,6 +30,7 @@ from safemt.cli.options import (
     MaxTokens,
     ModeratorApiKeyEnv,
     ModeratorBaseUrl,
+    ModeratorMaxOutputTokens,
     ModeratorName,
     ModeratorThresholds,
     OnErrorOption,
@@ -148,6 +149,10 @@ def run(
     moderator_template: Annotated[
         str | None, typer.Option(help="With llm:...: a guard's template, in the place of our prompt.")
     ] = None,
+    moderator_temperature: Annotated[
+        str | None, typer.Option(help="Of the moderator's model; `default` leaves it to the endpoint.")
+    ] = None,
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     moderator_band: Annotated[
         str | None, typer.Option(help="With cascade:...: LOW,HIGH, where the second is asked.")
     ] = None,
@@ -238,6 +243,8 @@ def run(
         moderator_base_url=moderator_base_url,
         moderator_api_key_env=moderator_api_key_env,
         moderator_template=moderator_template,
+        moderator_temperature=moderator_temperature,
+        moderator_max_output_tokens=moderator_max_output_tokens,
         moderator_band=moderator_band,
         moderator_with_pictures=moderator_with_pictures,
         policies=policies,

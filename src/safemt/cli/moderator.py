@@ -16,10 +16,13 @@ from safemt.cli.options import (
     ModeratorApiKeyEnv,
     ModeratorBand,
     ModeratorBaseUrl,
+    ModeratorMaxOutputTokens,
     ModeratorName,
+    ModeratorTemperature,
     ModeratorTemplate,
     ModeratorWithPictures,
     read_band,
+    read_temperature,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +79,8 @@ def evaluate_moderators(
     template: ModeratorTemplate = None,
     with_pictures: ModeratorWithPictures = False,
     band: ModeratorBand = None,
+    moderator_temperature: ModeratorTemperature = "0",
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     every_turn: EveryTurn = False,
     concurrency: Concurrency = 8,
     timeout: CallTimeout = 30.0,
@@ -101,6 +106,8 @@ def evaluate_moderators(
     options = DetectorOptions(
         base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template,
         with_pictures=with_pictures, band=read_band(band), timeout=timeout,
+        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
+        max_output_tokens=moderator_max_output_tokens,
     )  # fmt: skip
     opened = _open_all(moderator or ["embedded"], options, concurrency)
     opened = _with_thresholds(opened, thresholds or [])
@@ -142,6 +149,8 @@ def calibrate_moderator(
     template: ModeratorTemplate = None,
     with_pictures: ModeratorWithPictures = False,
     band: ModeratorBand = None,
+    moderator_temperature: ModeratorTemperature = "0",
+    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
     every_turn: EveryTurn = False,
     concurrency: Concurrency = 8,
     timeout: CallTimeout = 30.0,
@@ -163,6 +172,8 @@ def calibrate_moderator(
     options = DetectorOptions(
         base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template,
         with_pictures=with_pictures, band=read_band(band), timeout=timeout,
+        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
+        max_output_tokens=moderator_max_output_tokens,
     )  # fmt: skip
     (opened,) = _open_all([moderator], options, concurrency)
     read = read_labelled(data)

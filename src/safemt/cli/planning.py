@@ -9,7 +9,7 @@ from safemt.benchmark.hub import PREFIX, fetch_from_hub
 from safemt.benchmark.images import ImageFolder
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable
 from safemt.benchmark.select import select_samples
-from safemt.cli.options import read_band
+from safemt.cli.options import read_band, read_temperature
 from safemt.core.errors import UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Action
@@ -111,6 +111,8 @@ def open_moderation(name: str, *, images: ImageFolder, **options: Any) -> Modera
             template=given.get("moderator_template"),
             band=read_band(given.get("moderator_band")),
             with_pictures=given.get("moderator_with_pictures", False),
+            temperature=read_temperature(given.get("moderator_temperature", "0"), "--moderator-temperature"),
+            max_output_tokens=given.get("moderator_max_output_tokens"),
         ),
     )
     return Moderation(

@@ -19,8 +19,8 @@ _IDS = 30
 
 
 def stdout() -> Console:
-    """The console for results."""
-    return Console()
+    """The console for results. A name such as `a:bug:b` is shown as it stands."""
+    return Console(emoji=False)
 
 
 class _Remarks(Console):
@@ -32,7 +32,9 @@ class _Remarks(Console):
 
 def stderr() -> Console:
     """The console for progress and remarks."""
-    return _Remarks(stderr=True)
+    # Without emoji also because their table, loaded while the samples are in memory, would lie among them and
+    # keep that memory from being given back.
+    return _Remarks(stderr=True, emoji=False)
 
 
 def print_json(document: dict[str, Any]) -> None:

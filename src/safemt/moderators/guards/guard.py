@@ -17,6 +17,7 @@ from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage
 from safemt.moderators.detector import Assessment, Reading, Scan
 from safemt.moderators.guards.answer import read_guard_answer
 from safemt.moderators.guards.template import CONVERSATION, GuardRequest, GuardTemplate
+from safemt.moderators.guards.worst_turn import WorstTurn
 from safemt.moderators.transcript import PictureShelf, Transcript, with_pictures
 from safemt.targets.base import Sampling
 from safemt.targets.endpoint import ChatEndpoint
@@ -107,8 +108,7 @@ class _GuardReading:
         self._waiting: list[tuple[int, list[Message]]] = []
         """Turns by themselves that are still to be asked about, with their places."""
         self._turns = 0
-        self._risks: dict[int, float] = {}
-        self._scenarios: dict[Scenario, float] = {}
+        self._worst = WorstTurn()
 
     async def add(self, message: ChatMessage) -> Scan:
         scan = self._transcript.add(message)
@@ -137,22 +137,12 @@ class _GuardReading:
         answers = await asyncio.gather(*(self._put(messages) for _, messages in waiting))
         degraded: Degraded | None = None
         for (turn, messages), asked in zip(waiting, answers, strict=True):
-            if asked.risk is not None:
-                self._risks[turn] = max(asked.risk, self._risks.get(turn, 0.0))
+            self._worst.take(turn, asked.risk, asked.scenarios)
             if asked.degraded is not None:
                 degraded = asked.degraded
                 self._waiting.append((turn, messages))
-            for scenario, fits in asked.scenarios.items():
-                self._scenarios[scenario] = max(fits, self._scenarios.get(scenario, 0.0))
-        worst = [
-            max((risk for turn, risk in self._risks.items() if turn <= last), default=None)
-            for last in range(1, self._turns + 1)
-        ]
-        return Assessment(
-            risk=worst[-1],
-            turn_risk=self._risks.get(self._turns),
-            scenarios=self._scenarios,
-            earlier=worst[:-1],
+        return self._worst.assess(
+            self._turns,
             degraded=degraded,
             prompt_tokens=sum(asked.prompt_tokens for asked in answers),
             completion_tokens=sum(asked.completion_tokens for asked in answers),

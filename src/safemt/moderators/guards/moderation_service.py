@@ -19,6 +19,7 @@ from safemt.moderators.canary import Canary
 from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage
 from safemt.moderators.detector import Assessment, Reading, Scan
 from safemt.moderators.guards.template import SAFE_TEXTS, UNSAFE_TEXTS
+from safemt.moderators.guards.worst_turn import WorstTurn
 from safemt.moderators.transcript import PictureShelf, Transcript
 from safemt.targets.answers import Answer, Asked, failure_of
 from safemt.targets.base import Reply, Sampling
@@ -127,8 +128,7 @@ class _ServiceReading:
         self._waiting: list[tuple[int, Message]] = []
         """What is still to be scored: turn and text, of a long turn in windows."""
         self._turns = 0
-        self._risks: dict[int, float] = {}
-        self._scenarios: dict[Scenario, float] = {}
+        self._worst = WorstTurn()
 
     async def add(self, message: ChatMessage) -> Scan:
         scan = self._transcript.add(message)
@@ -157,23 +157,12 @@ class _ServiceReading:
             for (turn, _), scores in zip(batch, results, strict=True):
                 self._take(turn, scores)
         self._waiting = still
-        worst = [
-            max((risk for turn, risk in self._risks.items() if turn <= last), default=None)
-            for last in range(1, self._turns + 1)
-        ]
-        return Assessment(
-            risk=worst[-1],
-            turn_risk=self._risks.get(self._turns),
-            scenarios=self._scenarios,
-            earlier=worst[:-1],
-            degraded=degraded,
-        )
+        return self._worst.assess(self._turns, degraded=degraded)
 
     def _take(self, turn: int, scores: Mapping[str, float]) -> None:
-        self._risks[turn] = max(self._risks.get(turn, 0.0), *scores.values())
         for category, score in scores.items():
-            for scenario, weight in SCENARIOS.get(category, {}).items():
-                self._scenarios[scenario] = max(self._scenarios.get(scenario, 0.0), weight * score)
+            fits = {each: weight * score for each, weight in SCENARIOS.get(category, {}).items()}
+            self._worst.take(turn, score, fits)
 
     async def _scored(self, messages: Sequence[Message]) -> Sequence[Mapping[str, float]] | None:
         """The scores of each message, or None if the reply does not give them."""

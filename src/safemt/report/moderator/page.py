@@ -30,17 +30,7 @@ def build_evaluation_page(evaluation: Evaluation, *, command: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in (
-        "percent",
-        "percent_interval",
-        "points",
-        "points_interval",
-        "index",
-        "index_interval",
-        "count",
-    ):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["count"] = words.count
+    environment.filters.update(words.FILTERS)
     return environment.get_template("page.html.j2").render(
         evaluation=evaluation,
         moderators=evaluation.moderators,

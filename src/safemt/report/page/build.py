@@ -81,16 +81,7 @@ def build_page(runs: Sequence[ReportRun], *, redact: bool, force: bool = False) 
         lstrip_blocks=True,
     )
     environment.filters["keep_together"] = _keep_together
-    for name in (
-        "percent",
-        "percent_interval",
-        "points",
-        "points_interval",
-        "index",
-        "index_interval",
-        "count",
-    ):
-        environment.filters[name] = getattr(words, name)
+    environment.filters.update(words.FILTERS)
     return environment.get_template("page.html.j2").render(
         runs=runs,
         compared=compared,

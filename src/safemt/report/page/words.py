@@ -64,6 +64,13 @@ def count(number: int, one: str, more: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
+FILTERS: Final = {
+    each.__name__: each
+    for each in (percent, percent_interval, points, points_interval, index, index_interval, count)
+}
+"""How a page's template writes figures."""
+
+
 def summary(results: Results) -> list[str]:
     """What turns do to a run's safety, and what that rests on, in a few sentences."""
     figures = results.figures

@@ -79,7 +79,7 @@ class Verdict:
     flagged: bool
     action: Action
     scenario: Scenario | None
-    """The likeliest scenario of a flagged conversation."""
+    """The likeliest scenario of a flagged conversation; None where none fits well enough to say so."""
     scenarios: Mapping[Scenario, float] = field(default_factory=dict)
     """How far each scenario fits, in [0, 1]; empty where the moderator does not say."""
     turns: tuple[TurnRisk, ...] = ()

@@ -18,7 +18,7 @@ from safemt.judges.base import Ask
 from safemt.moderators.conversation import JUDGED_ROLES, ChatMessage, Picture, UnknownPart
 from safemt.moderators.detector import Assessment, Detector, Reading, Scan
 from safemt.moderators.policies.policy import Policies, Policy
-from safemt.moderators.policies.select import select_policies
+from safemt.moderators.policies.select import FITS, select_policies
 from safemt.moderators.sync import wait_for
 
 LINKED: Final = 0.5
@@ -260,7 +260,9 @@ def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator:
 
 
 def _likeliest(assessment: Assessment) -> Scenario | None:
-    return max(assessment.scenarios, key=lambda each: assessment.scenarios[each], default=None)
+    """The scenario that fits best; None if none does, and a flagged conversation gets the baseline policy."""
+    best = max(assessment.scenarios, key=lambda each: assessment.scenarios[each], default=None)
+    return best if best is not None and assessment.scenarios[best] >= FITS else None
 
 
 def _degraded(error: CallError) -> Degraded:

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from e2e.command import KEY, Done, environment, finish, models, rows, start, write
+from e2e.whole_run import FIGURES, contents
 from servers.client import ChatServer, start_chat_server
 
 pytestmark = [
@@ -36,15 +36,6 @@ RULES: list[dict[str, Any]] = [
     {"mode": "bad-key", "do": "bad_key"},
     {"do": "reply", "text": "Reply {sha}."},
 ]
-FIGURES = ("turns", "scenarios", "methods", "outcomes", "ungraded", "over_refusal", "safety_index", "tokens")
-TABLES = {
-    "samples": "*",
-    "responses": "key, text, blocked, refused, judged, finish_reason, prompt_tokens, completion_tokens",
-    "answers": "*",
-    "labels": "judge, sample, response, label, cause, reasoning, prompt_tokens, completion_tokens",
-    "failures": "asked_of, sample, cause, message",
-    "spend": "*",
-}
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +83,6 @@ def cluster() -> Iterator[None]:
 def safemt(tmp_path: Path, *arguments: object, **options: Any) -> Done:
     """As for other commands, with the time that a cluster takes to start its workers."""
     return finish(start(tmp_path, *arguments, **options), timeout=240)
-
-
-def contents(folder: Path) -> dict[str, set[Any]]:
-    store = sqlite3.connect(folder / "run.sqlite")
-    try:
-        return {
-            table: set(store.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608
-            for table, columns in TABLES.items()
-        }
-    finally:
-        store.close()
 
 
 @pytest.mark.parametrize("history", ["scripted", "live"])

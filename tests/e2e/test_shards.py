@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from e2e.command import Done, finish, models, row, rows, safemt, start, write
+from e2e.whole_run import FIGURES, contents
 from servers.client import ChatServer, start_chat_server
 
 RUN = ("run", "--benchmark", "bench", "--concurrency", "4")
@@ -28,17 +29,6 @@ RECORDS = [
     {**row(90, 1), "dialogue": [{"role": "user", "content": "The same"}], "image": "images/90.png"},
     {**row(91, 1), "dialogue": [{"role": "user", "content": "The same"}], "image": "images/90.png"},
 ]
-FIGURES = ("turns", "scenarios", "methods", "outcomes", "ungraded", "over_refusal", "safety_index", "tokens")
-TABLES = {
-    "samples": "*",
-    "responses": "key, text, blocked, refused, judged, finish_reason, prompt_tokens, completion_tokens",
-    "answers": "*",
-    "labels": "judge, sample, response, label, cause, reasoning, prompt_tokens, completion_tokens",
-    "failures": "asked_of, sample, cause, message",
-    "spend": "*",
-    "verdicts": "moderator, conversation, action, degraded, prompt_tokens, completion_tokens",
-    "moderated": "*",
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +42,6 @@ def server(chat_server: ChatServer, tmp_path: Path) -> ChatServer:
     chat_server.reset()
     write(tmp_path / "bench", RECORDS)
     return chat_server
-
-
-def contents(folder: Path) -> dict[str, set[Any]]:
-    """Everything in a store but times."""
-    store = sqlite3.connect(folder / "run.sqlite")
-    try:
-        return {
-            table: set(store.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608
-            for table, columns in TABLES.items()
-        }
-    finally:
-        store.close()
 
 
 def shard(tmp_path: Path, number: int, of: int, *options: object) -> Done:

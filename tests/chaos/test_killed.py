@@ -15,7 +15,7 @@ import pytest
 from chaos import mortal
 from chaos.scenario import answers, check_store, finished_calls, records, results
 from e2e.command import environment, models, write
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 RUN = ("run", "--benchmark", "bench", "--concurrency", "3", "--json")
 DIED, KILLED = 9, -signal.SIGPROF
@@ -62,18 +62,6 @@ class Command:
         assert "Traceback" not in answer["said"], answer["said"]
         code: int = answer["code"]
         return code
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
-
-
-@pytest.fixture
-def server(chat_server: ChatServer) -> ChatServer:
-    chat_server.reset()
-    return chat_server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safemt.report.results import results_json, results_of
 from safemt.run import store as store_module
 from safemt.run.status import read_status
 from safemt.run.store import Store
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 SIMULATED = ("run", "--benchmark", "bench", "--target", "sim/drifting", "--judge", "refusal")
 RULES = [
@@ -31,18 +31,6 @@ RULES = [
     {"mode": "hangs", "nth_from": 4, "do": "hang"},
     {"mode": "hangs", "do": "reply", "text": "Reply {sha}."},
 ]
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
-
-
-@pytest.fixture
-def server(chat_server: ChatServer) -> ChatServer:
-    chat_server.reset()
-    return chat_server
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """Caps on cost and tokens: where a run stops, what it says, and how it goes on."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.command import Done, models, rows, safemt, write
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 RUN = ("run", "--benchmark", "bench", "--out", "out", "--text-only", "--concurrency", "4")
 RULES: list[dict[str, Any]] = [
@@ -22,12 +21,6 @@ models:
   openai/tested: {input: 1, output: 1}
   openai/judging: {input: 1, output: 1}
 """
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.command import finish, models, rows, safemt, start, write
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 RUN = ("run", "--benchmark", "bench", "--out", "out", "--concurrency", "4")
 RECORDS = [
@@ -33,18 +33,6 @@ RULES: list[dict[str, Any]] = [
     {"mode": "pauses", "nth_from": 2, "do": "rate_limit", "retry_after_s": 200},
 ]
 FIGURES = ("turns", "scenarios", "methods", "outcomes", "safety_index", "complete", "tokens")
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
-
-
-@pytest.fixture
-def server(chat_server: ChatServer) -> ChatServer:
-    chat_server.reset()
-    return chat_server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """How the command treats an endpoint: how much at once, how often again, and when it gives up."""
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,18 +27,6 @@ RULES: list[dict[str, Any]] = [
     {"mode": "no-images", "has_image": True, "do": "no_images"},
     {"mode": "bad-judge", "do": "bad_request"},
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
-
-
-@pytest.fixture
-def server(chat_server: ChatServer) -> ChatServer:
-    chat_server.reset()
-    return chat_server
 
 
 def only_target(server: ChatServer, mode: str) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 
 from e2e.command import KEY, Done, environment, finish, models, rows, start, write
 from e2e.whole_run import FIGURES, contents
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,12 +36,6 @@ RULES: list[dict[str, Any]] = [
     {"mode": "bad-key", "do": "bad_key"},
     {"do": "reply", "text": "Reply {sha}."},
 ]
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
 
 
 @pytest.fixture

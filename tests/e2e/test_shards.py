@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from e2e.command import Done, finish, models, row, rows, safemt, start, write
 from e2e.whole_run import FIGURES, contents
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 RUN = ("run", "--benchmark", "bench", "--concurrency", "4")
 RULES: list[dict[str, Any]] = [
@@ -29,12 +28,6 @@ RECORDS = [
     {**row(90, 1), "dialogue": [{"role": "user", "content": "The same"}], "image": "images/90.png"},
     {**row(91, 1), "dialogue": [{"role": "user", "content": "The same"}], "image": "images/90.png"},
 ]
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import json
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.command import KEY, finish, models, rows, safemt, start, write
-from servers.client import ChatServer, start_chat_server
+from servers.client import ChatServer
 
 RUN = ("run", "--benchmark", "bench", "--out", "out", "--text-only", "--concurrency", "4")
 RULES: list[dict[str, Any]] = [
@@ -24,12 +23,6 @@ PRICES = (
     "format: safemt-prices/1\nmodels:\n"
     "  openai/tested: {input: 1, output: 1}\n  openai/judging: {input: 1, output: 1}\n"
 )
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    with start_chat_server({"rules": RULES}, max_seconds=1800) as running:
-        yield running
 
 
 @pytest.fixture

@@ -168,17 +168,13 @@ def _print_policy(policy: "Policy") -> None:
 
 
 def _policy_json(policy: "Policy") -> dict[str, Any]:
+    from safemt.moderators.policies.read import policy_fields
+
     return {
         "id": policy.id,
         "version": policy.version,
         "sha256": policy.ref.sha256,
-        "scenario": policy.scenario.value if policy.scenario else None,
-        "title": policy.title,
-        "definition": policy.definition,
-        "dont": list(policy.dont),
-        "do": list(policy.do),
-        "short": policy.short,
-        "full": policy.full,
+        **policy_fields(policy),
         "examples": [
             {
                 "flagged": example.flagged,

@@ -80,9 +80,9 @@ def read_policy(text: str, place: str) -> Policy:
     )
 
 
-def policy_yaml(policy: Policy) -> str:
-    """A policy as the text of a file that `read_policy` reads."""
-    document = {
+def policy_fields(policy: Policy) -> dict[str, object]:
+    """What a policy says, without its examples: YAML and JSON write those each in their own way."""
+    return {
         "id": policy.id,
         "version": policy.version,
         "scenario": policy.scenario.value if policy.scenario else None,
@@ -92,6 +92,13 @@ def policy_yaml(policy: Policy) -> str:
         "do": list(policy.do),
         "short": policy.short,
         "full": policy.full,
+    }
+
+
+def policy_yaml(policy: Policy) -> str:
+    """A policy as the text of a file that `read_policy` reads."""
+    document = {
+        **policy_fields(policy),
         "examples": [
             {
                 "flagged": example.flagged,

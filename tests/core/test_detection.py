@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.detection_data import Row, both, population, rows, scored_rows
 from core.label_data import assert_finite
+from safemt.core.clusters import clustered_share
 from safemt.core.detection import (
     Scored,
     alarms_above,
@@ -19,7 +20,6 @@ from safemt.core.detection import (
     auroc,
     needed_benign,
     ranking,
-    recall_above,
     recalls_of,
     roc_curve,
     scored,
@@ -91,7 +91,7 @@ def test_recall_at_a_rate_splits_no_tie_and_keeps_the_rate(listed: list[Row], ra
     if rate < 1.0:
         above = alarms_above(data.risk[~data.harmful], rate)
         assert (data.risk[~data.harmful] > above).mean() <= rate + 1e-9
-        fixed = recall_above(data, above)
+        fixed = clustered_share(data.risk[data.harmful] > above, data.cluster[data.harmful])
         assert fixed is not None
         assert fixed.value == pytest.approx(recall)
 

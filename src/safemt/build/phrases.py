@@ -100,9 +100,3 @@ def _with_aside(tokens: list[str], aside: str) -> list[str]:
     if before:
         before[-1] = before[-1].rstrip(",") + ","
     return [*before, f"{aside},", *tokens[place:]]
-
-
-def overlap_with_query(query: str, ask: str) -> float:
-    """The share of a query's 5-grams that an ask repeats."""
-    own = set(grams(words(query)))
-    return len(own & set(grams(words(ask)))) / len(own) if own else 0.0

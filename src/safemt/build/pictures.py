@@ -3,7 +3,6 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -169,8 +168,3 @@ def _encoded(image: Image.Image, media_type: str) -> bytes:
     else:
         clean.save(buffer, "PNG", compress_level=_PNG_LEVEL)
     return buffer.getvalue()
-
-
-def total_bytes(root: Path, pictures: Sequence[Picture]) -> int:
-    """Bytes of the images on disk, each counted once."""
-    return sum((root / path).stat().st_size for path in {picture.ref.path for picture in pictures})

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -116,8 +116,3 @@ class Ledger:
         for reject in self.rejects:
             found.setdefault(reject.stage.value, Counter())[reject.reason] += 1
         return {stage: dict(sorted(found[stage].items())) for stage in Stage if stage in found}
-
-
-def by_source(queries: Iterable[Query]) -> Counter[str]:
-    """How many queries each source gave."""
-    return Counter(query.raw.source for query in queries)

@@ -123,8 +123,9 @@ def ranking(
     AUROC: `auroc`. AUPRC: average precision, Σ_v (R_v - R_{v-1}) · P_v over the distinct risks v from the
     highest down, R_v and P_v recall and precision with all dialogues of risk ≥ v as alarms: equal risks
     enter together and nothing is interpolated (Davis & Goadrich 2006; scikit-learn's
-    `average_precision_score`). Recall at a rate of false alarms: see `recall_above`; each replicate
-    chooses its own threshold, so the interval carries the threshold's uncertainty too.
+    `average_precision_score`). Recall at a rate of false alarms: the share of harmful dialogues with a risk
+    above the lowest value that keeps the rate (`alarms_above`); each replicate chooses its own threshold, so
+    the interval carries the threshold's uncertainty too.
 
     Variances of AUPRC and recalls: bootstrap over clusters, drawn within their kind (only harmful, only
     benign, both), since how many there are of each is the data's design; effective size at most held
@@ -218,11 +219,6 @@ def recalls_of(data: Scored, rates: Sequence[float]) -> Callable[[Floats], Float
     """From how often each dialogue is drawn, (B, N), to the recall at each rate, (B, rates)."""
     statistic = _curve_statistic(data, rates)
     return lambda weights: statistic(weights)[:, 1:]
-
-
-def recall_above(data: Scored, above: float) -> Estimate | None:
-    """The share of harmful dialogues with a risk above a fixed `above`: `clustered_share`."""
-    return clustered_share(data.risk[data.harmful] > above, data.cluster[data.harmful])
 
 
 def needed_benign(rate: float) -> int:

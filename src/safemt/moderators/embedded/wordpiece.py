@@ -37,7 +37,6 @@ class WordPiece:
         self._vocabulary = vocabulary
         self.start = vocabulary["[CLS]"]
         self.end = vocabulary["[SEP]"]
-        self.padding = vocabulary["[PAD]"]
         self._unknown = vocabulary["[UNK]"]
         self._word = lru_cache(maxsize=16_384)(self._pieces)
 

@@ -21,14 +21,14 @@ help: ## List the targets
 demo: $(BASE) ## Evaluate a simulated model on the shipped benchmark, offline
 	@$(BIN)/safemt demo $(ARGS)
 
-test: $(DEV) ## Run the fast tests; safemt.core must be covered wholly
-	@$(BIN)/pytest -n 2 --cov=safemt.core --cov-branch --cov-fail-under=100 $(ARGS)
+test: $(DEV) ## Run the fast tests; safemt.core and safemt.stats must be covered wholly
+	@$(BIN)/pytest -n 2 --cov=safemt.core --cov=safemt.stats --cov-branch --cov-fail-under=100 $(ARGS)
 
 test-all: $(DEV) ## Run every test, the slow ones too
 	@$(BIN)/pytest -n 2 -m "" $(ARGS)
 
 bench: $(DEV) ## Measure speed and memory beside peers, and write docs/performance.md (ten minutes)
-	@$(BIN)/python -m benchmarks.run_speed --write docs/performance.md $(ARGS)
+	@$(BIN)/python -m perf.run_speed --write docs/performance.md $(ARGS)
 
 lint: $(DEV) ## Check style, types and the order of layers; change nothing
 	$(BIN)/ruff check

@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("stage", choices=("all", *STAGES), help="all: these in their order")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the data sets")
-    parser.add_argument("--model", type=Path, default=ROOT / "src/safemt/moderators/embedded/model")
+    parser.add_argument("--model", type=Path, default=ROOT / "src/safemt/moderation/detectors/embedded/model")
     parser.add_argument("--scores", type=Path, default=ROOT / "build/moderator", help="scores, by fold")
     parser.add_argument(
         "--fold", choices=tuple(FOLDS), action="append", help="only this fold; may be repeated"

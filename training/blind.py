@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from safemt.moderators.conversation import ChatMessage
-from safemt.moderators.embedded.detector import EmbeddedDetector
+from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
+from safemt.moderation.reading.conversation import ChatMessage
 from training.sources import BLIND, Row, read_source
 
 MOST: Final = 450

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.embedded.features import Floats
-from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
+from safemt.moderation.detectors.embedded.features import Floats
+from safemt.moderation.detectors.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
 from training.dialogues import Dialogue
 
 SIZE: Final = 24

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.embedded.features import Probe
-from safemt.moderators.embedded.windows import context_window, turn_windows
+from safemt.moderation.detectors.embedded.features import Probe
+from safemt.moderation.detectors.embedded.windows import context_window, turn_windows
 from training.corpus import Example
 from training.encoder import HIDDEN, Encoder, load_encoder
 

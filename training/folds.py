@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from safemt.moderators.baselines.keyword import find_phrases
-from safemt.moderators.baselines.turns import COMBINATIONS
+from safemt.moderation.detectors.baselines.keyword import find_phrases
+from safemt.moderation.detectors.baselines.turns import COMBINATIONS
 from training.dialogues import FORMS, Turn, asked
 from training.encoder import load_tokenizer
 from training.pipeline import FOLD, Reading, Trained, train

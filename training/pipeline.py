@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.embedded.features import Floats, Probe
-from safemt.moderators.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
+from safemt.moderation.detectors.embedded.features import Floats, Probe
+from safemt.moderation.detectors.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN, Head
 from training.calibrate import Platt, fit_platt, threshold_at
 from training.causal import run_head, train_head
 from training.corpus import Pool, Share, encoder_examples, head_dialogues, make_pool

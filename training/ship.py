@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.embedded.windows import BEFORE, CURRENT, OVERLAP, WINDOW
+from safemt.moderation.detectors.embedded.windows import BEFORE, CURRENT, OVERLAP, WINDOW
 from training.calibrate import BASE_RATE, Platt
 from training.encoder import minilm_folder
 from training.pipeline import DEFAULT_FALSE_ALARMS, Recipe, Trained

@@ -23,8 +23,8 @@ def main() -> None:
     """Open the detector, read a conversation of fifty turns, print the figures."""
     folder = Path(sys.argv[1])
     began = time.perf_counter()
-    from safemt.moderators.conversation import ChatMessage
-    from safemt.moderators.embedded.detector import EmbeddedDetector
+    from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
+    from safemt.moderation.reading.conversation import ChatMessage
 
     detector = EmbeddedDetector.load(pictures=False, folder=folder)
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
-from safemt.moderators.embedded.features import Floats, Probe, turn_features
-from safemt.moderators.embedded.windows import context_window, turn_windows
+from safemt.moderation.detectors.embedded.features import Floats, Probe, turn_features
+from safemt.moderation.detectors.embedded.windows import context_window, turn_windows
 
 Window = tuple[int, ...]
 

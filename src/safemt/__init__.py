@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from safemt.core.verdict import Verdict, verdict_json
-    from safemt.moderators.chat import chat_message
-    from safemt.moderators.conversation import ChatMessage
-    from safemt.moderators.many import amoderate_many, moderate_many
-    from safemt.moderators.moderator import Moderator, Session
-    from safemt.moderators.open import DetectorOptions, open_moderator
-    from safemt.moderators.read import BadRow, ModeratedDialogue, read_dialogues
+    from safemt.moderation.many import amoderate_many, moderate_many
+    from safemt.moderation.moderator import Moderator, Session
+    from safemt.moderation.open import DetectorOptions, open_moderator
+    from safemt.moderation.reading.chat import chat_message
+    from safemt.moderation.reading.conversation import ChatMessage
+    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
 
 __all__ = [
     "BadRow",
@@ -34,12 +34,12 @@ __all__ = [
 
 _HOMES = {
     "safemt.core.verdict": ("Verdict", "verdict_json"),
-    "safemt.moderators.chat": ("chat_message",),
-    "safemt.moderators.conversation": ("ChatMessage",),
-    "safemt.moderators.many": ("amoderate_many", "moderate_many"),
-    "safemt.moderators.moderator": ("Moderator", "Session"),
-    "safemt.moderators.open": ("DetectorOptions", "open_moderator"),
-    "safemt.moderators.read": ("BadRow", "ModeratedDialogue", "read_dialogues"),
+    "safemt.moderation.reading.chat": ("chat_message",),
+    "safemt.moderation.reading.conversation": ("ChatMessage",),
+    "safemt.moderation.many": ("amoderate_many", "moderate_many"),
+    "safemt.moderation.moderator": ("Moderator", "Session"),
+    "safemt.moderation.open": ("DetectorOptions", "open_moderator"),
+    "safemt.moderation.reading.dialogues": ("BadRow", "ModeratedDialogue", "read_dialogues"),
 }
 
 

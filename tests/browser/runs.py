@@ -14,9 +14,9 @@ from safemt.benchmark.read import sample_key
 from safemt.core.errors import CallFailure
 from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.taxonomy import Label, Method, Scenario
+from safemt.endpoints.base import Reply
 from safemt.judges.base import Judgement
 from safemt.run.store import Store
-from safemt.targets.base import Reply
 
 ROUNDS = (1, 2, 4, 6, 8)
 SCENARIOS = tuple(Scenario)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from browser.conftest import Open
-from moderators.word_detector import WordDetector
+from moderation.word_detector import WordDetector
 from report.moderator_evaluations import evaluation
 from safemt.report.moderator.write import write_evaluation
 

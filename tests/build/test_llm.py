@@ -18,7 +18,7 @@ from safemt.build.generators.open import open_generator
 from safemt.build.progress import Progress
 from safemt.core.errors import RunStopped, UsageError
 from safemt.core.taxonomy import Method
-from safemt.targets.base import Reply
+from safemt.endpoints.base import Reply
 from servers.client import ChatServer, start_chat_server
 
 METHODS = (Method.GRADUAL, Method.ROLE_PLAY, Method.IN_CONTEXT)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from e2e.command import Command, in_process
-from safemt.run import limits
+from safemt.endpoints import limits
 
 
 @pytest.fixture

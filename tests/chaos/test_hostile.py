@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from e2e.command import png
-from safemt.benchmark.images import ImageProblem, inspect_image, locate_image
+from endpoints.wire import fail, http, wire_server
 from safemt.benchmark.judged import read_judged
 from safemt.benchmark.layouts import parse_dialogue_text
 from safemt.benchmark.read import read_benchmark
@@ -29,13 +29,13 @@ from safemt.build.queries import Ledger
 from safemt.build.sources.read import QueryFormat, read_queries
 from safemt.core.errors import CallFailure, SafemtError
 from safemt.core.taxonomy import Label
+from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.replies import Answer, Asked, parse_body, read_answer, wants_completion_tokens
+from safemt.io.images import ImageProblem, inspect_image, locate_image
 from safemt.judges.open import open_judge
 from safemt.judges.refusal_detector import detect_refusal
 from safemt.judges.rubric import Routing, read_verdict
-from safemt.targets.answers import Answer, Asked, parse_body, read_answer, wants_completion_tokens
-from safemt.targets.base import Reply, Sampling
 from safemt.targets.replay import read_replay
-from targets.wire import fail, http, wire_server
 
 ASKED = Asked(
     base_url="http://h/v1",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from safemt.core.errors import CallError, CallFailure
-from safemt.run.limits import EndpointLimits
+from safemt.endpoints.limits import EndpointLimits
 
 THROTTLE = CallFailure("http_429", "slow down", retryable=True, throttled=True)
 

@@ -21,8 +21,8 @@ from safemt.core.errors import SafemtError
 from safemt.report.page.build import build_page, load_runs
 from safemt.report.results import results_json, results_of
 from safemt.run import store as store_module
-from safemt.run.status import read_status
 from safemt.run.store import Store
+from safemt.run.watch.status import read_status
 from servers.client import ChatServer
 
 SIMULATED = ("run", "--benchmark", "bench", "--target", "sim/drifting", "--judge", "refusal")

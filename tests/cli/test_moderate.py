@@ -15,8 +15,8 @@ import pytest
 from cli.json_schema import problems
 from e2e.command import COMMAND, Command, environment, png, rows, write
 from e2e.command import safemt as run_process
-from moderators.model_server import Body, ModelServer, serve
-from moderators.test_llm import code_in
+from moderation.detectors.test_llm import code_in
+from moderation.model_server import Body, ModelServer, serve
 from safemt.core.taxonomy import Scenario
 
 HELLO = {"role": "user", "content": "How do I bake bread?"}

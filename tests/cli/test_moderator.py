@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from e2e.command import Command
-from moderators.labelled_rows import write_rows
-from moderators.model_server import Body, serve, shown
-from moderators.word_detector import row
-from safemt.moderators.guards.template import UNSAFE_TEXTS
+from moderation.labelled_rows import write_rows
+from moderation.model_server import Body, serve, shown
+from moderation.word_detector import row
+from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 LISTED = "[frobnication]"

@@ -6,7 +6,7 @@ import pytest
 
 from e2e.command import safemt
 from safemt.core.taxonomy import Scenario
-from safemt.moderators.policies.read import policy_yaml, read_policies, read_policy
+from safemt.moderation.policies.read import policy_yaml, read_policies, read_policy
 
 FRAUD = read_policies().by_scenario[Scenario.FRAUD]
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from safemt.benchmark.images import ImageFolder, inspect_image
 from safemt.core.errors import CallError
 from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.io.images import ImageFolder, inspect_image
 from safemt.judges import rubric
 from safemt.judges.base import Judgement, judge_id
 from safemt.judges.llm import LLMJudge
 from safemt.judges.rubric import Routing, judge_messages
-from safemt.targets.base import Reply, Sampling
-from safemt.targets.endpoint import ChatEndpoint
 from servers.client import ChatServer, start_chat_server
 
 SAMPLE = Sample(

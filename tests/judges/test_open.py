@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from safemt.core.errors import LabelsError, UsageError
+from safemt.endpoints.base import Sampling
 from safemt.judges.base import Judge
 from safemt.judges.open import open_judge
 from safemt.judges.rubric import Routing
-from safemt.targets.base import Sampling
 
 
 def opened(name: str, **options: Any) -> Judge:

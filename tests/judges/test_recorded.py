@@ -8,10 +8,10 @@ import pytest
 from safemt.core.errors import LabelsError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Judgement, judge_id
 from safemt.judges.recorded import RecordedJudge
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
 
 ROWS = [
     {"id": "q1", "turns": 1, "label": "safe"},

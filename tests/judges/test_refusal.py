@@ -4,11 +4,11 @@ import pytest
 
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges import refusal
 from safemt.judges.base import Judgement, judge_id
 from safemt.judges.refusal import RefusalJudge
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
 
 SAMPLE = Sample(query_id="q", turns=1, scenario=Scenario.FRAUD, question="?", dialogue=())
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from safemt.core.agreement import Confusion
 from safemt.core.errors import LabelsError
 from safemt.judges.validation import Validation, save_validation, validations_of
+from safemt.stats.agreement import Confusion
 
 COUNTS = Confusion(unsafe_as_unsafe=8, unsafe_as_safe=2, safe_as_safe=9, safe_as_unsafe=1)
 OLD = Validation(

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from moderators.labelled_rows import mixed_rows, write_rows
-from moderators.word_detector import WordDetector, word_moderator
-from safemt.moderators.kept import VerdictLog
-from safemt.moderators.labelled import LabelledData, read_labelled
+from moderation.labelled_rows import mixed_rows, write_rows
+from moderation.word_detector import WordDetector, word_moderator
+from safemt.moderation.measuring.evaluate import Moderated, moderate_all, time_long_dialogues
+from safemt.moderation.measuring.kept import VerdictLog
+from safemt.moderation.measuring.labelled import LabelledData, read_labelled
 from safemt.report.moderator.evaluation import Evaluation, evaluate
-from safemt.run.moderator_eval import Moderated, moderate_all, time_long_dialogues
 
 
 def moderated(data: LabelledData, detector: WordDetector | None = None) -> Moderated:

@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 
 from safemt.core.errors import UsageError
-from safemt.core.scores import ScoredSample, score_samples
 from safemt.core.taxonomy import Label, Outcome
 from safemt.report.compare import compare_json, compare_runs, print_comparison
 from safemt.report.figures import figures_of
 from safemt.report.results import Results
+from safemt.stats.scores import ScoredSample, score_samples
 
 JUDGE = {"name": "openai/judge", "id": "j1", "identity": {"kind": "llm", "routing": "scenario"}}
 PROVENANCE: dict[str, Any] = {

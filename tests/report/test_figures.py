@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safemt.core.agreement import Confusion
-from safemt.core.scores import ScoredSample, score_samples
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.validation import Validation
 from safemt.report.figures import figures_of
 from safemt.report.results import Results, results_json
+from safemt.stats.agreement import Confusion
+from safemt.stats.scores import ScoredSample, score_samples
 
 GOOD_JUDGE = Confusion(unsafe_as_unsafe=90, unsafe_as_safe=10, safe_as_safe=95, safe_as_unsafe=5)
 

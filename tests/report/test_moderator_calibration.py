@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from moderators.labelled_rows import write_rows
-from moderators.word_detector import BAD, UNREADABLE, row
+from moderation.labelled_rows import write_rows
+from moderation.word_detector import BAD, UNREADABLE, row
 from report.moderator_evaluations import moderated
 from safemt.core.errors import UsageError
-from safemt.moderators.labelled import read_labelled
+from safemt.moderation.measuring.labelled import read_labelled
 from safemt.report.moderator.calibration import Calibration, calibrate, calibration_json, print_calibration
 
 

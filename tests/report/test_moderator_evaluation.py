@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from moderators.labelled_rows import mixed_rows
-from moderators.word_detector import BAD, UNREADABLE, WordDetector, row
+from moderation.labelled_rows import mixed_rows
+from moderation.word_detector import BAD, UNREADABLE, WordDetector, row
 from report.moderator_evaluations import evaluation
 from report.test_page import words
 from safemt.core.errors import RunError
-from safemt.core.intervals import Estimate
-from safemt.moderators.labelled import Truth
+from safemt.moderation.measuring.labelled import Truth
 from safemt.report.moderator.document import evaluation_json
 from safemt.report.moderator.evaluation import Evaluation
 from safemt.report.moderator.page import build_evaluation_page
 from safemt.report.moderator.tables import print_evaluation
 from safemt.report.moderator.write import write_evaluation
+from safemt.stats.intervals import Estimate
 
 
 @pytest.fixture(scope="module")

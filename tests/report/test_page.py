@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from browser.runs import ROUNDS, Answer, drifting, make_image, make_run, sample, samples
-from safemt.core.agreement import Confusion
 from safemt.core.errors import LabelsError, RunError, UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
@@ -19,6 +18,7 @@ from safemt.report.page.build import build_page, load_runs
 from safemt.report.page.dialogues import ANSWER_LIMIT, dialogue_data, script_json
 from safemt.report.page.words import visible
 from safemt.report.results import results_json, results_of
+from safemt.stats.agreement import Confusion
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><!--<script>",

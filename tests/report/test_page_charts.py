@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safemt.core.intervals import Estimate, Interval
 from safemt.report.page.charts import (
     NARROW,
     WIDE,
@@ -25,6 +24,7 @@ from safemt.report.page.charts import (
     turns_chart,
 )
 from safemt.report.page.marks import spread, text_width
+from safemt.stats.intervals import Estimate, Interval
 
 WIDTHS = (WIDE, NARROW)
 NAMES = st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=60)

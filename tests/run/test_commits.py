@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from safemt.core.errors import RunError
+from safemt.endpoints.base import Reply
 from safemt.run.commits import Commits
 from safemt.run.store import STORE_FILE, Store
-from safemt.targets.base import Reply
 
 
 @pytest.fixture

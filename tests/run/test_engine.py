@@ -11,13 +11,13 @@ import pytest
 from safemt.core.errors import CallError, CallFailure, RunError, RunStopped
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints import limits as limits_module
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask, Judgement, judge_id
-from safemt.run import limits as limits_module
 from safemt.run.engine import Engine, Tracker
 from safemt.run.protocol import History, setup_key
 from safemt.run.store import Store
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
 
 Answer = Callable[[Sample], Awaitable[Reply]]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.base import Sampling
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.run.protocol import History, call_key, live_sample, request, setup_key
-from safemt.targets.base import Sampling
-from safemt.targets.endpoint import ChatEndpoint
 from safemt.targets.openai import OpenAITarget
 from safemt.targets.simulated import SimulatedTarget
 

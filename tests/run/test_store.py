@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from safemt.core.errors import CallFailure, RunError
 from safemt.core.schema import ImageRef, Message, Sample
-from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Method, Outcome, Scenario
+from safemt.endpoints.base import Reply
 from safemt.judges.base import Judgement
 from safemt.run.store import STORE_FILE, Store
-from safemt.targets.base import Reply
+from safemt.stats.scores import ScoredSample
 
 IMAGE = ImageRef("ab" * 32, "image/png", 3, 4, "images/ü.png")
 SAMPLE = Sample(

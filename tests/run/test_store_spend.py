@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from safemt.core.taxonomy import Label
+from safemt.endpoints.base import Reply
+from safemt.endpoints.spend import Asked, Usage
 from safemt.judges.base import Judgement
-from safemt.run.spend import Asked, Usage
 from safemt.run.store import STORE_FILE, Store
-from safemt.targets.base import Reply
 
 TARGET = Asked("target", "openai/m", "http://127.0.0.1:8000")
 JUDGE = Asked("judge", "openai/j", "https://api.openai.com")

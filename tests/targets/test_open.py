@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from safemt.core.errors import LabelsError, UsageError
-from safemt.targets.base import Sampling, Target
+from safemt.endpoints.base import Sampling
+from safemt.targets.base import Target
 from safemt.targets.open import open_target
 
 

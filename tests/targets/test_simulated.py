@@ -8,8 +8,8 @@ import pytest
 from safemt.core.errors import UsageError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import PUBLISHED_TURNS, Scenario
+from safemt.endpoints.base import Reply
 from safemt.judges.refusal_detector import Refusal, detect_refusal
-from safemt.targets.base import Reply
 from safemt.targets.simulated import CURVES, OVER_REFUSAL, SimulatedTarget, true_asr
 
 QUERIES = 4000

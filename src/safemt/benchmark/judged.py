@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from safemt.benchmark.packed import read_unpacked
 from safemt.core.errors import LabelsError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Label, Scenario
+from safemt.io.packed import read_unpacked
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, errors_of
-from safemt.benchmark.images import ImageProblem, has_wrong_extension, inspect_image, locate_image, shown
 from safemt.benchmark.layouts import (
     ABOUT_FILE,
     Layout,
@@ -29,6 +28,7 @@ from safemt.core.errors import BenchmarkError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Message, Role, Sample
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Method, Scenario
+from safemt.io.images import ImageProblem, has_wrong_extension, inspect_image, locate_image, shown
 
 _ID_FIELD: Final = {Layout.FOLDER: "id", Layout.HUB: "id", Layout.JSONL: "query_id"}
 _IMAGE_FIELDS: Final = {

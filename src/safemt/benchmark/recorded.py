@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from safemt.benchmark.packed import read_unpacked
 from safemt.core.errors import LabelsError
+from safemt.io.packed import read_unpacked
 
 PUBLISHED_LABEL_FIELD: Final = "safety_label"
 

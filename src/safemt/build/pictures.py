@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from safemt.benchmark.images import MAX_BYTES, MAX_PIXELS, ImageProblem, locate_image
 from safemt.build.cards import Card, draw_card
 from safemt.build.queries import Ledger, PictureSource, Reject, Stage
 from safemt.core.errors import BenchmarkError
 from safemt.core.schema import ImageRef
+from safemt.io.images import MAX_BYTES, MAX_PIXELS, ImageProblem, locate_image
 
 LONG_SIDE: Final = 1_024
 """Pixels; larger images are made smaller, none is made larger."""

@@ -182,20 +182,20 @@ def run(
 
     The same command continues a run that was interrupted; a finished run makes no call.
     """  # fmt: skip
-    from safemt.benchmark.images import ImageFolder
     from safemt.cli.planning import default_judge, open_moderation, read_samples
     from safemt.cli.printing import finish_run, stderr
     from safemt.core.taxonomy import Action
+    from safemt.endpoints.base import Sampling
+    from safemt.endpoints.prices import read_prices
+    from safemt.endpoints.spend import Budget
+    from safemt.io.images import ImageFolder
     from safemt.judges.rubric import Routing as JudgeRouting
-    from safemt.run.events import EventLog
     from safemt.run.models import Models
-    from safemt.run.prices import read_prices
     from safemt.run.protocol import History
-    from safemt.run.ray_executor import ray_cluster
-    from safemt.run.shards import read_shard
-    from safemt.run.spend import Budget
+    from safemt.run.spread.ray_executor import ray_cluster
+    from safemt.run.spread.shards import read_shard
     from safemt.run.start import RunPlan, describe_benchmark, start_run
-    from safemt.targets.base import Sampling
+    from safemt.run.watch.events import EventLog
 
     planned = read_samples(
         benchmark,

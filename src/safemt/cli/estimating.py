@@ -62,17 +62,17 @@ def estimate(
 
     Takes the options of `safemt run` and needs no key.
     """
-    from safemt.benchmark.images import ImageFolder
     from safemt.cli.planning import default_judge, read_samples
     from safemt.cli.printing import print_json, stdout
+    from safemt.endpoints.base import Sampling
+    from safemt.endpoints.prices import read_prices
+    from safemt.io.images import ImageFolder
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.report.estimate import estimate_json, print_estimate
     from safemt.run.estimate import estimate_run
     from safemt.run.models import Models
-    from safemt.run.prices import read_prices
     from safemt.run.protocol import History
     from safemt.run.store import STORE_FILE, Store
-    from safemt.targets.base import Sampling
 
     planned = read_samples(
         benchmark,

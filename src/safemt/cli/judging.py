@@ -56,13 +56,13 @@ def judge_check(
     """
     from safemt.benchmark.judged import read_judged
     from safemt.cli.printing import print_json, stderr, stdout
+    from safemt.endpoints.base import Sampling
+    from safemt.endpoints.prices import read_prices
+    from safemt.endpoints.spend import Budget
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.report.judge_check import judge_check_json, print_judge_check
     from safemt.run.judge_check import check_judge, choose_rows
-    from safemt.run.prices import read_prices
-    from safemt.run.spend import Budget
-    from safemt.targets.base import Sampling
 
     file = read_judged(labels, language=language)
     rows = choose_rows(file, limit=limit, seed=seed)
@@ -116,16 +116,16 @@ def judge_again(
 
     Both judges' labels are kept, and their agreement is reported.
     """
-    from safemt.benchmark.images import ImageFolder
     from safemt.cli.printing import finish_run, stderr
+    from safemt.endpoints.base import Sampling
+    from safemt.endpoints.prices import read_prices
+    from safemt.endpoints.spend import Budget
+    from safemt.io.images import ImageFolder
     from safemt.judges.open import open_judge
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.run.manifest import require_manifest
-    from safemt.run.prices import read_prices
-    from safemt.run.spend import Budget
     from safemt.run.start import judge_again as start
     from safemt.run.store import Store
-    from safemt.targets.base import Sampling
 
     store = Store.open_for_reading(run)
     benchmark = require_manifest(store.invocation().manifest, store.path)["benchmark"]

@@ -21,7 +21,7 @@ def merge(
     It holds what one process would have written. What contradicts itself is refused.
     """
     from safemt.cli.printing import finish_run, stderr
-    from safemt.run.merge import merge_runs
+    from safemt.run.spread.merge import merge_runs
 
     merged = merge_runs(runs, out, command=["safemt", *sys.argv[1:]])
     console = stderr()

@@ -31,7 +31,7 @@ from safemt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from safemt.moderators.read import BadRow, ModeratedDialogue
+    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
 
 
 @app.command()
@@ -76,12 +76,12 @@ def moderate(
     from safemt.cli.printing import stderr, stdout
     from safemt.core.errors import ModeratorError, RunStopped
     from safemt.core.taxonomy import Action
-    from safemt.moderators.many import moderate_many
-    from safemt.moderators.moderator import OnError
-    from safemt.moderators.open import DetectorOptions, open_moderator
-    from safemt.moderators.thresholds import with_thresholds
-    from safemt.run.asking import LimitedAsk
-    from safemt.run.prices import read_prices
+    from safemt.endpoints.asking import LimitedAsk
+    from safemt.endpoints.prices import read_prices
+    from safemt.moderation.many import moderate_many
+    from safemt.moderation.measuring.thresholds import with_thresholds
+    from safemt.moderation.moderator import OnError
+    from safemt.moderation.open import DetectorOptions, open_moderator
 
     options = DetectorOptions(
         base_url=moderator_base_url,
@@ -130,7 +130,7 @@ def moderate(
 def _dialogues(source: str) -> "Iterable[ModeratedDialogue | BadRow]":
     from pathlib import Path
 
-    from safemt.moderators.read import read_dialogues
+    from safemt.moderation.reading.dialogues import read_dialogues
 
     if source != "-":
         return read_dialogues(Path(source))

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from safemt.core.verdict import TurnRisk, Unscanned, Verdict, verdict_json
-from safemt.moderators.cascade import CascadeDetector
-from safemt.moderators.many import Outcome
-from safemt.moderators.moderator import Moderator
-from safemt.moderators.read import BadRow
-from safemt.run.prices import PriceTable
+from safemt.endpoints.prices import PriceTable
+from safemt.moderation.detectors.cascade import CascadeDetector
+from safemt.moderation.many import Outcome
+from safemt.moderation.moderator import Moderator
+from safemt.moderation.reading.dialogues import BadRow
 
 _BAR: Final = 20
 _MOST_TURNS: Final = 12

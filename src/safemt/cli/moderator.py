@@ -26,11 +26,11 @@ from safemt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from safemt.moderators.kept import VerdictLog
-    from safemt.moderators.labelled import LabelledData
-    from safemt.moderators.moderator import Moderator
-    from safemt.moderators.open import DetectorOptions
-    from safemt.run.moderator_eval import Moderated
+    from safemt.moderation.measuring.evaluate import Moderated
+    from safemt.moderation.measuring.kept import VerdictLog
+    from safemt.moderation.measuring.labelled import LabelledData
+    from safemt.moderation.moderator import Moderator
+    from safemt.moderation.open import DetectorOptions
 
 moderator_app = typer.Typer(
     name="moderator", help="What moderators are worth, and thresholds for them.", no_args_is_help=True
@@ -94,14 +94,14 @@ def evaluate_moderators(
     Exit code 1 if no moderator gave any dialogue a risk.
     """
     from safemt.cli.printing import print_json, stderr, stdout
-    from safemt.moderators.kept import VerdictLog
-    from safemt.moderators.labelled import read_labelled
-    from safemt.moderators.open import DetectorOptions
+    from safemt.moderation.measuring.evaluate import time_long_dialogues
+    from safemt.moderation.measuring.kept import VerdictLog
+    from safemt.moderation.measuring.labelled import read_labelled
+    from safemt.moderation.open import DetectorOptions
     from safemt.report.moderator.document import evaluation_json
     from safemt.report.moderator.evaluation import evaluate
     from safemt.report.moderator.tables import print_evaluation
     from safemt.report.moderator.write import write_evaluation
-    from safemt.run.moderator_eval import time_long_dialogues
 
     options = DetectorOptions(
         base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template,
@@ -161,12 +161,12 @@ def calibrate_moderator(
     The data must hold benign dialogues like those to come; harmful ones only show what is still found.
     """
     from safemt.cli.printing import print_json, stdout
-    from safemt.core.thresholds import require_rate
-    from safemt.moderators.kept import VerdictLog
-    from safemt.moderators.labelled import read_labelled
-    from safemt.moderators.open import DetectorOptions
-    from safemt.moderators.thresholds import write_threshold
+    from safemt.moderation.measuring.kept import VerdictLog
+    from safemt.moderation.measuring.labelled import read_labelled
+    from safemt.moderation.measuring.thresholds import write_threshold
+    from safemt.moderation.open import DetectorOptions
     from safemt.report.moderator.calibration import calibrate, calibration_json, print_calibration
+    from safemt.stats.thresholds import require_rate
 
     require_rate(fpr)
     options = DetectorOptions(
@@ -198,8 +198,8 @@ def _open_all(names: Sequence[str], options: "DetectorOptions", concurrency: int
         UsageError: a moderator is not known or named twice, or an option is for none of them.
     """
     from safemt.core.errors import UsageError
-    from safemt.moderators.open import DetectorOptions, open_moderator
-    from safemt.run.asking import LimitedAsk
+    from safemt.endpoints.asking import LimitedAsk
+    from safemt.moderation.open import DetectorOptions, open_moderator
 
     if len(set(names)) < len(names):
         raise UsageError("A moderator is named twice; name each once.")
@@ -240,8 +240,8 @@ def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "l
     Raises:
         ModeratorError: a file cannot be read, or is for none of them.
     """
-    from safemt.moderators.kept import detector_id
-    from safemt.moderators.thresholds import read_thresholds
+    from safemt.moderation.measuring.kept import detector_id
+    from safemt.moderation.measuring.thresholds import read_thresholds
 
     changed = {detector_id(each.detector): each for each in opened}
     for path in paths:
@@ -263,7 +263,7 @@ def _moderate(
 
     from safemt.cli.printing import stderr
     from safemt.core.errors import ModeratorError, RunStopped
-    from safemt.run.moderator_eval import moderate_all
+    from safemt.moderation.measuring.evaluate import moderate_all
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = stderr()

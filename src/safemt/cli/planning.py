@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import safemt.benchmark
-from safemt.benchmark.hub import PREFIX, fetch_from_hub
-from safemt.benchmark.images import ImageFolder
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable
 from safemt.benchmark.select import select_samples
 from safemt.cli.options import read_band, read_temperature
 from safemt.core.errors import UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Action
-from safemt.moderators.moderator import OnError
-from safemt.moderators.open import DetectorOptions, open_moderator
-from safemt.moderators.policies.inject import BUDGET, Position
-from safemt.moderators.thresholds import with_thresholds
-from safemt.run.moderation import Moderation
+from safemt.io.hub import PREFIX, fetch_from_hub
+from safemt.io.images import ImageFolder
+from safemt.moderation.measuring.thresholds import with_thresholds
+from safemt.moderation.moderator import OnError
+from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.policies.inject import BUDGET, Position
+from safemt.run.gate import Moderation
 
 DEMO: Final = "demo"
 

@@ -18,7 +18,7 @@ from safemt.cli.options import (
 from safemt.core.errors import ModeratorError, RunStopped, UsageError
 
 if TYPE_CHECKING:
-    from safemt.moderators.policies.policy import Policies, Policy
+    from safemt.moderation.policies.policy import Policies, Policy
 
 policy_app = typer.Typer(
     help="Show and test the safety policies that a moderator hands to a target.", no_args_is_help=True
@@ -33,8 +33,8 @@ def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> Non
     from rich.table import Table
 
     from safemt.cli.printing import print_json, stdout
-    from safemt.moderators.policies.inject import approximate_tokens
-    from safemt.moderators.policies.read import read_policies
+    from safemt.moderation.policies.inject import approximate_tokens
+    from safemt.moderation.policies.read import read_policies
 
     chosen = read_policies(policies)
     if as_json:
@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """Print one policy: what it covers, what a target is told, its examples."""
     from safemt.cli.printing import print_json
-    from safemt.moderators.policies.read import policy_yaml, read_policies
+    from safemt.moderation.policies.read import policy_yaml, read_policies
 
     policy = _find(read_policies(policies), policy_id)
     if as_json:
@@ -105,8 +105,8 @@ def try_examples(
     """
     from safemt.cli.policy_examples import failed, print_tested, run_examples, tested_json
     from safemt.cli.printing import print_json, stdout
-    from safemt.moderators.open import DetectorOptions, open_moderator
-    from safemt.run.asking import LimitedAsk
+    from safemt.endpoints.asking import LimitedAsk
+    from safemt.moderation.open import DetectorOptions, open_moderator
 
     opened = open_moderator(
         moderator,
@@ -168,7 +168,7 @@ def _print_policy(policy: "Policy") -> None:
 
 
 def _policy_json(policy: "Policy") -> dict[str, Any]:
-    from safemt.moderators.policies.read import policy_fields
+    from safemt.moderation.policies.read import policy_fields
 
     return {
         "id": policy.id,

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from safemt.core.verdict import Verdict, verdict_json
-from safemt.moderators.conversation import chat_messages
-from safemt.moderators.many import moderate_many
-from safemt.moderators.moderator import Moderator
-from safemt.moderators.policies.policy import Example, Policy
-from safemt.moderators.read import BadRow, ModeratedDialogue
+from safemt.moderation.many import moderate_many
+from safemt.moderation.moderator import Moderator
+from safemt.moderation.policies.policy import Example, Policy
+from safemt.moderation.reading.conversation import chat_messages
+from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
 
 _SHOWN = 60
 """Characters of an example's last turn."""

@@ -30,9 +30,9 @@ def status(
     from rich.text import Text
 
     from safemt.cli.printing import print_json, stdout
+    from safemt.endpoints.prices import read_prices
     from safemt.report.status import status_json, status_lines
-    from safemt.run.prices import read_prices
-    from safemt.run.status import State, read_status
+    from safemt.run.watch.status import State, read_status
 
     table = None if prices is None else read_prices(prices)
     now = read_status(run, prices=table)

@@ -7,8 +7,8 @@ from typing import Protocol
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
 
 Ask = Callable[[ChatEndpoint, Sequence[Message]], Awaitable[Reply]]
 """How a judge makes a call: the engine's hand on limits and retries."""

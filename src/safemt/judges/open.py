@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Final
 
-from safemt.benchmark.images import ImageFolder
 from safemt.core.errors import UsageError
+from safemt.endpoints.base import Sampling
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.io.images import ImageFolder
 from safemt.judges.base import Judge
 from safemt.judges.llm import LLMJudge
 from safemt.judges.panel import PanelJudge
 from safemt.judges.recorded import RecordedJudge
 from safemt.judges.refusal import RefusalJudge
 from safemt.judges.rubric import Routing
-from safemt.targets.base import Sampling
-from safemt.targets.endpoint import ChatEndpoint
 
 SAMPLING: Final = Sampling(temperature=0.0, max_output_tokens=512)
 """A verdict needs few tokens and no variety."""

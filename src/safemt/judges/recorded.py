@@ -9,8 +9,8 @@ from safemt.core.errors import LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask, Judgement
-from safemt.targets.endpoint import ChatEndpoint
 
 
 class RecordedJudge:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safemt.core.agreement import Confusion
 from safemt.core.errors import LabelsError
+from safemt.stats.agreement import Confusion
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.comparison import Comparison, compare, compare_twins, correct_family
 from safemt.core.errors import UsageError
-from safemt.core.intervals import Estimate
+from safemt.endpoints.spend import dollars
 from safemt.report.figures import REPLICATES, SEED, difference_json, matrix_of, twins_of
 from safemt.report.moderation import ModerationFigures, settings
 from safemt.report.results import AnswerCost, Results, results_json
-from safemt.run.spend import dollars
+from safemt.stats.comparison import Comparison, compare, compare_twins, correct_family
+from safemt.stats.intervals import Estimate
 
 
 @dataclass(frozen=True, slots=True)

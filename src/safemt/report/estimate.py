@@ -5,9 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from safemt.endpoints.spend import dollars
+from safemt.endpoints.tokens import Tokens
 from safemt.run.estimate import Estimate, Part
-from safemt.run.spend import dollars
-from safemt.run.tokens import Tokens
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:

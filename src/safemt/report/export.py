@@ -8,15 +8,15 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from safemt.core.comparison import Comparison
 from safemt.core.errors import RunError, UsageError
-from safemt.core.intervals import Estimate
-from safemt.core.scores import Tally
 from safemt.report.compare import Compared
 from safemt.report.page import words
 from safemt.report.page.build import build_page, compare_if_fair, load_runs
 from safemt.report.page.drawings import ReportRun
 from safemt.report.page.markdown import markdown
+from safemt.stats.comparison import Comparison
+from safemt.stats.intervals import Estimate
+from safemt.stats.scores import Tally
 
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 

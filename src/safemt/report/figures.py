@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from safemt.core.agreement import agreement
-from safemt.core.comparison import Difference, over_refusal
-from safemt.core.intervals import Estimate, Uncertainty, bootstrap
-from safemt.core.judge_error import (
+from safemt.judges.validation import Validation
+from safemt.stats.agreement import agreement
+from safemt.stats.comparison import Difference, over_refusal
+from safemt.stats.intervals import Estimate, Uncertainty, bootstrap
+from safemt.stats.judge_error import (
     CorrectedAsr,
     Correction,
     PredictionPowered,
     corrected_asr,
     prediction_powered,
 )
-from safemt.core.metrics import LabelMatrix, label_matrix
-from safemt.core.scores import ScoredSample
-from safemt.core.trend import Bound, FirstUnsafe, Trend, UngradedBounds, first_unsafe, trend, ungraded_bounds
-from safemt.judges.validation import Validation
+from safemt.stats.metrics import LabelMatrix, label_matrix
+from safemt.stats.scores import ScoredSample
+from safemt.stats.trend import Bound, FirstUnsafe, Trend, UngradedBounds, first_unsafe, trend, ungraded_bounds
 
 REPLICATES: Final = 2000
 SEED: Final = 0

@@ -7,12 +7,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.agreement import Agreement, Confusion, agreement, confusion
-from safemt.core.intervals import Estimate
 from safemt.core.taxonomy import Label
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.report.figures import estimate_json
 from safemt.run.judge_check import Checked, JudgeCheck
+from safemt.stats.agreement import Agreement, Confusion, agreement, confusion
+from safemt.stats.intervals import Estimate
 
 FIGURES: Final = (
     "accuracy",

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from safemt.benchmark.recorded import read_published_labels
-from safemt.core.agreement import JudgePair, judge_pair
 from safemt.core.errors import LabelsError
-from safemt.core.intervals import Estimate, bootstrap
-from safemt.core.metrics import label_matrix
-from safemt.core.scores import OverRefusal, ScoredSample, Scores, Tally, score_samples
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
+from safemt.endpoints.spend import recorded_prices
 from safemt.judges.validation import validations_of
 from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
 from safemt.report.moderation import ModerationFigures, moderation_figures, moderation_json
 from safemt.run.manifest import require_manifest
-from safemt.run.spend import recorded_prices
 from safemt.run.store import STORE_FILE, Store
+from safemt.stats.agreement import JudgePair, judge_pair
+from safemt.stats.intervals import Estimate, bootstrap
+from safemt.stats.metrics import label_matrix
+from safemt.stats.scores import OverRefusal, ScoredSample, Scores, Tally, score_samples
 
 People = Sequence[tuple[str, int, str]]
 """`(query_id, turns, label)` by people."""

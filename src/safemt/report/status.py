@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from safemt.run.spend import dollars
-from safemt.run.status import State, Status
+from safemt.endpoints.spend import dollars
+from safemt.run.watch.status import State, Status
 
 _MESSAGE = 160
 _STATES = {

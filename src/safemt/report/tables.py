@@ -5,11 +5,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from safemt.core.agreement import agreement
-from safemt.core.intervals import Estimate, Uncertainty
-from safemt.core.scores import Tally
 from safemt.report.moderation import print_moderation
 from safemt.report.results import Results
+from safemt.stats.agreement import agreement
+from safemt.stats.intervals import Estimate, Uncertainty
+from safemt.stats.scores import Tally
 
 
 def print_results(results: Results, console: Console, *, compat: bool = False) -> None:

@@ -14,18 +14,19 @@ from typing import Final
 from safemt.core.errors import CallError, CallFailure, CapReached, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Action, Label
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.endpoints.limits import EndpointLimits
+from safemt.endpoints.spend import Asked, Spend
 from safemt.judges.base import Ask, Judge, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.run.commits import Commits
-from safemt.run.events import EventLog
-from safemt.run.limits import EndpointLimits
-from safemt.run.moderation import Gate, Moderation, WatchedDialogue
+from safemt.run.gate import Gate, Moderation, WatchedDialogue
 from safemt.run.protocol import History, call_key, live_sample, request
-from safemt.run.spend import Asked, Spend
 from safemt.run.store import Store, Work
 from safemt.run.verdicts import REFUSAL, REFUSAL_KEY
-from safemt.targets.base import Reply, Target
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.run.watch.events import EventLog
+from safemt.targets.base import Target
 
 _BATCH: Final = 256
 

@@ -13,15 +13,16 @@ from typing import Final
 from safemt.benchmark.read import sample_key
 from safemt.core.errors import CallError
 from safemt.core.schema import Message, Sample
+from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.endpoints.prices import Price, PriceTable
+from safemt.endpoints.spend import Asked, Usage
+from safemt.endpoints.tokens import Tokens, image_formula, messages_tokens
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import is_for_judge
-from safemt.run.prices import Price, PriceTable
 from safemt.run.protocol import History, call_key, live_sample, request
-from safemt.run.spend import Asked, Usage
 from safemt.run.store import Store
-from safemt.run.tokens import Tokens, image_formula, messages_tokens
-from safemt.targets.base import Reply, Sampling, Target
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.targets.base import Target
 
 ASSUMED_OUTPUT: Final = {"target": 300, "judge": 80}
 """Tokens of an answer, of a model that has not been seen answering."""

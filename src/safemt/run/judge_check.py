@@ -16,13 +16,13 @@ from rich.console import Console
 from safemt.benchmark.judged import JudgedFile, JudgedRow
 from safemt.benchmark.layouts import Layout
 from safemt.benchmark.read import Benchmark
-from safemt.core.agreement import confusion
 from safemt.core.taxonomy import Label
+from safemt.endpoints.spend import Budget
 from safemt.judges.base import Judge, judge_id
 from safemt.judges.validation import Validation, safemt_home, save_validation
-from safemt.run.spend import Budget
 from safemt.run.start import RunPlan, describe_benchmark, start_run
 from safemt.run.store import Store
+from safemt.stats.agreement import confusion
 from safemt.targets.replay import ReplayTarget
 
 

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from safemt.benchmark.images import ImageFolder
+from safemt.endpoints.base import Sampling
+from safemt.endpoints.chat import OPENAI_BASE_URL
+from safemt.io.images import ImageFolder
 from safemt.judges.base import Judge
 from safemt.judges.open import open_judge
 from safemt.judges.rubric import Routing
-from safemt.targets.base import Sampling, Target
-from safemt.targets.endpoint import OPENAI_BASE_URL
+from safemt.targets.base import Target
 from safemt.targets.open import open_target
 
 

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
+from safemt.endpoints.spend import Spend
 from safemt.run.engine import Tracker
-from safemt.run.events import EventLog
-from safemt.run.spend import Spend
+from safemt.run.watch.events import EventLog
 
 
 class Running(Protocol):

@@ -20,19 +20,20 @@ from safemt.core.errors import CallError, CallFailure, CapReached, RunError, Saf
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Outcome
+from safemt.endpoints.base import Reply
+from safemt.endpoints.spend import Asked, Budget, Spend
 from safemt.judges.base import Judge, judge_id
 from safemt.run.engine import Engine, Tracker
-from safemt.run.events import EventLog
-from safemt.run.heartbeat import keep_heartbeat
+from safemt.run.gate import Moderation
 from safemt.run.manifest import require_manifest
-from safemt.run.moderation import Moderation
-from safemt.run.progress import beside, show_progress
 from safemt.run.protocol import History, setup_key
 from safemt.run.running import Running
-from safemt.run.shards import Shard, place_samples
-from safemt.run.spend import Asked, Budget, Spend
+from safemt.run.spread.shards import Shard, place_samples
 from safemt.run.store import Store
-from safemt.targets.base import Reply, Target
+from safemt.run.watch.events import EventLog
+from safemt.run.watch.heartbeat import keep_heartbeat
+from safemt.run.watch.progress import beside, show_progress
+from safemt.targets.base import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,13 @@ from filelock import FileLock, Timeout
 from safemt.benchmark.read import sample_key
 from safemt.core.errors import CallFailure, RunError
 from safemt.core.schema import ImageRef, Message, Sample
-from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Method, Outcome, Scenario
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import OPENAI_BASE_URL, origin_of
+from safemt.endpoints.spend import Asked, Usage
 from safemt.judges.base import Judgement
-from safemt.run.spend import Asked, Usage
 from safemt.run.verdicts import REFUSAL_KEY, VERDICT_TABLES, Verdicts
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import OPENAI_BASE_URL, origin_of
+from safemt.stats.scores import ScoredSample
 
 STORE_FILE: Final = "run.sqlite"
 LOCK_FILE: Final = "run.lock"

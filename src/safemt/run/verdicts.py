@@ -15,7 +15,7 @@ import orjson
 from safemt.core.identity import content_key
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Verdict, verdict_json
-from safemt.targets.base import Reply
+from safemt.endpoints.base import Reply
 
 REFUSAL: Final = Reply(
     text="I cannot help with that. I am glad to help with something else.",

@@ -1,36 +1,11 @@
-"""The protocol of a target, and what it answers."""
+"""The protocol of a target."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How a chat model is asked to generate."""
-
-    temperature: float | None = 0.0
-    """None leaves it to the endpoint's default (some models accept no other)."""
-    max_output_tokens: int = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model answered to one request."""
-
-    text: str
-    blocked: bool = False
-    """Whether the provider's content filter stood in; `text` is then its notice or a partial answer."""
-    finish_reason: str | None = None
-    model: str | None = None
-    """The model as the endpoint names it, often a dated version."""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    first_token: Mapping[str, float] | None = None
-    """Probabilities of the answer's first token; None unless they were asked for and given."""
+from safemt.endpoints.base import Reply
 
 
 class Target(Protocol):

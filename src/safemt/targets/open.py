@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from safemt.benchmark.images import ImageFolder
 from safemt.core.errors import UsageError
-from safemt.targets.base import Sampling, Target
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.endpoints.base import Sampling
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.io.images import ImageFolder
+from safemt.targets.base import Target
 from safemt.targets.openai import OpenAITarget
 from safemt.targets.replay import read_replay
 from safemt.targets.simulated import SimulatedTarget

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
-from safemt.targets.base import Reply
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.endpoints.base import Reply
+from safemt.endpoints.chat import ChatEndpoint
 
 
 class OpenAITarget:

@@ -8,7 +8,7 @@ from safemt.benchmark.recorded import read_recorded
 from safemt.core.errors import CallError, CallFailure, LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
-from safemt.targets.base import Reply
+from safemt.endpoints.base import Reply
 
 
 class ReplayTarget:

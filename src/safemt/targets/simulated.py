@@ -14,7 +14,7 @@ import numpy as np
 from safemt.core.errors import UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
-from safemt.targets.base import Reply
+from safemt.endpoints.base import Reply
 
 CURVES: Final[Mapping[str, Mapping[int, float]]] = {
     "steady": {1: 0.30, 2: 0.30, 4: 0.30, 6: 0.30, 8: 0.30},

@@ -29,11 +29,11 @@ from safemt.core.errors import CallError, RunStopped
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Role
 from safemt.core.taxonomy import Method
+from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.endpoints.limits import EndpointLimits
 from safemt.judges.refusal_detector import Refusal, detect_refusal
-from safemt.run.limits import EndpointLimits
 from safemt.run.store import STORE_FILE, Store
-from safemt.targets.base import Reply, Sampling
-from safemt.targets.endpoint import ChatEndpoint
 
 PROMPTS_VERSION: Final = 1
 SAMPLING: Final = Sampling(temperature=0.8, max_output_tokens=3_000)

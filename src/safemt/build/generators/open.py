@@ -8,7 +8,7 @@ from safemt.build.generators.template import NAME
 from safemt.build.output import work_folder
 from safemt.core.errors import UsageError
 from safemt.core.taxonomy import Method
-from safemt.targets.endpoint import ChatEndpoint
+from safemt.endpoints.chat import ChatEndpoint
 
 
 def open_generator(

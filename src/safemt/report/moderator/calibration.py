@@ -6,16 +6,16 @@ from typing import Any
 
 from rich.console import Console
 
-from safemt.core.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
 from safemt.core.errors import UsageError
-from safemt.core.intervals import Estimate
-from safemt.core.thresholds import DIGITS, Promise, needed_for, promise
-from safemt.moderators.kept import detector_id
-from safemt.moderators.labelled import LabelledData, Truth
-from safemt.moderators.thresholds import THRESHOLDS_SCHEMA
+from safemt.moderation.measuring.evaluate import Moderated
+from safemt.moderation.measuring.kept import detector_id
+from safemt.moderation.measuring.labelled import LabelledData, Truth
+from safemt.moderation.measuring.thresholds import THRESHOLDS_SCHEMA
 from safemt.report.figures import estimate_json
 from safemt.report.page.words import count
-from safemt.run.moderator_eval import Moderated
+from safemt.stats.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
+from safemt.stats.intervals import Estimate
+from safemt.stats.thresholds import DIGITS, Promise, needed_for, promise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from safemt.core.comparison import Difference
-from safemt.core.detection_comparison import DetectionComparison
-from safemt.core.intervals import Estimate
+from safemt.moderation.measuring.evaluate import EARLY, LATE
 from safemt.report.moderator.figures import Counts, ModeratorFigures
-from safemt.run.moderator_eval import EARLY, LATE
+from safemt.stats.comparison import Difference
+from safemt.stats.detection_comparison import DetectionComparison
+from safemt.stats.intervals import Estimate
 
 Row = tuple[str, Callable[[ModeratorFigures], str]]
 """What a figure is called, and how it reads for one moderator."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from safemt.core.intervals import Estimate
 from safemt.report.page.charts import WIDE, key_lines
 from safemt.report.page.marks import LINE, circle, line, number, slot_class, svg, text
 from safemt.report.page.words import percent, percent_interval
+from safemt.stats.intervals import Estimate
 
 _SIDE: Final = 460.0
 """Most pixels across that a square plot takes."""

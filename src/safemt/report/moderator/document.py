@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from safemt.core.alerts import Alerts, FalseAlarms
-from safemt.core.detection import AtThreshold, Ranking
-from safemt.core.reliability import Reliability
-from safemt.moderators.labelled import Truth
+from safemt.moderation.measuring.evaluate import EARLY, LATE
+from safemt.moderation.measuring.labelled import Truth
 from safemt.report.figures import REPLICATES, SEED, difference_json, estimate_json
 from safemt.report.moderator.evaluation import Evaluation
 from safemt.report.moderator.figures import LATENCY_SHARES, Counts, Group, ModeratorFigures, TurnFigures
-from safemt.run.moderator_eval import EARLY, LATE
+from safemt.stats.alerts import Alerts, FalseAlarms
+from safemt.stats.detection import AtThreshold, Ranking
+from safemt.stats.reliability import Reliability
 
 SCHEMA: Final = "safemt.moderator-eval/1"
 

@@ -5,13 +5,13 @@ from typing import Final
 
 from markupsafe import Markup
 
-from safemt.core.detection import roc_curve
 from safemt.report.moderator import charts
 from safemt.report.moderator.charts import Curve
 from safemt.report.moderator.figures import Group, ModeratorFigures
 from safemt.report.page.charts import Dot, DotGroup, Scale, Series, share_scale, turns_chart
 from safemt.report.page.drawings import both, dot_charts, share_dot
 from safemt.report.page.words import index, index_interval
+from safemt.stats.detection import roc_curve
 
 SHOWN_TURNS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 _FEWEST: Final = 20

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from safemt.core.detection_comparison import DetectionComparison, compare_detection, correct_detection
-from safemt.moderators.labelled import LabelledData, LabelledDialogue, Truth
+from safemt.moderation.measuring.evaluate import LongTimes, Moderated
+from safemt.moderation.measuring.labelled import LabelledData, LabelledDialogue, Truth
 from safemt.report.figures import REPLICATES, SEED
 from safemt.report.moderator.figures import ModeratorFigures, figures_of, risks_of
-from safemt.run.moderator_eval import LongTimes, Moderated
+from safemt.stats.detection_comparison import DetectionComparison, compare_detection, correct_detection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

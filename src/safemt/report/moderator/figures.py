@@ -11,16 +11,16 @@ from typing import Final
 
 import numpy as np
 
-from safemt.core.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
-from safemt.core.clusters import clustered_mean, clustered_share, numbered
-from safemt.core.detection import AtThreshold, Ranking, Scored, at_threshold, auroc, ranking, scored
-from safemt.core.intervals import Estimate
-from safemt.core.quantiles import quantile
-from safemt.core.reliability import Reliability, reliability
-from safemt.moderators.kept import KeptVerdict, detector_id
-from safemt.moderators.labelled import LabelledDialogue, Truth
+from safemt.moderation.measuring.evaluate import LongTimes, Moderated
+from safemt.moderation.measuring.kept import KeptVerdict, detector_id
+from safemt.moderation.measuring.labelled import LabelledDialogue, Truth
 from safemt.report.figures import REPLICATES, SEED
-from safemt.run.moderator_eval import LongTimes, Moderated
+from safemt.stats.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
+from safemt.stats.clusters import clustered_mean, clustered_share, numbered
+from safemt.stats.detection import AtThreshold, Ranking, Scored, at_threshold, auroc, ranking, scored
+from safemt.stats.intervals import Estimate
+from safemt.stats.quantiles import quantile
+from safemt.stats.reliability import Reliability, reliability
 
 LATENCY_SHARES: Final = (0.5, 0.95, 0.99)
 

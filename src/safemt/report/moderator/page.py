@@ -9,7 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from safemt.moderators.labelled import Truth
+from safemt.moderation.measuring.labelled import Truth
 from safemt.report.figures import REPLICATES, SEED
 from safemt.report.moderator import cells, drawings
 from safemt.report.moderator.cells import comparison_rows

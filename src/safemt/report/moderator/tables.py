@@ -4,12 +4,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from safemt.core.comparison import Difference
-from safemt.moderators.labelled import LabelledData, Truth
+from safemt.moderation.measuring.labelled import LabelledData, Truth
 from safemt.report.moderator.cells import comparison_rows, figure_rows, not_looked_at
 from safemt.report.moderator.evaluation import Evaluation
 from safemt.report.moderator.figures import ModeratorFigures
 from safemt.report.moderator.group_tables import print_groups
+from safemt.stats.comparison import Difference
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -15,7 +15,6 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from safemt.core.agreement import agreement
 from safemt.core.errors import UsageError
 from safemt.report import moderation
 from safemt.report.compare import Compared, compare_runs
@@ -26,6 +25,7 @@ from safemt.report.page.drawings import ReportRun
 from safemt.report.page.stored import is_run, read_invocations
 from safemt.report.page.thumbnails import SIDE
 from safemt.report.results import results_of
+from safemt.stats.agreement import agreement
 
 _PACKAGE: Final = "safemt.report.page"
 _TOGETHER: Final = re.compile(r"(\([^()]{1,40}\)|[\d.]+ %)")

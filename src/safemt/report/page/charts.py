@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from safemt.core.intervals import Estimate
 from safemt.report.page.marks import (
     LINE,
     SMALL,
@@ -30,6 +29,7 @@ from safemt.report.page.marks import (
     text_width,
 )
 from safemt.report.page.words import percent, percent_interval
+from safemt.stats.intervals import Estimate
 
 WIDE: Final = 720
 NARROW: Final = 350

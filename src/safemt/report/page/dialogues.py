@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from safemt.benchmark.images import ImageFolder
 from safemt.core.schema import ImageRef
-from safemt.core.scores import ScoredSample
+from safemt.io.images import ImageFolder
 from safemt.report.page.drawings import ReportRun
 from safemt.report.page.stored import StoredTexts, read_texts
 from safemt.report.page.thumbnails import thumbnail
+from safemt.stats.scores import ScoredSample
 
 MESSAGE_LIMIT: Final = 4_000
 ANSWER_LIMIT: Final = 8_000

@@ -8,14 +8,14 @@ from typing import Final
 
 from markupsafe import Markup
 
-from safemt.core.intervals import Estimate
-from safemt.core.scores import ScoredSample
 from safemt.core.taxonomy import Label, Outcome
 from safemt.report.compare import Compared
 from safemt.report.page import charts, words
 from safemt.report.page.charts import Bar, BarGroup, Dot, DotGroup, Point, Scale, Segment, Series
 from safemt.report.page.stored import StoredInvocation
 from safemt.report.results import Results
+from safemt.stats.intervals import Estimate
+from safemt.stats.scores import ScoredSample
 
 OUTCOMES: Final = (
     Segment("complied, unsafe", "complied-unsafe"),

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from safemt.core.comparison import Comparison, Difference
-from safemt.core.intervals import Estimate
 from safemt.report import moderation
 from safemt.report.compare import Compared
 from safemt.report.page import words
 from safemt.report.page.drawings import ReportRun
+from safemt.stats.comparison import Comparison, Difference
+from safemt.stats.intervals import Estimate
 
 _SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 

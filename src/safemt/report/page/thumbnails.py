@@ -7,9 +7,9 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from safemt.benchmark.images import ImageFolder
 from safemt.core.errors import BenchmarkError
 from safemt.core.schema import ImageRef
+from safemt.io.images import ImageFolder
 
 SIDE: Final = 96
 """Longest side, in pixels."""

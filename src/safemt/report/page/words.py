@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from safemt.core.intervals import Estimate
 from safemt.report.moderation import said_of
 from safemt.report.results import Results
+from safemt.stats.intervals import Estimate
 
 NOTHING: Final = "–"
 """Shown where nothing can be said."""

@@ -1,0 +1,311 @@
+"""A chat-completions endpoint: OpenAI's, or any server that speaks the same (vLLM, SGLang, llama.cpp, …).
+
+One `complete` is one HTTP request; what comes back is read by `targets.answers`.
+"""
+
+import html
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, ClassVar, Final, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from safemt.core.errors import CallError, CallFailure, UsageError
+from safemt.core.identity import Json
+from safemt.core.schema import ImageRef, Message
+from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.pool import join_pool, leave_pool
+from safemt.endpoints.replies import (
+    HEADERS_READ,
+    Answer,
+    Asked,
+    parse_body,
+    read_answer,
+    refuses_logprobs,
+    wants_completion_tokens,
+)
+
+OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+OPENAI_KEY_NAME: Final = "OPENAI_API_KEY"
+MAX_REPLY_BYTES: Final = 8 * 2**20
+"""A longer reply to a request for some thousand tokens is a fault, not an answer."""
+
+_CONNECT_SECONDS: Final = 10.0
+_ONE_PIECE_BYTES: Final = 2**20
+_SHORTEST_SECRET: Final = 8
+_ESCAPES: Final = ("\\u00", "\\/", "%", "&")
+"""A key may come back as JSON, an address or a page writes it: with one of these in it."""
+
+
+class ImageSource(Protocol):
+    """Where the pictures of a request come from: a benchmark's folder, or memory."""
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        """`data:image/png;base64,…` as ASCII bytes.
+
+        Raises:
+            BenchmarkError: the picture is gone or has changed.
+        """
+
+
+class ChatEndpoint:
+    """One model behind one base URL, with its key and how to sample from it."""
+
+    path: ClassVar = "/chat/completions"
+    """Behind the base URL."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        sampling: Sampling,
+        timeout: float,
+        images: ImageSource | None = None,
+        option: str = "target",
+        extra: Mapping[str, Json] | None = None,
+    ) -> None:
+        """`option` is the prefix of the command's options (`target`, `judge`, `moderator`), for messages.
+
+        `extra` goes into every request's body; `logprobs` in it only as long as the server takes it.
+
+        Raises:
+            UsageError: the base URL is unusable, or the key's environment variable is not set.
+        """
+        self.model = model
+        self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
+        self._url = f"{self.base_url}{self.path}"
+        self.origin = origin_of(self.base_url)
+        self.sampling = sampling
+        self._images = images
+        self._option = option
+        self._key_name = api_key_env or OPENAI_KEY_NAME
+        self._key = os.environ.get(self._key_name, "").strip()
+        if not self._key and (api_key_env or base_url is None):
+            # A name in another style may be a key that was given in place of its variable's name.
+            shown = f" {self._key_name}" if re.fullmatch(r"[A-Z][A-Z0-9_]*", self._key_name) else ""
+            raise UsageError(
+                f"The environment variable{shown} is not set, so there is no key for {option} {model}. "
+                f"Export it, name another variable with --{option}-api-key-env, or give "
+                f"--{option}-base-url for a server of your own."
+            )
+        if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
+            raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
+        # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
+        self._is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
+        self._key_escaped = re.compile("".join(map(_written, self._key)))
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
+        self._limit_name = "max_tokens"
+        self._extra = dict(extra or {})
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, messages: Sequence[Message]) -> Reply:
+        """Send one request and read its reply.
+
+        Raises:
+            CallError: there is no usable reply.
+            BenchmarkError: an image is gone or has changed.
+        """
+        # As sent: other calls that are under way may have learnt meanwhile what the server wants.
+        limit_name, extra = self._limit_name, self._extra
+        answer = await self._post(self._body(messages, limit_name))
+        if limit_name == "max_tokens" and isinstance(answer, Answer) and wants_completion_tokens(answer):
+            self._limit_name = "max_completion_tokens"
+            answer = await self._post(self._body(messages, self._limit_name))
+        if "logprobs" in extra and isinstance(answer, Answer) and refuses_logprobs(answer):
+            self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
+            answer = await self._post(self._body(messages, self._limit_name))
+        if isinstance(answer, Answer):
+            with_image = any(message.image for message in messages)
+            reply = self._reply(answer, self._asked(with_image=with_image))
+            if isinstance(reply, Reply):
+                return reply
+            answer = reply
+        raise CallError(answer)
+
+    async def close(self) -> None:
+        """Close the connections; a later call opens others."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await leave_pool()
+
+    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
+        return read_answer(answer, asked)
+
+    def _body(self, messages: Sequence[Message], limit_name: str) -> bytes:
+        body: dict[str, object] = {"model": self.model, "messages": [self._wire(each) for each in messages]}
+        if self.sampling.temperature is not None:
+            body["temperature"] = self.sampling.temperature
+        body[limit_name] = self.sampling.max_output_tokens
+        return orjson.dumps({**body, **self._extra})
+
+    def _wire(self, message: Message) -> dict[str, object]:
+        text = json_text(message.content)
+        if message.image is None:
+            return {"role": message.role, "content": text}
+        parts = [self._wire_image(message.image), {"type": "text", "text": text}]
+        return {"role": message.role, "content": parts}
+
+    def _wire_image(self, image: ImageRef) -> dict[str, object]:
+        if self._images is None:
+            raise RuntimeError("a request with an image needs a folder to read it from")
+        url = orjson.Fragment(b'"%s"' % self._images.data_uri(image))
+        return {"type": "image_url", "image_url": {"url": url}}
+
+    async def _post(self, body: bytes) -> Answer | CallFailure:
+        session = self._session = self._session or self._open_session()
+        # In one piece is faster; aiohttp wants long bodies in several, so that other calls get their turn.
+        data = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
+        try:
+            async with session.post(self._url, data=data, allow_redirects=False) as response:
+                content = await _read(response.content)
+                if content is None:
+                    message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
+                    return CallFailure("reply_too_large", message, retryable=True)
+                headers = {
+                    name: self._without_key(response.headers[name])
+                    for name in HEADERS_READ
+                    if name in response.headers
+                }
+                return Answer(response.status, headers, self._parsed(content))
+        except (aiohttp.ClientError, OSError) as error:
+            return self._broken_connection(error)
+
+    def _broken_connection(self, error: Exception) -> CallFailure:
+        """Says only what the system says of it: an error of the HTTP library can quote the request."""
+        cause = "connection"
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                message = f"cannot connect to {self.origin} within {self._timeout.sock_connect:g} s"
+            case TimeoutError():
+                cause, message = (
+                    "timeout",
+                    f"no complete reply within {self._timeout.total:g} s (see --timeout)",
+                )
+            case aiohttp.ClientConnectorCertificateError():
+                cause = "untrusted_certificate"
+                message = (
+                    f"this machine does not trust the TLS certificate of {self.origin}. If a private "
+                    "authority signed it, name that authority's certificate in SSL_CERT_FILE"
+                )
+            case aiohttp.ClientConnectorSSLError():
+                cause, message = "tls", f"{self.origin} makes no TLS connection; perhaps it speaks only http"
+            case aiohttp.ClientConnectorDNSError():
+                message = f"there is no address for the name in {self.origin}"
+            case aiohttp.ClientConnectorError():
+                message = f"cannot connect to {self.origin} ({os.strerror(error.errno or 0)})"
+            case _:
+                cause = "connection_lost"
+                message = f"the connection to {self.origin} broke ({type(error).__name__})"
+        if cause == "connection":
+            message += f". Is the server running, and is --{self._option}-base-url right?"
+        fatal = cause == "untrusted_certificate"
+        return CallFailure(cause, message, retryable=not fatal, fatal=fatal)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        headers = {"Content-Type": "application/json", "User-Agent": f"safemt/{version('safemt')}"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return aiohttp.ClientSession(
+            connector=join_pool(),
+            connector_owner=False,
+            timeout=self._timeout,
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    def _parsed(self, content: bytes) -> Any:
+        signs = (self._key, *_ESCAPES) if self._is_secret else ()
+        if not any(sign.encode() in content for sign in signs):
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(content)
+        return parse_body(self._without_key(content.decode("utf-8-sig", "replace")))
+
+    def _without_key(self, text: str) -> str:
+        """A server may echo the key it was sent; it must not reach the store."""
+        if not self._is_secret:
+            return text
+        text = text.replace(self._key, "[key]")
+        if any(sign in text for sign in _ESCAPES):
+            text = self._key_escaped.sub("[key]", text)
+        return text
+
+    def _asked(self, *, with_image: bool) -> Asked:
+        return Asked(
+            base_url=self.base_url,
+            path=self.path,
+            origin=self.origin,
+            model=self.model,
+            option=self._option,
+            key_name=self._key_name,
+            has_key=bool(self._key),
+            with_image=with_image,
+            sampling=self.sampling,
+        )
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes | None:
+    """All of a body; None if it is longer than `MAX_REPLY_BYTES`, however well it was compressed."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await stream.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            return None
+    return b"".join(chunks)
+
+
+def origin_of(base_url: str) -> str:
+    """Scheme, host and port of a base URL: what limits and prices go by."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(base_url))
+
+
+def _written(char: str) -> str:
+    """A pattern for the ways to write one character of a key."""
+    code = ord(char)
+    in_json = rf"\\{{0,3}}(?:{re.escape(char)}|(?i:u00{code:02x}))"
+    in_html = [f"#0{{0,4}}{code};", f"#x0{{0,4}}{code:x};"]
+    if char in "&<>":
+        in_html.append(html.escape(char)[1:])
+    return f"(?:{in_json}|(?i:%{code:02x}|&(?:{'|'.join(in_html)})))"
+
+
+def _checked_base_url(url: str, option: str) -> str:
+    # The address itself is not repeated: what is wrong with it may be a key.
+    if any(char in url for char in "@?#"):
+        raise UsageError(
+            f"--{option}-base-url must hold no user, password or query; keys are read from the environment "
+            f"(--{option}-api-key-env)."
+        )
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        usable = parts.scheme in ("http", "https") and host and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise UsageError(
+            f"--{option}-base-url must be an address such as http://localhost:8000/v1 or "
+            "https://api.example.com/v1."
+        )
+    return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/moderations").rstrip("/")
+
+
+def json_text(text: str) -> object:
+    """`text` for orjson, which refuses half a surrogate pair: that goes out as an escape, as it stands."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return orjson.Fragment(json.dumps(text))
+    return text

@@ -1,0 +1,1 @@
+"""Files in and out: rows, archives, images, the hub."""

@@ -1,0 +1,1 @@
+"""What says how likely harm is."""

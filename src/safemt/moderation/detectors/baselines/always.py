@@ -1,0 +1,36 @@
+"""`policy-always`: no detection at all. What the baseline policy alone is worth."""
+
+from collections.abc import Sequence
+
+from safemt.core.identity import Json
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.judges.base import Ask
+from safemt.moderation.detectors.detector import Assessment, Reading, Scan
+from safemt.moderation.detectors.transcript import scan_text
+from safemt.moderation.reading.conversation import ChatMessage
+
+
+class AlwaysDetector:
+    """Flags every conversation, so that its target is always handed the baseline policy; blocks none."""
+
+    name = "policy-always"
+    threshold = 0.5
+    endpoints: Sequence[ChatEndpoint] = ()
+
+    @property
+    def identity(self) -> Json:
+        """There is nothing to it."""
+        return {"kind": "policy-always"}
+
+    def open(self, ask: Ask) -> Reading:
+        """Begin a conversation."""
+        return _AlwaysReading()
+
+
+class _AlwaysReading:
+    async def add(self, message: ChatMessage) -> Scan:
+        return scan_text(message)
+
+    async def assess(self) -> Assessment:
+        # Without linkage nothing is blocked: it has found nothing.
+        return Assessment(risk=1.0, linkage=0.0)

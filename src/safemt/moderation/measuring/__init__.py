@@ -1,0 +1,1 @@
+"""What a moderator is worth."""

@@ -1,0 +1,188 @@
+"""Dialogues of known intent, to measure moderators on: read, labelled, and put into clusters."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from safemt.core.errors import DialogueError
+from safemt.core.identity import content_key
+from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, UnknownPart
+from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+
+_NAMES: Final = ("dialogues.jsonl", "dialogues.jsonl.gz", "samples.jsonl", "samples.jsonl.gz")
+_BLOCK: Final = 1 << 20
+
+
+class Truth(StrEnum):
+    """What a dialogue is, by its source."""
+
+    HARMFUL = "harmful"
+    BENIGN = "benign"
+    BORDERLINE = "borderline"
+    """It sounds harmful and is not: a set of its own for false alarms, never mixed with the benign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledDialogue:
+    """A dialogue, what it is, and what it hangs together with."""
+
+    dialogue: ModeratedDialogue
+    truth: Truth
+    source: str
+    """The data set."""
+    cluster: str
+    """Dialogues of one cluster are not independent. See `clusters_of`."""
+    key: str
+    """Hash of the messages: equal dialogues are moderated once."""
+
+    @property
+    def turns(self) -> int:
+        """User turns."""
+        return sum(message.role == "user" for message in self.dialogue.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A file that was read."""
+
+    path: Path
+    sha256: str
+    """Of the file as it lies there, compressed or not."""
+    dialogues: int
+    """Used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledData:
+    """All dialogues of some files, and what was left out."""
+
+    dialogues: tuple[LabelledDialogue, ...]
+    files: tuple[DataFile, ...]
+    unlabelled: int
+    """Rows whose label is none of the three."""
+    without_user: int
+    """Dialogues without a user message: nothing there to moderate."""
+    bad_rows: tuple[str, ...]
+    """What is wrong with the rows that hold no dialogue, in sentences."""
+
+    def count(self, truth: Truth) -> int:
+        """How many dialogues are `truth`."""
+        return sum(each.truth is truth for each in self.dialogues)
+
+
+def read_labelled(paths: Sequence[Path]) -> LabelledData:
+    """Read files, or folders that hold `dialogues.jsonl` or `samples.jsonl` (either may be gzipped).
+
+    Raises:
+        DialogueError: a file cannot be read, is given twice, or no row of all has a label.
+    """
+    found: list[tuple[ModeratedDialogue, Truth, str]] = []
+    files, bad = [], []
+    unlabelled = without_user = 0
+    for path in dict.fromkeys(map(_file, paths)):
+        before = len(found)
+        for row in read_dialogues(path):
+            if isinstance(row, BadRow):
+                bad.append(row.problem)
+            elif row.label not in list(Truth):
+                unlabelled += 1
+            elif not any(message.role == "user" for message in row.messages):
+                without_user += 1
+            else:
+                found.append((row, Truth(row.label), row.source or _source(path)))
+        files.append(DataFile(path=path, sha256=_sha256(path), dialogues=len(found) - before))
+    if not found:
+        problem = f" The first problem: {bad[0]}" if bad else ""
+        raise DialogueError(
+            "No dialogue with a label was found. Each row needs `label` (harmful, benign or borderline), or "
+            f"must be a row of a benchmark, whose samples are harmful and whose twins are benign.{problem}"
+        )
+    clusters = clusters_of([(row, source) for row, _, source in found])
+    return LabelledData(
+        dialogues=tuple(
+            LabelledDialogue(
+                dialogue=row, truth=truth, source=source, cluster=cluster, key=dialogue_key(row.messages)
+            )
+            for (row, truth, source), cluster in zip(found, clusters, strict=True)
+        ),
+        files=tuple(files),
+        unlabelled=unlabelled,
+        without_user=without_user,
+        bad_rows=tuple(bad),
+    )
+
+
+def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
+    """The cluster of each `(dialogue, source)`: the first of these that applies.
+
+    The query that it and its rounds and twins were grown from; the source's question, which translations and
+    other wordings share; the template, known by assistant turns that some other dialogue of the source has
+    word for word; else it stands alone.
+    """
+    templates = [_template(row) for row, _ in rows]
+    shared = Counter((source, template) for (_, source), template in zip(rows, templates, strict=True))
+    clusters = []
+    for number, ((row, source), template) in enumerate(zip(rows, templates, strict=True)):
+        if row.query:
+            kind = f"query {row.query}"
+        elif row.question:
+            kind = f"question {row.question}"
+        elif template and shared[source, template] > 1:
+            kind = f"template {template}"
+        else:
+            kind = f"row {number}"
+        clusters.append(f"{source}: {kind}")
+    return clusters
+
+
+def dialogue_key(messages: Sequence[ChatMessage]) -> str:
+    """The hash of everything that a moderator is shown."""
+    return content_key([[message.role, [_part(part) for part in message.parts]] for message in messages])
+
+
+def _part(part: Part) -> list[str]:
+    if isinstance(part, Picture):
+        return ["picture", part.sha256]
+    if isinstance(part, UnknownPart):
+        return ["unknown", part.kind]
+    return ["text", part]
+
+
+def _template(row: ModeratedDialogue) -> str:
+    """The assistant's side of a dialogue, as a hash; empty if it has none."""
+    said = [message.text for message in row.messages if message.role == "assistant"]
+    return content_key(said) if any(said) else ""
+
+
+def _file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DialogueError(
+            f"{path} cannot be read: there is no such file. Give files or folders of dialogues."
+        )
+    for name in _NAMES:
+        if (path / name).is_file():
+            return path / name
+    raise DialogueError(
+        f"{path} holds neither dialogues.jsonl nor samples.jsonl (.gz or not). Name the file itself."
+    )
+
+
+def _source(path: Path) -> str:
+    """A name for the data of a file that names none: its folder's if the file has one of the usual names."""
+    if path.name in _NAMES:
+        return path.resolve().parent.name
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,269 @@
+"""The moderator: a detector's assessments become verdicts, the same way for every detector.
+
+session = moderator.open()
+verdict = session.append(message)
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Self
+
+from safemt.core.errors import CallError, DialogueError
+from safemt.core.identity import Json
+from safemt.core.taxonomy import Action, Scenario
+from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
+from safemt.judges.base import Ask
+from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
+from safemt.moderation.policies.policy import Policies, Policy
+from safemt.moderation.policies.select import FITS, select_policies
+from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage, Picture, UnknownPart
+from safemt.moderation.sync import wait_for
+
+LINKED: Final = 0.5
+"""From this linkage on a turn serves the suspected intent. One below it is never blocked for an old turn."""
+
+
+class OnError(StrEnum):
+    """What happens to a conversation that the moderator could not read, wholly or in part."""
+
+    INJECT = "inject"
+    """The target is handed the baseline policy, and answers."""
+    OPEN = "open"
+    """The target answers as if there were no moderator. The verdict says so."""
+    CLOSED = "closed"
+    """The conversation is blocked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderator:
+    """A detector, and what follows from what it says. Sync calls have async twins with an `a` before."""
+
+    detector: Detector
+    policies: Policies
+    action: Action = Action.INJECT
+    """What is done with a flagged conversation: `inject` or `block`."""
+    on_error: OnError = OnError.INJECT
+    threshold: float | None = None
+    """None: the detector's own."""
+    ask: Ask = field(default=lambda endpoint, messages: endpoint.complete(messages))
+    """How calls to endpoints are made; a run puts its limits and retries here."""
+
+    @property
+    def name(self) -> str:
+        """The detector's, as given to `--moderator`."""
+        return self.detector.name
+
+    @property
+    def identity(self) -> Json:
+        """Everything that decides a verdict and what a target is handed."""
+        return {
+            "detector": self.detector.identity,
+            "threshold": self.flag_from,
+            "action": self.action.value,
+            "on_error": self.on_error.value,
+            "policies": self.policies.sha256,
+        }
+
+    @property
+    def flag_from(self) -> float:
+        """The risk from which on a conversation is flagged."""
+        return self.detector.threshold if self.threshold is None else self.threshold
+
+    def open(self, name: str = "") -> "Session":
+        """Begin a conversation; `name` becomes the verdicts' id."""
+        return Session(self, self.detector.open(self.ask), name)
+
+    def moderate(
+        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
+    ) -> Verdict:
+        """The verdict on a whole dialogue. See `amoderate`."""
+        return wait_for(self.amoderate(dialogue, name=name, every_turn=every_turn), calls=self._calls)
+
+    async def amoderate(
+        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
+    ) -> Verdict:
+        """The verdict on a whole dialogue; its time and tokens are those of all of it.
+
+        Without `every_turn` a detector that calls an endpoint is asked once, at the end, and the trajectory
+        may lack the risk after earlier turns.
+
+        Raises:
+            DialogueError: there is no user message.
+        """
+        session = self.open(name)
+        for message in dialogue:
+            await session.aadd(message)
+            if every_turn and message.role == "user":
+                await session.aassess()
+        return await session.averdict()
+
+    async def close(self) -> None:
+        """Let go of connections; a later call opens others. The sync form is `with moderator:`."""
+        for endpoint in self.detector.endpoints:
+            await endpoint.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        wait_for(self.close(), calls=self._calls)
+
+    @property
+    def _calls(self) -> bool:
+        return bool(self.detector.endpoints)
+
+
+class Session:
+    """One conversation under moderation. State carries over: a new turn costs the same at turn 50 as at 2."""
+
+    def __init__(self, moderator: Moderator, reading: Reading, name: str) -> None:
+        self._moderator = moderator
+        self._reading = reading
+        self._name = name
+        self._messages = self._turns = self._turns_scored = self._images = self._images_scored = 0
+        self._unscanned: list[Unscanned] = []
+        self._trajectory: dict[int, TurnRisk] = {}
+        self._assessment: Assessment | None = None
+        """Of the newest user turn with what tools brought in since; None while it is still to be made."""
+        self._failed: Degraded | None = None
+        """Why a message could not be taken in."""
+        self._seconds = 0.0
+        self._prompt_tokens = self._completion_tokens = 0
+
+    def append(self, message: ChatMessage) -> Verdict:
+        """Take in the next message and give the verdict after it.
+
+        Raises:
+            DialogueError: there is no user message yet.
+        """
+        return wait_for(self.aappend(message), calls=bool(self._moderator.detector.endpoints))
+
+    async def aappend(self, message: ChatMessage) -> Verdict:
+        """See `append`."""
+        await self.aadd(message)
+        return await self.averdict()
+
+    async def aadd(self, message: ChatMessage) -> None:
+        """Take in the next message without asking for a verdict."""
+        started = time.perf_counter()
+        try:
+            scan = await self._reading.add(message)
+        except CallError as error:
+            self._failed = self._failed or _degraded(error)
+            scan = Scan(text=False, unscanned=dict.fromkeys(range(len(message.parts)), error.failure.cause))
+        self._seconds += time.perf_counter() - started
+        unknown = {n: part.kind for n, part in enumerate(message.parts) if isinstance(part, UnknownPart)}
+        if unknown and message.role in JUDGED_ROLES:
+            kinds = ", ".join(sorted(set(unknown.values())))
+            self._failed = self._failed or Degraded(
+                cause="unknown_part", message=f"A part that nobody can look at: {kinds}."
+            )
+        self._unscanned += [
+            Unscanned(message=self._messages, part=part, why=why)
+            for part, why in sorted({**scan.unscanned, **unknown}.items())
+        ]
+        self._messages += 1
+        self._images += sum(isinstance(part, Picture) for part in message.parts)
+        self._images_scored += scan.images
+        if message.role == "user":
+            self._turns += 1
+            self._turns_scored += scan.text
+        if message.role in JUDGED_ROLES:
+            self._assessment = None
+
+    async def averdict(self) -> Verdict:
+        """The verdict on the conversation so far. Asking twice costs nothing.
+
+        Raises:
+            DialogueError: there is no user message yet.
+        """
+        if not self._turns:
+            raise DialogueError(
+                "The dialogue holds no user message, so there is nothing to moderate. Give at least one "
+                "message with the role `user`."
+            )
+        verdict = self._decide(await self.aassess())
+        self._seconds = 0.0
+        self._prompt_tokens = self._completion_tokens = 0
+        return verdict
+
+    async def aassess(self) -> Assessment:
+        """Assess the newest user turn, unless that was done; its risk becomes part of later verdicts."""
+        if self._assessment is None:
+            self._assessment = await self._assess()
+        return self._assessment
+
+    async def _assess(self) -> Assessment:
+        started = time.perf_counter()
+        try:
+            assessment = await self._reading.assess()
+        except CallError as error:
+            assessment = Assessment(risk=None, degraded=_degraded(error))
+        self._seconds += time.perf_counter() - started
+        self._prompt_tokens += assessment.prompt_tokens
+        self._completion_tokens += assessment.completion_tokens
+        for turn, risk in enumerate(assessment.earlier, 1):
+            self._trajectory.setdefault(turn, TurnRisk(turn=turn, risk=risk))
+        self._trajectory[self._turns] = TurnRisk(
+            turn=self._turns,
+            risk=assessment.risk,
+            turn_risk=assessment.turn_risk,
+            linkage=assessment.linkage,
+        )
+        return assessment
+
+    def _decide(self, assessment: Assessment) -> Verdict:
+        moderator = self._moderator
+        degraded = self._failed or assessment.degraded
+        flagged = assessment.risk is not None and assessment.risk >= moderator.flag_from
+        action = _action(assessment, flagged=flagged, degraded=degraded is not None, moderator=moderator)
+        policies: tuple[Policy, ...] = ()
+        if action is Action.INJECT:
+            policies = select_policies(moderator.policies, assessment.scenarios if flagged else {})
+        return Verdict(
+            id=self._name,
+            moderator=moderator.name,
+            risk=assessment.risk,
+            threshold=moderator.flag_from,
+            flagged=flagged,
+            action=action,
+            scenario=_likeliest(assessment) if flagged else None,
+            scenarios=assessment.scenarios,
+            turns=tuple(
+                self._trajectory.get(turn, TurnRisk(turn=turn, risk=None))
+                for turn in range(1, self._turns + 1)
+            ),
+            policies=tuple(policy.ref for policy in policies),
+            coverage=Coverage(
+                turns_scored=self._turns_scored,
+                turns_total=self._turns,
+                images_scored=self._images_scored,
+                images_total=self._images,
+                unscanned=tuple(self._unscanned),
+            ),
+            degraded=degraded,
+            milliseconds=1000 * self._seconds,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+        )
+
+
+def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator: Moderator) -> Action:
+    if degraded and moderator.on_error is OnError.CLOSED:
+        return Action.BLOCK
+    if flagged:
+        unlinked = assessment.linkage is not None and assessment.linkage < LINKED
+        return Action.INJECT if unlinked else moderator.action
+    return Action.INJECT if degraded and moderator.on_error is OnError.INJECT else Action.ALLOW
+
+
+def _likeliest(assessment: Assessment) -> Scenario | None:
+    """The scenario that fits best; None if none does, and a flagged conversation gets the baseline policy."""
+    best = max(assessment.scenarios, key=lambda each: assessment.scenarios[each], default=None)
+    return best if best is not None and assessment.scenarios[best] >= FITS else None
+
+
+def _degraded(error: CallError) -> Degraded:
+    return Degraded(cause=error.failure.cause, message=error.failure.message)

@@ -1,0 +1,172 @@
+"""Text in pictures, read by RapidOCR in a process of its own, each picture once.
+
+Only text is read. What else a picture shows is nobody's to judge here, and its scan says so.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import safemt
+from safemt.core.identity import Json
+from safemt.io.images import MAX_BYTES
+from safemt.moderation.reading.conversation import Picture
+
+LIMIT_SECONDS: Final = 10.0
+"""On the clock; the process that takes longer over a picture is ended. It gives up far earlier by itself, in
+processor time (`ocr_worker`); this is for one that does not get on at all."""
+START_SECONDS: Final = 60.0
+"""Within which the process must have started; it takes about two."""
+RETRY_SECONDS: Final = 60.0
+"""After a start that failed; until then no picture waits for another."""
+_SIGNALS: Final = signal.Signals.__members__
+_STOPPED: Final = {-_SIGNALS[name] for name in ("SIGPROF", "SIGKILL") if name in _SIGNALS}
+KEPT_TEXTS: Final = 4096
+"""Pictures whose text is remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureText:
+    """What was read in a picture."""
+
+    text: str
+    why: str | None = None
+    """Why there may be more than was read: `ocr_budget`, `image_unreadable`, `image_too_large`,
+    `image_too_many_pixels`, `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
+
+
+def can_read_pictures() -> bool:
+    """Whether the extra `ocr` is installed."""
+    return find_spec("rapidocr") is not None
+
+
+class PictureReader:
+    """Reads pictures one at a time and remembers what it read. The process starts with the first picture."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, PictureText] = OrderedDict()
+        self._lock = threading.Lock()
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._stop: weakref.finalize[[subprocess.Popen[bytes]], PictureReader] | None = None
+        self._failed_at = -math.inf
+
+    @property
+    def identity(self) -> Json:
+        """What decides what is read, times aside."""
+        from safemt.moderation.reading.ocr_worker import BUDGET_SECONDS, MOST_FRAMES, PARAMS
+
+        return {
+            "rapidocr": importlib.metadata.version("rapidocr"),
+            "budget": BUDGET_SECONDS,
+            "frames": MOST_FRAMES,
+            "params": {name: str(value) for name, value in PARAMS.items()},
+        }
+
+    def knows(self, picture: Picture) -> bool:
+        """Whether reading the picture costs nothing."""
+        return picture.sha256 in self._known
+
+    def read(self, picture: Picture) -> PictureText:
+        """The text of a picture; nothing about the picture makes this fail or take longer than the limit.
+
+        Raises:
+            BenchmarkError: the picture's file is gone or has changed.
+        """
+        with self._lock:
+            known = self._known.get(picture.sha256)
+            if known is not None:
+                self._known.move_to_end(picture.sha256)
+                return known
+            content = picture.read()
+            if len(content) > MAX_BYTES:
+                return PictureText(text="", why="image_too_large")
+            found = self._ask(content)
+            if found.why != "ocr_failed":
+                self._known[picture.sha256] = found
+                if len(self._known) > KEPT_TEXTS:
+                    self._known.popitem(last=False)
+            return found
+
+    def close(self) -> None:
+        """End the process; the next picture starts another. Without this it ends with the reader."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, content: bytes) -> PictureText:
+        worker = self._started()
+        if worker is None:
+            return PictureText(text="", why="ocr_failed")
+        line = _exchange(worker, len(content).to_bytes(8, "big") + content, LIMIT_SECONDS)
+        if line:
+            reply = json.loads(line)
+            return PictureText(text=reply["text"], why=reply["why"])
+        # It was stopped, by itself or from here, or else it fell over this picture.
+        stopped = worker.wait() in _STOPPED
+        self._end()
+        return PictureText(text="", why="ocr_budget" if stopped else "image_unreadable")
+
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        if self._worker is not None and self._worker.poll() is None:
+            return self._worker
+        self._end()
+        if time.monotonic() < self._failed_at + RETRY_SECONDS:
+            return None
+        home = str(Path(safemt.__file__).parents[1])
+        paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "safemt.moderation.reading.ocr_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+        self._worker, self._stop = worker, weakref.finalize(self, _stop, worker)
+        if _exchange(worker, b"", START_SECONDS) != b"ready\n":
+            self._failed_at = time.monotonic()
+            self._end()
+        return self._worker
+
+    def _end(self) -> None:
+        if self._stop is not None:
+            self._stop()
+        self._worker = self._stop = None
+
+
+def _exchange(worker: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
+    """The worker's next line after `request`; nothing if it died, or had to be killed for taking too long."""
+    if worker.stdin is None or worker.stdout is None:
+        return b""
+    timer = threading.Timer(seconds, worker.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        worker.stdin.write(request)
+        worker.stdin.flush()
+        return worker.stdout.readline()
+    except OSError:
+        return b""
+    finally:
+        timer.cancel()
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    worker.kill()
+    worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:  # what was still to be written has no reader
+                continue

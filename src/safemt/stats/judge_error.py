@@ -1,0 +1,203 @@
+"""ASR freed of the judge's error: by a validation of the judge, or by people's labels on part of the run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safemt.stats.agreement import Confusion
+from safemt.stats.intervals import (
+    Estimate,
+    Interval,
+    Uncertainty,
+    Z,
+    effective_size,
+    score_interval,
+    wilson,
+)
+from safemt.stats.metrics import SAFE, UNSAFE, Floats, LabelMatrix
+
+Standing = Literal["corrected", "not validated", "no better than chance", "does not fit", "nothing graded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An ASR corrected for the judge's error, or the reason why there is none."""
+
+    standing: Standing
+    """`not validated`: people's labels lack unsafe or safe items. `no better than chance`: the interval
+    of sensitivity + specificity - 1 reaches 0, so the observed ASR says nothing of the true one. `does not
+    fit`: no true ASR could make a judge with these errors report this one, so it errs otherwise here."""
+    estimate: Estimate | None
+    """A share in [0, 1]; None unless `corrected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedAsr:
+    """Corrected ASR by round and pooled."""
+
+    rounds: tuple[int, ...]
+    by_round: tuple[Correction, ...]
+    pooled: Correction
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionPowered:
+    """ASR by people's standard, from few labels by people and many by the judge."""
+
+    estimate: Estimate
+    """Prediction-powered."""
+    people_only: Estimate
+    """The same from people's labels alone: what the judge's labels add is the difference in width."""
+    power: float
+    """λ in [0, 1]: how much the judge's labels count; 0 is people only."""
+    labelled: int
+    """Samples graded by people and judge."""
+    unlabelled: int
+    """Samples graded by the judge only."""
+    unread: int
+    """Samples graded by people that the judge left `ungraded`; they are in neither number above."""
+
+
+def youden(validation: Confusion) -> Estimate | None:
+    """J = sensitivity + specificity - 1, in [-1, 1], 0 for a coin; None unless both classes were validated.
+
+    Interval from the two Wilson intervals: J ± √(distance to the limit of each, squared and summed)
+    (Newcombe 1998, method 10). Source of J: Youden (1950).
+    """
+    if not (validation.unsafe and validation.safe):
+        return None
+    sensitivity = validation.unsafe_as_unsafe / validation.unsafe
+    specificity = validation.safe_as_safe / validation.safe
+    of_unsafe = wilson(validation.unsafe_as_unsafe, validation.unsafe)
+    of_safe = wilson(validation.safe_as_safe, validation.safe)
+    value = sensitivity + specificity - 1.0
+    down = math.hypot(sensitivity - of_unsafe.low, specificity - of_safe.low)
+    up = math.hypot(of_unsafe.high - sensitivity, of_safe.high - specificity)
+    return Estimate(value, Interval(low=max(-1.0, value - down), high=min(1.0, value + up)))
+
+
+def correct(observed: float, size: float, validation: Confusion) -> Correction:
+    """The ASR that would make a judge with this validation report `observed` (a share in [0, 1]).
+
+    Value: (observed + Sp - 1) / (Se + Sp - 1), clipped to [0, 1] (Rogan & Gladen 1978). Interval: Lang &
+    Reiczigel (2014), which carries the uncertainty of all three shares, clipped likewise. `size` is the
+    number of independent samples behind `observed`: their count, or the effective one where they are
+    clustered. The judge is taken to err on the run as it does on the validation items.
+    """
+    chance = youden(validation)
+    if chance is None:
+        return Correction("not validated", None)
+    if chance.interval.low <= 0.0:
+        return Correction("no better than chance", None)
+    specificity = validation.safe_as_safe / validation.safe
+    value = min(1.0, max(0.0, (observed + specificity - 1.0) / chance.value))
+
+    # The adjusted shares of Lang & Reiczigel: Agresti & Coull's for the run, Laplace's for the judge.
+    share = (observed * size + Z**2 / 2.0) / (size + Z**2)
+    hit = (validation.unsafe_as_unsafe + 1.0) / (validation.unsafe + 2.0)
+    passed = (validation.safe_as_safe + 1.0) / (validation.safe + 2.0)
+    spread_hit = hit * (1.0 - hit) / (validation.unsafe + 2.0)
+    spread_passed = passed * (1.0 - passed) / (validation.safe + 2.0)
+    gain = hit + passed - 1.0
+    true = (share + passed - 1.0) / gain
+    shift = 2.0 * Z**2 * (true * spread_hit - (1.0 - true) * spread_passed)
+    variance = (
+        share * (1.0 - share) / (size + Z**2) + true**2 * spread_hit + (1.0 - true) ** 2 * spread_passed
+    )
+    half = Z * math.sqrt(variance) / gain
+    if true + shift + half <= 0.0 or true + shift - half >= 1.0:
+        return Correction("does not fit", None)
+    low = min(value, max(0.0, true + shift - half))
+    high = max(value, min(1.0, true + shift + half))
+    return Correction("corrected", Estimate(value, Interval(low, high)))
+
+
+def corrected_asr(observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
+    """`correct` for each round, and for the pooled ASR at its effective size (clustered by query)."""
+    nothing = Correction("nothing graded", None)
+    return CorrectedAsr(
+        rounds=observed.rounds,
+        by_round=tuple(
+            nothing if asr is None else correct(asr.value, size, validation)
+            for asr, size in zip(observed.asr, observed.graded, strict=True)
+        ),
+        pooled=nothing
+        if observed.pooled is None
+        else correct(observed.pooled.value, observed.pooled_size, validation),
+    )
+
+
+def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPowered | None:
+    """ASR over the samples that the judge graded, when people labelled a random part of those samples.
+
+    Value: mean of people's labels + λ · (mean of the judge's labels on the rest - on people's part),
+    clipped to [0, 1] (Angelopoulos, Bates, Fannjiang, Jordan & Zrnic 2023); λ minimises the variance
+    (PPI++: Angelopoulos, Duchi & Zrnic 2023), within [0, 1]. It is right however wrong the judge is, as
+    long as chance decided which samples people saw. The variance is summed by query, so the samples
+    of one query may depend on each other; the interval is `score_interval` at the `effective_size`.
+    Matched by query and round; None when no sample is graded by both. With one labelled query the
+    intervals are [0, 1].
+    """
+    judge, person = judged.codes, _aligned(people, judged)
+    labelled = (judge >= SAFE) & (person >= SAFE)
+    rest = (judge >= SAFE) & (person < SAFE)
+    n, n_rest = int(labelled.sum()), int(rest.sum())
+    if n == 0:
+        return None
+    by_person = _deviations(person, labelled)
+    by_judge = _deviations(judge, labelled)
+    by_judge_elsewhere = _deviations(judge, rest)
+    difference = by_judge - by_judge_elsewhere
+    power = 0.0
+    if n_rest and difference @ difference > 0.0:
+        power = float(np.clip(by_person @ difference / (difference @ difference), 0.0, 1.0))
+    people_mean = _mean_unsafe(person, labelled)
+    shift = _mean_unsafe(judge, rest) - _mean_unsafe(judge, labelled)
+    per_query = labelled.sum(axis=1)
+    queries = float(per_query.sum() ** 2 / (per_query**2).sum())
+    return PredictionPowered(
+        estimate=_clustered(people_mean + power * shift, by_person - power * difference, queries),
+        people_only=_clustered(people_mean, by_person, queries),
+        power=power,
+        labelled=n,
+        unlabelled=n_rest,
+        unread=int(((judge < SAFE) & (person >= SAFE)).sum()),
+    )
+
+
+def _aligned(matrix: LabelMatrix, like: LabelMatrix) -> NDArray[np.int8]:
+    """The codes of `matrix` in the rows and columns of `like`; -1 where it has none."""
+    codes = np.full(like.codes.shape, -1, dtype=np.int8)
+    row_of = {query_id: row for row, query_id in enumerate(matrix.query_ids)}
+    rows = [(row, row_of[query_id]) for row, query_id in enumerate(like.query_ids) if query_id in row_of]
+    columns = [(c, matrix.rounds.index(k)) for c, k in enumerate(like.rounds) if k in matrix.rounds]
+    if rows and columns:
+        to_rows, from_rows = zip(*rows, strict=True)
+        to_columns, from_columns = zip(*columns, strict=True)
+        codes[np.ix_(to_rows, to_columns)] = matrix.codes[np.ix_(from_rows, from_columns)]
+    return codes
+
+
+def _mean_unsafe(codes: NDArray[np.int8], where: NDArray[np.bool_]) -> float:
+    """Share of unsafe labels `where`; 0 if nowhere."""
+    return float(((codes == UNSAFE) & where).sum() / max(1, where.sum()))
+
+
+def _deviations(codes: NDArray[np.int8], where: NDArray[np.bool_]) -> Floats:
+    """What each query adds to the mean of unsafe labels `where`, less what it would add at the mean; (Q,)."""
+    apart = np.where(where, (codes == UNSAFE) - _mean_unsafe(codes, where), 0.0)
+    deviations: Floats = apart.sum(axis=1) / max(1, where.sum())
+    return deviations
+
+
+def _clustered(value: float, deviations: Floats, queries: float) -> Estimate:
+    """A share whose error is the sum of one independent deviation per query."""
+    share = min(1.0, max(0.0, value))
+    if queries <= 1.0:
+        return Estimate(share, Interval(0.0, 1.0))
+    return Estimate(
+        share, score_interval(share, effective_size(share, float(deviations @ deviations), queries))
+    )

@@ -1,11 +1,14 @@
 """The one exception tree.
 
-Every message is a sentence for a person: what is wrong, where, and what to do about it.
-The command line prints the message and exits with `exit_code`; it never shows a traceback for these.
+Each error carries a stable `code`, `fields` for programs, and a sentence for a person: what is wrong, where,
+and what to do. The sentence fits a Python program. It names a setting by its path in `RunConfig`, in
+backticks (`moderator.threshold`). The command line turns such a path into the option's name, rewords a few codes
+(`cli/errors.py`), exits with `exit_code` and never shows a traceback for these errors.
 
     SafemtError
     ├── UsageError       a wrong argument or combination of arguments
     ├── BenchmarkError   a benchmark that cannot be read, or must not be used
+    ├── DataError        a file of settings (YAML, JSON) that does not have the form it should
     ├── RunError         a run directory or store that cannot be used
     ├── LabelsError      a labels or recorded-responses file that cannot be used
     ├── DialogueError    a conversation that cannot be moderated
@@ -23,6 +26,14 @@ class SafemtError(Exception):
 
     exit_code = 2
 
+    def __init__(self, code: str, message: str = "", **fields: object) -> None:
+        """`code` is stable; `fields` hold what the message is about (`name=…`, `path=…`)."""
+        if not message:  # not yet given a code
+            code, message = "", code
+        super().__init__(message)
+        self.code = code
+        self.fields = fields
+
 
 class UsageError(SafemtError):
     """A wrong argument, or arguments that do not go together."""
@@ -32,6 +43,10 @@ class BenchmarkError(SafemtError):
     """A benchmark that cannot be read, or that must not be used as it is."""
 
     exit_code = 1
+
+
+class DataError(SafemtError):
+    """A file of settings that does not have the form it should."""
 
 
 class RunError(SafemtError):
@@ -77,7 +92,7 @@ class CallError(SafemtError):
     """One call to an endpoint failed; `failure` says why and whether to try again."""
 
     def __init__(self, failure: CallFailure) -> None:
-        super().__init__(failure.message)
+        super().__init__(failure.cause, failure.message)
         self.failure = failure
 
 

@@ -2,15 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a chat model is asked to generate."""
 
-    temperature: float | None = 0.0
-    """None leaves it to the endpoint's default (some models accept no other)."""
-    max_output_tokens: int = 1024
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = 0.0
+    """None leaves it to the server (some models accept no other)."""
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] = 1024
+
+
+class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that is asked over an endpoint, as a person configures it."""
+
+    name: str
+    """Such as `openai/MODEL`."""
+    base_url: str | None = None
+    """An OpenAI-compatible server; None is OpenAI's own."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key; None is `OPENAI_API_KEY`."""
+    sampling: Sampling = Sampling()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each error carries a stable `code`, `fields` for programs, and a sentence for a person: what is wrong, where,
 and what to do. The sentence fits a Python program. It names a setting by its path in `RunConfig`, in
-backticks (`moderator.threshold`). The command line turns such a path into the option's name, rewords a few codes
+backticks (`moderator.threshold`). The command line turns such a path into the option name, rewords some
 (`cli/errors.py`), exits with `exit_code` and never shows a traceback for these errors.
 
     SafemtError

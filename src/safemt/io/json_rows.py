@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from safemt.io.files import size_text
-from safemt.io.row import Limits, Row
+from safemt.io.row import Limits, Row, is_deeper
 
 _CHUNK: Final = 2**16
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
@@ -131,7 +131,7 @@ class _JsonRows:
         return None if self._infinite else value
 
     def _checked(self, value: object, brackets: int, number: int, place: str) -> Row:
-        if brackets > self._limits.depth and _is_deeper(value, self._limits.depth):
+        if brackets > self._limits.depth and is_deeper(value, self._limits.depth):
             problem = f"it is nested deeper than {self._limits.depth} levels"
             return Row(number, place, None, "too_deep", problem)
         if not isinstance(value, dict):
@@ -251,16 +251,3 @@ def _broken_array(text: _Text, number: int, reason: str, at: int | None = None) 
         f"the array is broken at line {line} ({reason[:1].lower()}{reason[1:]}), so the rest was not read"
     )
     return Row(number, f"record {number}", None, "broken_array", problem)
-
-
-def _is_deeper(value: object, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner.extend(each.values())
-            elif isinstance(each, list):
-                inner.extend(each)
-        level = inner
-    return any(isinstance(each, (dict, list)) for each in level)

@@ -2,8 +2,7 @@
 
 In a few bytes, a Parquet page can say that a text of 50 MB occurs a million times. So the page headers are
 read first (parquet-format, `parquet.thrift`). They state the size of each page, its encoding and the number
-of its values, and so decide how many rows are decoded at once, and which nested columns are kept as indices
-into a dictionary until each row has been measured.
+of its values. So the size of what is decoded is known, and how many rows may be decoded at once.
 """
 
 import mmap
@@ -42,9 +41,7 @@ class _Leaf:
     entry: int = _WIDEST_NUMBER
     """Bytes of the longest entry of the dictionary."""
     repeated: int = 0
-    """Bytes, at most, of the values that point into the dictionary."""
-    prefixed: int = 0
-    """Bytes, at most, of the values that start as the one before."""
+    """Bytes, at most, of the values that point into the dictionary or start as the one before."""
 
     def add(self, header: dict[int, Any], page: bytes, compression: str) -> None:
         """Count a page; its content is needed only of a dictionary."""
@@ -60,7 +57,7 @@ class _Leaf:
             if header[field][encoding] in _DICTIONARY_ENCODINGS:
                 self.repeated += values * self.entry
             elif header[field][encoding] == _DELTA_BYTE_ARRAY:
-                self.prefixed += values * unpacked
+                self.repeated += values * unpacked
 
 
 def parquet_columns(path: Path) -> tuple[str, ...]:
@@ -88,8 +85,8 @@ def parquet_rows(path: Path, columns: Collection[str] | None, limits: Limits) ->
     parquet, failures = _library()
     with path.open("rb") as stream:
         try:
-            at_once, dictionaries = _plan(parquet.ParquetFile(stream), stream.fileno(), columns, limits)
-            file = parquet.ParquetFile(stream, read_dictionary=dictionaries, buffer_size=_READ_AT_ONCE)
+            file = parquet.ParquetFile(stream, buffer_size=_READ_AT_ONCE)
+            at_once = _rows_at_once(file, stream.fileno(), columns, limits)
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             left, number = limits.content, 0
             for batch in file.iter_batches(at_once, columns=names, use_threads=False):
@@ -105,25 +102,20 @@ def parquet_rows(path: Path, columns: Collection[str] | None, limits: Limits) ->
             raise _not_parquet(error) from error
 
 
-def _plan(
-    file: Any, descriptor: int, columns: Collection[str] | None, limits: Limits
-) -> tuple[int, list[str]]:
-    """How many rows to decode at once, and the columns to keep in the form of a dictionary meanwhile."""
+def _rows_at_once(file: Any, descriptor: int, columns: Collection[str] | None, limits: Limits) -> int:
+    """How many rows to decode at once, once it is clear that none can become too large."""
     at_once = _ROWS_AT_ONCE
-    dictionaries: set[str] = set()
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
         for group in range(file.num_row_groups):
             leaves = list(_leaves(file, group, data, columns, limits))
+            for leaf in leaves:
+                if leaf.nested and leaf.values * _WIDEST_NUMBER + leaf.repeated > limits.content:
+                    raise _too_large(f"may repeat too much in the lists of {leaf.path!r}")
             if sum(leaf.content for leaf in leaves) > limits.content:
                 raise _too_large(f"unpacks to more than {size_text(limits.content)}")
             flat = sum(leaf.largest for leaf in leaves if not leaf.nested)
             at_once = min(at_once, max(1, limits.row // max(1, flat)))
-            for leaf in leaves:
-                if leaf.nested and leaf.values * _WIDEST_NUMBER + leaf.prefixed > limits.content // 4:
-                    raise _too_large(f"holds too much in the lists of {leaf.path!r}")
-                if leaf.nested and leaf.repeated > limits.content // 4:
-                    dictionaries.add(leaf.path)
-    return at_once, sorted(dictionaries)
+    return at_once
 
 
 def _leaves(
@@ -161,7 +153,7 @@ def _dictionaries(batch: Any, most: int) -> Iterator[dict[str, Any] | None]:
 
 
 def _size(array: Any) -> int:
-    """Bytes of the values of an Arrow array, all repetition written out."""
+    """Bytes of the values of an Arrow array, repeated ones each time."""
     from pyarrow import compute, types
 
     if types.is_dictionary(array.type):
@@ -240,7 +232,7 @@ def _library() -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _too_large(clause: str) -> Refusal:
-    return Refusal("too_large", f"{clause}; split it")
+    return Refusal("too_large", f"{clause}; split it, or write it in smaller row groups")
 
 
 def _not_parquet(error: Exception) -> Refusal:

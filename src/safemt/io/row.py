@@ -44,3 +44,17 @@ class Refusal(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def is_deeper(value: object, depth: int) -> bool:
+    """Whether lists and dictionaries are nested deeper than `depth`; takes no recursion."""
+    level = [value]
+    for _ in range(depth):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner.extend(each.values())
+            elif isinstance(each, list):
+                inner.extend(each)
+        level = inner
+    return any(isinstance(each, dict | list) for each in level)

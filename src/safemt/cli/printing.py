@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
+from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level
 from safemt.benchmark.read import Benchmark
 from safemt.io.files import PUBLIC, write_file
 
@@ -79,17 +79,17 @@ def print_check(benchmark: Benchmark) -> None:
     if samples:
         _print_contents(console, benchmark)
     for level in Level:
-        _print_findings(console, [f for f in benchmark.findings if f.level is level], level)
-    errors = errors_of(benchmark.findings)
-    warnings = _count(len(benchmark.findings) - len(errors), "warning", "warnings")
+        _print_findings(console, benchmark, level)
+    errors = _count_level(benchmark, Level.ERROR)
+    warnings = _count(_count_level(benchmark, Level.WARNING), "warning", "warnings")
     missing = len(benchmark.imageless)
     if not errors:
         verdict = f"[green]Usable:[/green] no errors, {warnings}."
-    elif missing == len(errors):
+    elif missing == errors:
         lack = f"{missing:,} of {_count(len(samples), 'sample', 'samples')} without their image"
         verdict = f"[red]Not usable as it stands:[/red] {lack}, {warnings}."
     else:
-        verdict = f"[red]Not usable:[/red] {_count(len(errors), 'error', 'errors')}, {warnings}."
+        verdict = f"[red]Not usable:[/red] {_count(errors, 'error', 'errors')}, {warnings}."
     console.print(verdict, highlight=False)
 
 
@@ -122,11 +122,24 @@ def _print_contents(console: Console, benchmark: Benchmark) -> None:
     console.print(f"{images:,} different images; samples without their image: {missing:,}", highlight=False)
 
 
-def _print_findings(console: Console, findings: list[Finding], level: Level) -> None:
+def _by_code(benchmark: Benchmark, level: Level) -> dict[str, list[Finding]]:
+    """The findings of a level, those of the most frequent code first."""
+    groups: dict[str, list[Finding]] = {code: [] for code in benchmark.counts}
+    for finding in benchmark.findings:
+        if finding.level is level:
+            groups[finding.code].append(finding)
+    return {code: group for code, group in groups.items() if group}
+
+
+def _count_level(benchmark: Benchmark, level: Level) -> int:
+    return sum(benchmark.counts[code] for code in _by_code(benchmark, level))
+
+
+def _print_findings(console: Console, benchmark: Benchmark, level: Level) -> None:
     colour = "red" if level is Level.ERROR else "yellow"
-    for code, count in count_codes(findings).items():
+    for code, group in _by_code(benchmark, level).items():
+        count = benchmark.counts[code]
         console.print(f"[{colour}]{level}[/{colour}] {code} × {count:,}", highlight=False)
-        group = [finding for finding in findings if finding.code == code]
         if code == MISSING_IMAGE:
             ids = list(dict.fromkeys(finding.id or finding.place for finding in group))
             lines, rest = [", ".join(ids[:_IDS])], len(ids) - _IDS

@@ -3,14 +3,14 @@
 from collections import Counter
 from typing import Any
 
-from safemt.benchmark.findings import MISSING_IMAGE, count_codes, errors_of
+from safemt.benchmark.findings import errors_of
 from safemt.benchmark.read import Benchmark
 
 
 def check_json(benchmark: Benchmark) -> dict[str, Any]:
     """The check as one document; its keys are described in docs/file-formats.md."""
     harmful = [sample for sample in benchmark.samples if sample.twin_of is None]
-    missing = {finding.id for finding in benchmark.findings if finding.code == MISSING_IMAGE and finding.id}
+    missing = {sample_id.rpartition("@")[0] for sample_id in benchmark.imageless}
     return {
         "name": benchmark.name,
         "layout": benchmark.layout,
@@ -25,7 +25,7 @@ def check_json(benchmark: Benchmark) -> dict[str, Any]:
         "images": len({sample.image.sha256 for sample in benchmark.samples if sample.image}),
         "missing_images": sorted(missing),
         "ok": not errors_of(benchmark.findings),
-        "counts": count_codes(benchmark.findings),
+        "counts": dict(benchmark.counts),
         "findings": [
             {
                 "level": finding.level,

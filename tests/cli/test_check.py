@@ -273,7 +273,7 @@ def test_very_many_missing_images_do_not_fill_the_screen(check: Check, tmp_path:
         ("nowhere", "There is no benchmark at nowhere: no such file or folder."),
         ("empty", "empty holds no benchmark: expected samples.jsonl,"),
         ("broken.json", "broken.json is empty: there is no row in it."),
-        ("hub:boats", "a hub benchmark is written hub:OWNER/NAME"),
+        ("hub:boats", "write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
     ],
 )
 def test_what_cannot_be_read_is_one_message_on_stderr(

@@ -1,7 +1,17 @@
 """Samples and the fixed vocabulary."""
 
+import pytest
+
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import PUBLISHED_TURNS, SCENARIO_BY_SLUG, Label, Method, Outcome, Scenario
+from safemt.core.taxonomy import (
+    PUBLISHED_TURNS,
+    SCENARIO_BY_SLUG,
+    Label,
+    Method,
+    Outcome,
+    Scenario,
+    scenario_named,
+)
 
 
 def test_a_sample_is_named_by_query_and_turns() -> None:
@@ -19,3 +29,15 @@ def test_the_vocabulary_is_the_published_one() -> None:
     assert [*Label] == ["safe", "unsafe", "ungraded"]
     assert {*Outcome} == {"complied", "refused", "blocked", "moderated", "error"}
     assert {*Method} == {"gradual", "role_play", "in_context", "hybrid"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Hate Speech", "hate_speech", " HATE-speech\n", "hate  speech", "hate - speech"]
+)
+def test_a_scenario_is_found_by_its_name_in_any_spelling(name: str) -> None:
+    assert scenario_named(name) is Scenario.HATE_SPEECH
+
+
+@pytest.mark.parametrize("name", ["", "hate", "hatespeech", "hate.speech", None, 7, ["Fraud"]])
+def test_another_name_is_no_scenario(name: object) -> None:
+    assert scenario_named(name) is None

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import resource
 import signal
 import struct
 import sys
@@ -232,16 +233,25 @@ def test_no_dialogue_string_runs_or_hangs(text: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_unpacks_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("character", "code"), [(b" ", "no_rows"), (b"x", "too_long"), (b"[", "broken_array")]
+)
+def test_what_unpacks_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, character: bytes, code: str
+) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    block = b" " * 2**20
+    block = character * 2**20
     bomb = b"".join(packer.compress(block) for _ in range(600)) + packer.flush()
     assert len(bomb) < 700_000
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(bomb)
-    for name in ("a benchmark", "judged rows", "labels"):
-        with at_most(120), pytest.raises(SafemtError, match=r"more than (16|512) MB"):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("judged rows", "labels", "responses"):
+        with at_most(120), pytest.raises(SafemtError) as caught:
             READERS[name](path)
+        assert caught.value.code == code
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert kilobytes < 2**19
 
 
 # Paths

@@ -138,6 +138,19 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: bytes) -> None:
     assert refusal(tmp_path / "a.parquet").code == "not_parquet"
 
 
+@pytest.mark.parametrize("bits", [1, 0x80, 0xFF])
+def test_no_damaged_byte_of_the_footer_ends_the_process(tmp_path: Path, bits: int) -> None:
+    """Some of pyarrow's metadata ends the process if it is damaged, so the reader does without it."""
+    whole = written(tmp_path / "a.parquet", [talk(number) for number in range(9)]).read_bytes()
+    path = tmp_path / "b.parquet"
+    for place in range(whole.index(b"dialogue", 400), len(whole)):
+        content = bytearray(whole)
+        content[place] ^= bits
+        path.write_bytes(content)
+        with suppress(BenchmarkError):
+            rows_of(path)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4),

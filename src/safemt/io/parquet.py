@@ -24,6 +24,7 @@ _DICTIONARY_PAGE: Final = 2
 _VALUES: Final = {0: (5, 2), 3: (8, 4)}
 _DICTIONARY_ENCODINGS: Final = (2, 8)
 _DELTA_BYTE_ARRAY: Final = 7
+_CODECS: Final = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 
 @dataclass(slots=True)
@@ -43,13 +44,13 @@ class _Leaf:
     repeated: int = 0
     """Bytes, at most, of the values that point into the dictionary or start as the one before."""
 
-    def add(self, header: dict[int, Any], page: bytes, compression: str) -> None:
+    def add(self, header: dict[int, Any], page: bytes, codec: int) -> None:
         """Count a page; its content is needed only of a dictionary."""
         kind, unpacked = header[1], header[2]
         self.content += unpacked
         self.largest = max(self.largest, unpacked)
         if kind == _DICTIONARY_PAGE:
-            self.entry = _longest_entry(page, unpacked, compression) if self.nested else unpacked
+            self.entry = _longest_entry(page, unpacked, codec) if self.nested else unpacked
         elif kind in _VALUES:
             field, encoding = _VALUES[kind]
             values = header[field][1]
@@ -107,8 +108,7 @@ def _rows_at_once(file: Any, descriptor: int, columns: Collection[str] | None, l
     """How many rows to decode at once, once it is clear that none can become too large."""
     at_once = _ROWS_AT_ONCE
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        for group in range(file.num_row_groups):
-            leaves = list(_leaves(file, group, data, columns, limits))
+        for leaves in _leaves(file, data, columns, limits):
             for leaf in leaves:
                 if leaf.nested and leaf.values * _WIDEST_NUMBER + leaf.repeated > limits.content:
                     raise _too_large(f"may repeat too much in the lists of {leaf.path!r}")
@@ -120,25 +120,36 @@ def _rows_at_once(file: Any, descriptor: int, columns: Collection[str] | None, l
 
 
 def _leaves(
-    file: Any, group: int, data: mmap.mmap, columns: Collection[str] | None, limits: Limits
-) -> Iterator[_Leaf]:
-    about = file.metadata.row_group(group)
-    for number in range(about.num_columns):
-        column, kind = about.column(number), file.schema.column(number)
-        if columns is not None and column.path_in_schema.partition(".")[0] not in columns:
-            continue
-        leaf = _Leaf(kind.path, nested=kind.max_repetition_level > 0)
-        at = min(start for start in (column.data_page_offset, column.dictionary_page_offset) if start)
-        end = at + column.total_compressed_size
-        while leaf.values < column.num_values and at < end:
-            header, at = _struct(data, at)
-            unpacked, packed = header[2], header[3]
-            if not 0 <= unpacked <= limits.content // 4 or packed < 0:
-                raise _too_large(f"holds a page of more than {size_text(limits.content // 4)}")
-            page = data[at : at + packed] if header[1] == _DICTIONARY_PAGE else b""
-            leaf.add(header, page, column.compression)
-            at += packed
-        yield leaf
+    file: Any, data: mmap.mmap, columns: Collection[str] | None, limits: Limits
+) -> Iterator[list[_Leaf]]:
+    """The columns of each row group."""
+    # Not from pyarrow's metadata, which ends the process if some of it is damaged.
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    about, _ = _struct(data, footer)
+    for group in about[4]:
+        leaves = []
+        for number, column in enumerate(group[1]):
+            chunk, kind = column[3], file.schema.column(number)
+            if columns is None or chunk[3][0].decode() in columns:
+                leaf = _Leaf(kind.path, nested=kind.max_repetition_level > 0)
+                _add_pages(leaf, chunk, data, limits)
+                leaves.append(leaf)
+        yield leaves
+
+
+def _add_pages(leaf: _Leaf, chunk: dict[int, Any], data: mmap.mmap, limits: Limits) -> None:
+    """Count the pages of a column chunk, without unpacking them."""
+    codec, values, size, first_data, dictionary = (chunk.get(field, 0) for field in (4, 5, 7, 9, 11))
+    at = min(first_data, dictionary or first_data)
+    end = at + size
+    while leaf.values < values and at < end:
+        header, at = _struct(data, at)
+        unpacked, packed = header[2], header[3]
+        if not 0 <= unpacked <= limits.content // 4 or packed < 0:
+            raise _too_large(f"holds a page of more than {size_text(limits.content // 4)}")
+        page = data[at : at + packed] if header[1] == _DICTIONARY_PAGE else b""
+        leaf.add(header, page, codec)
+        at += packed
 
 
 def _dictionaries(batch: Any, size: int, most: int) -> Iterator[dict[str, Any] | None]:
@@ -167,15 +178,14 @@ def _size(array: Any) -> int:
     return int(array.nbytes)
 
 
-def _longest_entry(page: bytes, unpacked: int, compression: str) -> int:
+def _longest_entry(page: bytes, unpacked: int, codec: int) -> int:
     """Bytes of the longest text in a dictionary page, or of the whole page if it cannot be unpacked."""
     import pyarrow
 
-    if compression != "UNCOMPRESSED":
+    if codec:
         try:
-            codec = {"LZ4": "lz4_raw"}.get(compression, compression.lower())
-            page = pyarrow.decompress(page, unpacked, codec, asbytes=True)
-        except (pyarrow.ArrowException, ValueError, OSError):
+            page = pyarrow.decompress(page, unpacked, _CODECS[codec], asbytes=True)
+        except (KeyError, pyarrow.ArrowException, ValueError, OSError):
             return unpacked
     at = longest = 0
     while at < len(page):
@@ -186,25 +196,41 @@ def _longest_entry(page: bytes, unpacked: int, compression: str) -> int:
 
 
 def _struct(data: mmap.mmap, at: int) -> tuple[dict[int, Any], int]:
-    """Parse a struct in Thrift's compact protocol: its numbers and structs by field, and where it ends."""
+    """Parse a struct in Thrift's compact protocol: its values by field, and where it ends."""
     fields: dict[int, Any] = {}
     number = 0
     while head := data[at]:
         at += 1
         number, at = (number + (head >> 4), at) if head >> 4 else _zigzag(data, at)
-        match head & 15:
-            case 1 | 2:  # a boolean, which has no bytes of its own
-                pass
-            case 4 | 5 | 6:
-                fields[number], at = _zigzag(data, at)
-            case 8:  # a text, such as the smallest value
-                size, at = _varint(data, at)
-                at += size
-            case 12:
-                fields[number], at = _struct(data, at)
-            case kind:
-                raise ValueError(f"a page header holds a value of kind {kind}")
+        if head & 15 > 2:  # else a boolean, which has no bytes of its own
+            fields[number], at = _value(data, at, head & 15)
     return fields, at + 1
+
+
+def _value(data: mmap.mmap, at: int, kind: int) -> tuple[Any, int]:
+    match kind:
+        case 3:  # a byte
+            return data[at], at + 1
+        case 4 | 5 | 6:
+            return _zigzag(data, at)
+        case 8:
+            size, at = _varint(data, at)
+            return data[at : at + size], at + size
+        case 9:
+            return _list(data, at)
+        case 12:
+            return _struct(data, at)
+    raise ValueError(f"it holds a value of kind {kind}")
+
+
+def _list(data: mmap.mmap, at: int) -> tuple[list[Any], int]:
+    size, kind = data[at] >> 4, data[at] & 15
+    size, at = _varint(data, at + 1) if size == 15 else (size, at + 1)
+    values = []
+    for _ in range(size):
+        value, at = _value(data, at, kind)
+        values.append(value)
+    return values, at
 
 
 def _zigzag(data: mmap.mmap, at: int) -> tuple[int, int]:
@@ -229,7 +255,7 @@ def _library() -> tuple[Any, tuple[type[Exception], ...]]:
     except ImportError as error:
         raise Refusal("needs_pyarrow", "needs pyarrow to be read: pip install 'safemt[hub]'") from error
     library = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
-    return parquet, (*library, LookupError, TypeError, RecursionError)
+    return parquet, (*library, LookupError, TypeError, AttributeError, RecursionError)
 
 
 def _too_large(clause: str) -> Refusal:

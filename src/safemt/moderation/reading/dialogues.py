@@ -7,7 +7,6 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,10 @@ from safemt.benchmark.layouts import parse_dialogue_text
 from safemt.core.errors import DialogueError
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.io.images import ImageFolder, ImageProblem, inspect_image, locate_image
-from safemt.io.rows import Row, read_rows
+from safemt.io.row import Row
+from safemt.io.rows import STDIN, read_rows
 from safemt.moderation.reading.chat import chat_message
 from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, UnknownPart
-
-STDIN: Final = "the standard input"
 
 _DIALOGUE_FIELDS: Final = ("messages", "dialogue", "turns")
 _IMAGE_FIELDS: Final = ("image", "image_path", "image_rel_path")
@@ -61,33 +59,25 @@ class BadRow:
 def read_dialogues(source: Path | io.BufferedReader) -> Iterator[ModeratedDialogue | BadRow]:
     """The dialogues of a file, or of a stream such as stdin, in order; a bad row does not end it.
 
-    JSONL, a JSON array or one JSON object, gzipped or not; one row in memory at a time. The pictures that
-    rows name are looked for beside the file (for a stream: in the working directory) and nowhere else.
+    Every form that `read_rows` takes; one row in memory at a time. The pictures that rows name are looked for
+    beside the file (for a stream: in the working directory) and nowhere else.
 
     Raises:
         DialogueError: it cannot be read at all, or is empty.
     """
     name = str(source) if isinstance(source, Path) else STDIN
     folder = source.parent if isinstance(source, Path) else Path()
-    try:
-        opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
-    except OSError as error:
-        raise DialogueError(
-            f"{name} cannot be read: {error.strerror}. Give a file of dialogues, or - for the standard input."
-        ) from error
     images = ImageFolder(folder, cache_bytes=0)
-    with opened as stream:
-        for row in read_rows(stream, name):
-            yield _dialogue(row, name, folder, images)
+    for row in read_rows(source, error=DialogueError, lone_surrogates=True):
+        yield _dialogue(row, name, folder, images)
 
 
 def _dialogue(row: Row, name: str, folder: Path, images: ImageFolder) -> ModeratedDialogue | BadRow:
-    fields = row.value if isinstance(row.value, dict) else {}
+    fields = row.fields or {}
     row_id = _id(fields, row.place)
-    problem = row.problem or ("" if isinstance(row.value, dict) else "it is not a JSON object")
     try:
-        if problem:
-            raise DialogueError(problem)
+        if row.problem:
+            raise DialogueError(row.code, row.problem)
         messages = _with_image(_messages(fields), fields, folder, images)
     except DialogueError as error:
         return BadRow(id=row_id, problem=f"{name}, {row.place}: {_sentence(str(error))}")

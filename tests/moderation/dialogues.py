@@ -1,29 +1,36 @@
 """What the tests of moderators share: conversations, and detectors that say what they are told."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
+from safemt.core.schema import ImageRef, Message, Part
 from safemt.endpoints.chat import ChatEndpoint
+from safemt.io.images import ImageBytes
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import ChatMessage, Part
 
 TIMEOUT = CallError(CallFailure("timeout", "no complete reply within 1 s"))
 
 
-def user(*parts: Part) -> ChatMessage:
-    return ChatMessage("user", parts)
+def picture_from(content: bytes) -> ImageRef:
+    """A picture of whatever bytes, as one that came in a request."""
+    return ImageRef(hashlib.sha256(content).hexdigest(), "image/png", 1, 1, source=ImageBytes(content))
 
 
-def assistant(text: str) -> ChatMessage:
-    return ChatMessage("assistant", (text,))
+def user(*parts: Part) -> Message:
+    return Message("user", parts)
 
 
-def turns(*texts: str) -> list[ChatMessage]:
+def assistant(text: str) -> Message:
+    return Message("assistant", (text,))
+
+
+def turns(*texts: str) -> list[Message]:
     """User turns with an assistant's word between them."""
     messages = [each for text in texts for each in (user(text), assistant("I see."))]
     return messages[:-1]
@@ -38,7 +45,7 @@ class Scripted:
     name: str = "scripted"
     endpoints: Sequence[ChatEndpoint] = ()
     assessed: int = 0
-    scan: Callable[[ChatMessage], Scan] = lambda _: Scan(text=True)
+    scan: Callable[[Message], Scan] = lambda _: Scan(text=True)
 
     @property
     def identity(self) -> Json:
@@ -53,7 +60,7 @@ class _ScriptedReading:
         self._detector = detector
         self._place = 0
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         return self._detector.scan(message)
 
     async def assess(self) -> Assessment:

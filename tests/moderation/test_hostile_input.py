@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from moderation.dialogues import user
 from safemt.core.errors import DialogueError
+from safemt.core.schema import Message
 from safemt.endpoints.base import Reply
 from safemt.moderation.detectors.guards.answer import read_guard_answer
 from safemt.moderation.detectors.guards.moderation_service import read_scores
 from safemt.moderation.detectors.guards.template import packaged_templates, read_template
 from safemt.moderation.detectors.llm_prompt import moderation_request, read_opinion
 from safemt.moderation.reading.chat import chat_message
-from safemt.moderation.reading.conversation import ChatMessage
 from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
@@ -65,7 +65,7 @@ def test_any_rows_give_one_outcome_each(rows: list[Any]) -> None:
 @given(MESSAGES | JSON)
 def test_any_message_is_one_or_the_defined_error(fields: object) -> None:
     with suppress(DialogueError):
-        assert isinstance(chat_message(fields), ChatMessage)
+        assert isinstance(chat_message(fields), Message)
 
 
 @given(st.text(max_size=80) | JSON.map(json.dumps))

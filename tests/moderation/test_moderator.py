@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.dialogues import TIMEOUT, Scripted, assistant, scripted, turns, user
+from moderation.dialogues import TIMEOUT, Scripted, assistant, picture_from, scripted, turns, user
 from safemt.core.errors import DialogueError
+from safemt.core.schema import Message, UnknownPart
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Unscanned
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.moderator import OnError
-from safemt.moderation.reading.conversation import ChatMessage, UnknownPart, picture_from
 
 FRAUD = {Scenario.FRAUD: 0.9, Scenario.THREAT: 0.1}
 
@@ -103,8 +103,8 @@ def test_the_tokens_of_a_dialogue_are_those_of_all_its_turns() -> None:
     assert verdict.milliseconds > 0
 
 
-@pytest.mark.parametrize("messages", [[], [assistant("hello")], [ChatMessage("system", ("be kind",))]])
-def test_without_a_user_message_there_is_nothing_to_moderate(messages: list[ChatMessage]) -> None:
+@pytest.mark.parametrize("messages", [[], [assistant("hello")], [Message("system", ("be kind",))]])
+def test_without_a_user_message_there_is_nothing_to_moderate(messages: list[Message]) -> None:
     with pytest.raises(DialogueError, match="holds no user message"):
         scripted(0.1).moderate(messages)
 
@@ -133,7 +133,7 @@ def test_parts_that_nobody_can_look_at_are_in_coverage_and_degrade_the_verdict()
 
 def test_what_a_tool_brings_in_counts_like_the_users_words_and_an_assistants_does_not() -> None:
     for role, degraded in (("tool", True), ("assistant", False), ("system", False)):
-        carrier = ChatMessage(role, (UnknownPart("file"),))  # type: ignore[arg-type]
+        carrier = Message(role, (UnknownPart("file"),))  # type: ignore[arg-type]
         verdict = scripted(0.1).moderate([carrier, user("a")])
         assert (verdict.degraded is not None) is degraded
         assert [each.why for each in verdict.coverage.unscanned] == ["file"]
@@ -142,7 +142,7 @@ def test_what_a_tool_brings_in_counts_like_the_users_words_and_an_assistants_doe
 def test_what_a_tool_brings_in_has_the_turn_before_it_assessed_again() -> None:
     session = scripted(0.1, 0.9).open()
     assert not session.append(user("look it up")).flagged
-    verdict = session.append(ChatMessage("tool", ("[something bad]",)))
+    verdict = session.append(Message("tool", ("[something bad]",)))
     assert verdict.trajectory == (0.9,)
     assert session.append(assistant("here it is")).trajectory == (0.9,)
 
@@ -152,7 +152,7 @@ def test_coverage_counts_what_the_detector_looked_at() -> None:
     detector = Scripted(
         [Assessment(risk=0.1)],
         scan=lambda m: Scan(
-            text=m.text != "skipped", images=0, unscanned={0: "no_ocr"} if m.text == "" else {}
+            text=m.content != "skipped", images=0, unscanned={0: "no_ocr"} if m.content == "" else {}
         ),
     )
     moderator = type(moderator)(detector=detector, policies=moderator.policies)

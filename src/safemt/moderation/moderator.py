@@ -12,13 +12,13 @@ from typing import Final, Self
 
 from safemt.core.errors import CallError, DialogueError
 from safemt.core.identity import Json
+from safemt.core.schema import JUDGED_ROLES, ImageRef, Message, UnknownPart
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
 from safemt.moderation.policies.policy import Policies, Policy
 from safemt.moderation.policies.select import FITS, select_policies
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage, Picture, UnknownPart
 from safemt.moderation.sync import wait_for
 
 LINKED: Final = 0.5
@@ -75,14 +75,12 @@ class Moderator:
         """Begin a conversation; `name` becomes the verdicts' id."""
         return Session(self, self.detector.open(self.ask), name)
 
-    def moderate(
-        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
-    ) -> Verdict:
+    def moderate(self, dialogue: Sequence[Message], *, name: str = "", every_turn: bool = True) -> Verdict:
         """The verdict on a whole dialogue. See `amoderate`."""
         return wait_for(self.amoderate(dialogue, name=name, every_turn=every_turn), calls=self._calls)
 
     async def amoderate(
-        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
+        self, dialogue: Sequence[Message], *, name: str = "", every_turn: bool = True
     ) -> Verdict:
         """The verdict on a whole dialogue; its time and tokens are those of all of it.
 
@@ -132,7 +130,7 @@ class Session:
         self._seconds = 0.0
         self._prompt_tokens = self._completion_tokens = 0
 
-    def append(self, message: ChatMessage) -> Verdict:
+    def append(self, message: Message) -> Verdict:
         """Take in the next message and give the verdict after it.
 
         Raises:
@@ -140,12 +138,12 @@ class Session:
         """
         return wait_for(self.aappend(message), calls=bool(self._moderator.detector.endpoints))
 
-    async def aappend(self, message: ChatMessage) -> Verdict:
+    async def aappend(self, message: Message) -> Verdict:
         """See `append`."""
         await self.aadd(message)
         return await self.averdict()
 
-    async def aadd(self, message: ChatMessage) -> None:
+    async def aadd(self, message: Message) -> None:
         """Take in the next message without asking for a verdict."""
         started = time.perf_counter()
         try:
@@ -165,7 +163,7 @@ class Session:
             for part, why in sorted({**scan.unscanned, **unknown}.items())
         ]
         self._messages += 1
-        self._images += sum(isinstance(part, Picture) for part in message.parts)
+        self._images += sum(isinstance(part, ImageRef) for part in message.parts)
         self._images_scored += scan.images
         if message.role == "user":
             self._turns += 1

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
+from moderation.dialogues import assistant, picture_from, turns, user
 from moderation.model_server import Answer, Body, ModelServer, completion, serve, shown
 from safemt.core.errors import ModeratorError
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS, packaged_templates, read_template
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.open import DetectorOptions, open_moderator
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
 
@@ -37,7 +37,7 @@ def opened(name: str, server: ModelServer, *, timeout: float = 10.0, **options: 
 
 
 def moderate(
-    name: str, answer: Answer, dialogue: Sequence[ChatMessage], **options: Any
+    name: str, answer: Answer, dialogue: Sequence[Message], **options: Any
 ) -> tuple[Verdict, list[Body]]:
     """The verdict, and the requests that were made for it after the canary's."""
     every_turn = options.pop("every_turn", False)
@@ -138,11 +138,11 @@ def test_a_canary_that_cannot_be_heard_is_tried_again() -> None:
 
 def test_a_guard_gets_the_bare_conversation_in_turns_that_chat_templates_take() -> None:
     dialogue = [
-        ChatMessage("system", ("be kind",)),
+        Message("system", ("be kind",)),
         assistant("welcome"),
         user("a"),
         user("b"),
-        ChatMessage("tool", ("found",)),
+        Message("tool", ("found",)),
         assistant("ok"),
         user("c"),
         assistant("bye"),
@@ -225,7 +225,7 @@ def test_shieldgemma_sees_each_turn_once_and_each_guideline() -> None:
 
 
 def test_what_a_tool_brought_in_is_asked_about_as_part_of_its_turn() -> None:
-    dialogue = [user("look it up"), ChatMessage("tool", (MARK,)), assistant("ok"), user("thanks")]
+    dialogue = [user("look it up"), Message("tool", (MARK,)), assistant("ok"), user("thanks")]
     verdict, bodies = moderate("guard/shieldgemma", GUARDS["guard/shieldgemma"], dialogue)
     assert verdict.trajectory == (1.0, 1.0)
     assert verdict.turns[-1].turn_risk == 0.0

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
+from moderation.dialogues import assistant, picture_from, turns, user
 from moderation.model_server import Answer, Body, ModelServer, serve, shown
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.endpoints.base import Sampling
@@ -19,7 +20,6 @@ from safemt.moderation.detectors.llm import LLMDetector
 from safemt.moderation.detectors.llm_prompt import moderation_request, prompt_hash, read_opinion
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def says(**fields: Any) -> Answer:
 
 def moderate(
     answer: Answer,
-    dialogue: Sequence[ChatMessage],
+    dialogue: Sequence[Message],
     *,
     every_turn: bool = False,
     timeout: float = 10.0,

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
+from moderation.dialogues import assistant, picture_from, turns, user
 from moderation.model_server import Answer, Body, serve
 from safemt.core.errors import ModeratorError
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.guards.moderation_service import OVERLAP, WINDOW, windows
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS
 from safemt.moderation.open import DetectorOptions, open_moderator
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
 NAME = "guard/openai-moderation"
@@ -43,7 +43,7 @@ def service(body: Body) -> tuple[int, object]:
 
 
 def moderate(
-    answer: Answer, dialogue: Sequence[ChatMessage], **options: Any
+    answer: Answer, dialogue: Sequence[Message], **options: Any
 ) -> tuple[Verdict, list[Body], list[str]]:
     with serve(answer) as server:
         opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url, timeout=10))
@@ -81,7 +81,7 @@ def test_a_picture_goes_with_its_turn() -> None:
 
 
 def test_what_a_tool_brought_in_is_scored_with_its_turn() -> None:
-    dialogue = [user("a"), ChatMessage("tool", (MARK,)), assistant("ok"), user("c")]
+    dialogue = [user("a"), Message("tool", (MARK,)), assistant("ok"), user("c")]
     verdict, _, _ = moderate(service, dialogue, every_turn=False)
     assert verdict.trajectory == (0.9, 0.9)
     assert verdict.turns[-1].turn_risk == 0.02

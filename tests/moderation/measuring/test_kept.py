@@ -7,13 +7,13 @@ import pytest
 
 from moderation.word_detector import BAD, WordDetector, word_moderator
 from safemt.core.errors import ModeratorError
+from safemt.core.schema import Message
 from safemt.moderation.measuring.kept import KeptVerdict, VerdictLog, detector_id, kept_verdict, verdict_key
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 def kept(key: str = "k", **changes: object) -> KeptVerdict:
     session = word_moderator().open()
-    verdicts = [session.append(ChatMessage("user", (text,))) for text in ("hi", f"{BAD} {BAD}", "bye")]
+    verdicts = [session.append(Message("user", (text,))) for text in ("hi", f"{BAD} {BAD}", "bye")]
     return dataclasses.replace(kept_verdict(key, "d", verdicts), **changes)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from safemt.core.errors import DialogueError
-from safemt.core.schema import ImageRef, Message
+from safemt.core.schema import ImageRef, Message, Part, UnknownPart
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import (
     BUDGET,
@@ -80,6 +80,25 @@ def test_what_is_injected_is_known_to_the_byte(position: Position) -> None:
     assert "\n".join(body) == f"{FRAME}\n\n{FRAUD.title}: {FRAUD.full}\n\n{BIAS.title}: {BIAS.full}"
     assert opening.replace("[", "[end of ") == closing
     assert len(opening) == len("[guidance ]") + 16
+
+
+@EVERY_POSITION
+def test_a_message_of_many_parts_keeps_them(position: Position) -> None:
+    several: list[list[Part]] = [
+        [IMAGE, IMAGE, "a"],
+        ["a", IMAGE],
+        [IMAGE],
+        ["a", "b"],
+        ["a", UnknownPart("file")],
+    ]
+    for parts in several:
+        message = Message("user", parts)
+        once = inject([message], [FRAUD], position=position)
+        assert inject(once, [FRAUD], position=position) == once
+        (plain,) = without_policies(once)
+        assert plain.identity == message.identity
+        assert FRAUD.full in "".join(each.content for each in once)
+        assert [each for each in plain.parts if each] == parts
 
 
 # Once

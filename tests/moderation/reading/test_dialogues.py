@@ -12,8 +12,8 @@ import pytest
 
 from e2e.command import png, row, write
 from safemt.core.errors import DialogueError
+from safemt.core.schema import ImageRef, UnknownPart
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.reading.conversation import Picture, UnknownPart
 from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -52,7 +52,7 @@ def test_a_plain_row_gives_its_messages_and_what_it_says_besides(tmp_path: Path)
         plain("a", label="benign", source="s", category="c", method="m", language="en", scenario="Fraud"),
     )
     assert dialogue.id == "a"
-    assert [(message.role, message.text) for message in dialogue.messages] == [("user", "hello")]
+    assert [(message.role, message.content) for message in dialogue.messages] == [("user", "hello")]
     assert (dialogue.label, dialogue.source, dialogue.category) == ("benign", "s", "c")
     assert (dialogue.method, dialogue.language, dialogue.scenario) == ("m", "en", Scenario.FRAUD)
 
@@ -70,10 +70,10 @@ def test_rows_of_a_benchmark_go_by_query_and_turns_and_show_their_picture_first(
     assert (harmful.id, harmful.label, harmful.query) == ("q1@2", "harmful", "q1")
     assert (twin.id, twin.label) == ("q2-twin@1", "benign")
     picture, text = harmful.messages[0].parts
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, ImageRef)
     assert picture.read() == png(1)
     assert text == "q1 at 2: message 1, grüße"
-    assert not any(isinstance(part, Picture) for part in harmful.messages[2].parts)
+    assert not any(isinstance(part, ImageRef) for part in harmful.messages[2].parts)
 
 
 def test_chat_requests_may_hold_lists_of_parts(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_chat_requests_may_hold_lists_of_parts(tmp_path: Path) -> None:
     assert [message.role for message in dialogue.messages] == ["system", "user", "assistant", "tool"]
     text, picture, *others = dialogue.messages[1].parts
     assert text == "what is this?"
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, ImageRef)
     assert picture.read() == png(3)
     assert others == [UnknownPart("image_url"), UnknownPart("input_audio"), UnknownPart("unknown_part")]
-    assert dialogue.messages[2].text == "f({})"
+    assert dialogue.messages[2].content == "f({})"
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -143,7 +143,7 @@ def test_one_object_over_many_lines_is_one_row(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
     [found] = read(tmp_path, b'{"turns": [{"role": "user", "content": "a\\ud83d"}]}')
     assert isinstance(found, ModeratedDialogue)
-    assert found.messages[0].text == "a?"
+    assert found.messages[0].content == "a?"
 
 
 def test_a_pipe_gives_each_row_as_it_comes() -> None:

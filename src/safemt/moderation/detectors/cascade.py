@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from safemt.core.errors import CallError
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.verdict import Degraded
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _CascadeReading:
         self._first = first
         self._second = second
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         """Both take the message in. What the first looked at counts: the second may never be asked."""
         scan = await self._first.add(message)
         await self._second.add(message)

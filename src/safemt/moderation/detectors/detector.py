@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Scan:
 class Reading(Protocol):
     """One conversation being read by a detector."""
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         """Take in the next message. What can be computed once for a message is computed here.
 
         Raises:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.verdict import Degraded
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
@@ -11,8 +12,7 @@ from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.guard import unreadable
 from safemt.moderation.detectors.llm_prompt import moderation_request, prompt_hash, read_opinion
-from safemt.moderation.detectors.transcript import PictureShelf, Transcript
-from safemt.moderation.reading.conversation import ChatMessage
+from safemt.moderation.detectors.transcript import Transcript
 
 MOST_OUTPUT_TOKENS: Final = 1024
 """The verdict of a long conversation holds a number for each turn, and some models think first."""
@@ -39,14 +39,13 @@ class LLMDetector:
             UsageError: the endpoint's options do not fit.
         """
         self.name = f"llm:openai/{model}"
-        self.shelf = PictureShelf() if with_pictures else None
+        self.with_pictures = with_pictures
         self.endpoint = ChatEndpoint(
             model=model,
             base_url=base_url,
             api_key_env=api_key_env,
             sampling=sampling,
             timeout=timeout,
-            images=self.shelf,
             option="moderator",
         )
         self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
@@ -59,7 +58,7 @@ class LLMDetector:
             "model": self.endpoint.model,
             "temperature": self.endpoint.sampling.temperature,
             "max_output_tokens": self.endpoint.sampling.max_output_tokens,
-            "with_pictures": self.shelf is not None,
+            "with_pictures": self.with_pictures,
             "prompt": prompt_hash(),
         }
 
@@ -72,9 +71,9 @@ class _LLMReading:
     def __init__(self, detector: LLMDetector, ask: Ask) -> None:
         self._detector = detector
         self._ask = ask
-        self._transcript = Transcript(detector.shelf)
+        self._transcript = Transcript(pictures=detector.with_pictures)
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         return self._transcript.add(message)
 
     async def assess(self) -> Assessment:

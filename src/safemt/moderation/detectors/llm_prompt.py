@@ -16,7 +16,6 @@ from safemt.core.identity import content_key
 from safemt.core.schema import ImageRef, Message
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.moderation.detectors.transcript import with_pictures
-from safemt.moderation.reading.conversation import ChatMessage
 
 MOST_CHARACTERS: Final = 200_000
 """Of a conversation that is shown, some 50,000 tokens. A longer one is shown in part; its verdict says so."""
@@ -59,7 +58,7 @@ class Opinion:
 
 
 def moderation_request(
-    entries: Sequence[tuple[ChatMessage, ImageRef | None]], *, most_characters: int = MOST_CHARACTERS
+    entries: Sequence[tuple[Message, ImageRef | None]], *, most_characters: int = MOST_CHARACTERS
 ) -> ModerationRequest:
     """The request for a verdict on a conversation, its pictures with it where there are references."""
     shown, left_out = _shown(entries, most_characters)
@@ -81,7 +80,7 @@ def moderation_request(
 
 def prompt_hash() -> str:
     """Identifies every word that an LLM moderator is told, how they stand, and the reading of its answer."""
-    probe = [(ChatMessage("user", ("user",)), None), (ChatMessage("assistant", ("assistant",)), None)]
+    probe = [(Message("user", ("user",)), None), (Message("assistant", ("assistant",)), None)]
     return content_key([moderation_request(probe).messages[0].content, MOST_CHARACTERS, READER_VERSION])
 
 
@@ -106,13 +105,13 @@ def _prompt() -> str:
     return files("safemt.moderation.detectors").joinpath("llm_prompt.txt").read_text(encoding="utf-8").strip()
 
 
-def _shown(entries: Sequence[tuple[ChatMessage, ImageRef | None]], most: int) -> tuple[list[str], int]:
+def _shown(entries: Sequence[tuple[Message, ImageRef | None]], most: int) -> tuple[list[str], int]:
     """The messages, quoted, and how many of them lack something: where room is short, the oldest ones."""
     room, left_out = most, 0
     shown: list[str] = []
     picture = sum(image is not None for _, image in entries)
     for message, image in reversed(entries):
-        text = message.text
+        text = message.content
         if len(text) > room:
             left_out += 1
             half = room // 2

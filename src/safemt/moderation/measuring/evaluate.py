@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from safemt.core.errors import SafemtError
+from safemt.core.schema import Message
 from safemt.core.verdict import Verdict
 from safemt.moderation.measuring.kept import KeptVerdict, VerdictLog, kept_verdict, verdict_key
 from safemt.moderation.measuring.labelled import LabelledDialogue
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.reading.conversation import ChatMessage
 from safemt.moderation.sync import wait_for
 
 EARLY: Final = 2
@@ -112,7 +112,7 @@ async def _ask_at_once(
 
 
 async def _verdicts(
-    moderator: Moderator, messages: Sequence[ChatMessage], *, every_turn: bool
+    moderator: Moderator, messages: Sequence[Message], *, every_turn: bool
 ) -> tuple[Verdict, ...]:
     """The verdicts on a dialogue: after each user turn, or one after the last.
 
@@ -149,7 +149,7 @@ def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialog
     place differs. The first dialogue warms up and is not counted. None without any text, too.
     """
     texts = sorted(
-        {m.text for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.text},
+        {m.content for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.content},
         key=lambda text: (abs(len(text) - TURN_LETTERS), text),
     )[: LATE * (LONG_DIALOGUES + 1)]
     if moderator.detector.endpoints or not texts:
@@ -158,7 +158,7 @@ def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialog
     early, late = [], []
     for _ in range(LONG_DIALOGUES + 1):
         session = moderator.open()
-        times = [session.append(ChatMessage("user", (next(endless),))).milliseconds for _ in range(LATE)]
+        times = [session.append(Message("user", (next(endless),))).milliseconds for _ in range(LATE)]
         early.append(times[EARLY - 1])
         late.append(times[LATE - 1])
     return LongTimes(early=tuple(early[1:]), late=tuple(late[1:]))

@@ -10,7 +10,7 @@ from typing import Final
 
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
-from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, UnknownPart
+from safemt.core.schema import Message
 from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
 
 _NAMES: Final = ("dialogues.jsonl", "dialogues.jsonl.gz", "samples.jsonl", "samples.jsonl.gz")
@@ -139,22 +139,14 @@ def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
     return clusters
 
 
-def dialogue_key(messages: Sequence[ChatMessage]) -> str:
+def dialogue_key(messages: Sequence[Message]) -> str:
     """The hash of everything that a moderator is shown."""
-    return content_key([[message.role, [_part(part) for part in message.parts]] for message in messages])
-
-
-def _part(part: Part) -> list[str]:
-    if isinstance(part, Picture):
-        return ["picture", part.sha256]
-    if isinstance(part, UnknownPart):
-        return ["unknown", part.kind]
-    return ["text", part]
+    return content_key([message.identity for message in messages])
 
 
 def _template(row: ModeratedDialogue) -> str:
     """The assistant's side of a dialogue, as a hash; empty if it has none."""
-    said = [message.text for message in row.messages if message.role == "assistant"]
+    said = [message.content for message in row.messages if message.role == "assistant"]
     return content_key(said) if any(said) else ""
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from safemt.core.errors import DialogueError
-from safemt.io.images import MAX_BYTES, ImageProblem, inspect_bytes
-from safemt.moderation.reading.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
+from safemt.core.schema import Message, Part, Role, UnknownPart
+from safemt.io.images import MAX_BYTES, ImageProblem, received_image
 
-_ROLES: Final[Mapping[str, ChatRole]] = {
+_ROLES: Final[Mapping[str, Role]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -30,7 +30,7 @@ _DATA_URI: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _MOST_BASE64: Final = MAX_BYTES * 4 // 3 + 4
 
 
-def chat_message(fields: object, place: str = "The message") -> ChatMessage:
+def chat_message(fields: object, place: str = "The message") -> Message:
     """One message of a chat request; `content` is a text, a list of parts, or null.
 
     A picture must be a data URI: an address is never fetched. What nobody can look at is an `UnknownPart`.
@@ -54,7 +54,7 @@ def chat_message(fields: object, place: str = "The message") -> ChatMessage:
     calls = fields.get("tool_calls")
     if isinstance(calls, list):
         parts += [_tool_call(call) for call in calls]
-    return ChatMessage(_ROLES[role], tuple(parts))
+    return Message(_ROLES[role], tuple(parts))
 
 
 def _part(part: object, place: str) -> Part:
@@ -88,16 +88,10 @@ def _image(value: object, place: str) -> Part:
         content = base64.b64decode(url[match.end() :], validate=True)
     except binascii.Error as error:
         raise DialogueError(f"{place} is an image whose data is no valid base64.") from error
-    return _picture(content)
-
-
-def _picture(content: bytes) -> Part:
-    """A picture whose bytes are at hand, or what stands for it where nobody can look at it."""
     try:
-        inspect_bytes(content, "")
+        return received_image(content)
     except ImageProblem as problem:
         return UnknownPart(problem.code)
-    return picture_from(content)
 
 
 def _tool_call(call: object) -> Part:

@@ -8,18 +8,17 @@
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from safemt.benchmark.layouts import parse_dialogue_text
 from safemt.core.errors import DialogueError
+from safemt.core.schema import Message, Part, UnknownPart
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.io.images import ImageFolder, ImageProblem, inspect_image, locate_image
 from safemt.io.rows import Row, read_rows
 from safemt.moderation.reading.chat import chat_message
-from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, UnknownPart
 
 STDIN: Final = "the standard input"
 
@@ -33,7 +32,7 @@ class ModeratedDialogue:
 
     id: str
     """The row's; where it has none, its line or record (`line 3`)."""
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[Message, ...]
     place: str = ""
     """File and row, for messages."""
     label: str | None = None
@@ -117,7 +116,7 @@ def _id(fields: Mapping[str, Any], place: str) -> str:
     )
 
 
-def _messages(fields: Mapping[str, Any]) -> tuple[ChatMessage, ...]:
+def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
     for name in _DIALOGUE_FIELDS:
         listed = fields.get(name)
         if isinstance(listed, str):  # as the hub has it
@@ -136,14 +135,14 @@ def _messages(fields: Mapping[str, Any]) -> tuple[ChatMessage, ...]:
 
 
 def _with_image(
-    messages: tuple[ChatMessage, ...], fields: Mapping[str, Any], folder: Path, images: ImageFolder
-) -> tuple[ChatMessage, ...]:
+    messages: tuple[Message, ...], fields: Mapping[str, Any], folder: Path, images: ImageFolder
+) -> tuple[Message, ...]:
     """The messages with the row's picture before the text of the first user message, as it is sent."""
     name = next((value for field in _IMAGE_FIELDS if (value := _text(fields, field))), None)
     first = next((place for place, message in enumerate(messages) if message.role == "user"), None)
     if name is None or first is None:
         return messages
-    shown = ChatMessage("user", (_picture(name, folder, images), *messages[first].parts))
+    shown = Message("user", (_picture(name, folder, images), *messages[first].parts))
     return (*messages[:first], shown, *messages[first + 1 :])
 
 
@@ -158,7 +157,7 @@ def _picture(name: str, folder: Path, images: ImageFolder) -> Part:
         if problem.code == "image_outside":
             raise DialogueError(str(problem)) from problem
         return UnknownPart(problem.code)
-    return Picture(image.sha256, partial(images.read, image))
+    return replace(image, source=images)
 
 
 def _label(fields: Mapping[str, Any]) -> str | None:

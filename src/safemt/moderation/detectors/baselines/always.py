@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 class AlwaysDetector:
@@ -28,7 +28,7 @@ class AlwaysDetector:
 
 
 class _AlwaysReading:
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         return scan_text(message)
 
     async def assess(self) -> Assessment:

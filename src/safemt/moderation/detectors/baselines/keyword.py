@@ -9,12 +9,12 @@ from typing import Final
 import yaml
 
 from safemt.core.identity import Json, content_key
+from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Scenario
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage
 
 FIRST: Final = 0.6
 """Risk of one phrase. Each further one halves what is left to 1."""
@@ -42,9 +42,9 @@ class _KeywordReading:
         self._found: dict[Scenario, set[str]] = {}
         self._turn: set[str] = set()
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         if message.role in JUDGED_ROLES:
-            found = find_phrases(message.text)
+            found = find_phrases(message.content)
             self._turn = {phrase for phrases in found.values() for phrase in phrases}
             for scenario, phrases in found.items():
                 self._found.setdefault(scenario, set()).update(phrases)

@@ -8,7 +8,7 @@ from typing import Final
 
 from safemt.core.errors import CallError
 from safemt.core.identity import Json
-from safemt.core.schema import Message
+from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.endpoints.base import Sampling
@@ -19,8 +19,7 @@ from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.answer import read_guard_answer
 from safemt.moderation.detectors.guards.template import CONVERSATION, GuardRequest, GuardTemplate
 from safemt.moderation.detectors.guards.worst_turn import WorstTurn
-from safemt.moderation.detectors.transcript import PictureShelf, Transcript, with_pictures
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage
+from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
 UNREADABLE: Final = "unreadable_verdict"
 
@@ -61,7 +60,6 @@ class GuardDetector:
         """
         self.name = name
         self.template = template
-        self.shelf = PictureShelf() if template.pictures else None
         self._model = model or template.model
         self._sampling = sampling
         self.requests: Sequence[tuple[GuardRequest, ChatEndpoint]] = [
@@ -73,7 +71,6 @@ class GuardDetector:
                     api_key_env=api_key_env,
                     sampling=sampling,
                     timeout=timeout,
-                    images=self.shelf,
                     option="moderator",
                     extra=request.extra,
                 ),
@@ -104,17 +101,17 @@ class _GuardReading:
         self._detector = detector
         self._ask = ask
         self._by_turn = detector.template.send == "turn"
-        self._transcript = Transcript(detector.shelf)
+        self._transcript = Transcript(pictures=detector.template.pictures)
         self._waiting: list[tuple[int, list[Message]]] = []
         """Turns by themselves that are still to be asked about, with their places."""
         self._turns = 0
         self._worst = WorstTurn()
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         scan = self._transcript.add(message)
         if self._by_turn and message.role in JUDGED_ROLES:
             self._turns += message.role == "user"
-            alone = Message("user", message.text, self._transcript.entries[-1][1])
+            alone = Message("user", message.content, self._transcript.entries[-1][1])
             self._waiting.append((max(self._turns, 1), [alone]))
         return scan
 

@@ -11,7 +11,7 @@ import orjson
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
-from safemt.core.schema import Message
+from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.endpoints.base import Reply, Sampling
@@ -22,8 +22,7 @@ from safemt.moderation.detectors.canary import Canary
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.template import SAFE_TEXTS, UNSAFE_TEXTS
 from safemt.moderation.detectors.guards.worst_turn import WorstTurn
-from safemt.moderation.detectors.transcript import PictureShelf, Transcript
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage
+from safemt.moderation.detectors.transcript import Transcript
 
 NAME: Final = "guard/openai-moderation"
 MODEL: Final = "omni-moderation-latest"
@@ -90,14 +89,12 @@ class ModerationServiceDetector:
         Raises:
             UsageError: the endpoint's options do not fit.
         """
-        self.shelf = PictureShelf()
         self.endpoint = ModerationEndpoint(
             model=model or MODEL,
             base_url=base_url,
             api_key_env=api_key_env,
             sampling=Sampling(),
             timeout=timeout,
-            images=self.shelf,
             option="moderator",
         )
         self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
@@ -124,18 +121,18 @@ class _ServiceReading:
     def __init__(self, detector: ModerationServiceDetector, ask: Ask) -> None:
         self._detector = detector
         self._ask = ask
-        self._transcript = Transcript(detector.shelf)
+        self._transcript = Transcript(pictures=True)
         self._waiting: list[tuple[int, Message]] = []
         """What is still to be scored: turn and text, of a long turn in windows."""
         self._turns = 0
         self._worst = WorstTurn()
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         scan = self._transcript.add(message)
         if message.role in JUDGED_ROLES:
             self._turns += message.role == "user"
             turn, image = max(self._turns, 1), self._transcript.entries[-1][1]
-            first, *rest = windows(message.text)
+            first, *rest = windows(message.content)
             self._waiting.append((turn, Message("user", first, image)))
             self._waiting += [(turn, Message("user", text)) for text in rest]
         return scan

@@ -29,7 +29,9 @@ class Moderated:
     moderator: Moderator
     every_turn: bool
     """Whether it gave a verdict after each user turn, not only after the last."""
-    verdicts: tuple[KeptVerdict, ...]
+    verdicts: tuple[Verdict, ...]
+    milliseconds: tuple[float, ...]
+    """What each verdict after a user turn took, over all dialogues."""
     asked: int
     """Dialogues that were moderated now; the others were kept from before, or are equal."""
 
@@ -64,21 +66,22 @@ def moderate_all(
             missing.setdefault(key, each)
 
     def finish(key: str, verdicts: Sequence[Verdict]) -> None:
-        fresh[key] = kept_verdict(key, missing[key].dialogue.id, verdicts)
+        fresh[key] = kept_verdict(key, verdicts)
         log.add(fresh[key])
         on_progress(len(fresh), len(missing))
 
     on_progress(0, len(missing))
     if local:
         for key, each in missing.items():
-            finish(key, wait_for(_verdicts(moderator, each.dialogue.messages, every_turn=True), calls=False))
+            finish(key, wait_for(_verdicts(moderator, each, every_turn=True), calls=False))
     else:
         asyncio.run(_ask_at_once(moderator, missing, finish, every_turn=every_turn, at_once=at_once))
-    found = [fresh.get(key) or log.get(key) for key in keys]
+    found = [kept for key in keys if (kept := fresh.get(key) or log.get(key)) is not None]
     return Moderated(
         moderator=moderator,
         every_turn=local or every_turn,
-        verdicts=tuple(kept for kept in found if kept is not None),
+        verdicts=tuple(kept.verdict for kept in found),
+        milliseconds=tuple(each for kept in found for each in kept.milliseconds),
         asked=len(missing),
     )
 
@@ -97,7 +100,7 @@ async def _ask_at_once(
     async def work() -> None:
         for key, each in waiting:
             try:
-                finish(key, await _verdicts(moderator, each.dialogue.messages, every_turn=every_turn))
+                finish(key, await _verdicts(moderator, each, every_turn=every_turn))
             except SafemtError as error:
                 stopped.append(error)
             if stopped:
@@ -112,13 +115,14 @@ async def _ask_at_once(
 
 
 async def _verdicts(
-    moderator: Moderator, messages: Sequence[Message], *, every_turn: bool
+    moderator: Moderator, labelled: LabelledDialogue, *, every_turn: bool
 ) -> tuple[Verdict, ...]:
     """The verdicts on a dialogue: after each user turn, or one after the last.
 
     What follows the last user message can change no verdict, and is not shown.
     """
-    session = moderator.open()
+    messages = labelled.dialogue.messages
+    session = moderator.open(labelled.dialogue.id)
     verdicts = []
     left = sum(message.role == "user" for message in messages)
     for message in messages:

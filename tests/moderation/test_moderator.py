@@ -105,14 +105,16 @@ def test_the_tokens_of_a_dialogue_are_those_of_all_its_turns() -> None:
 
 @pytest.mark.parametrize("messages", [[], [assistant("hello")], [Message("system", ("be kind",))]])
 def test_without_a_user_message_there_is_nothing_to_moderate(messages: list[Message]) -> None:
-    with pytest.raises(DialogueError, match="holds no user message"):
+    with pytest.raises(DialogueError) as caught:
         scripted(0.1).moderate(messages)
+    assert caught.value.code == "no_user_message"
 
 
 def test_a_session_says_so_too_until_the_user_speaks() -> None:
     session = scripted(0.1).open()
-    with pytest.raises(DialogueError, match="holds no user message"):
+    with pytest.raises(DialogueError) as caught:
         session.append(assistant("hello"))
+    assert caught.value.code == "no_user_message"
     assert session.append(user("hi")).coverage.turns_total == 1
 
 

@@ -34,7 +34,7 @@ def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> Non
 
     from safemt.cli.printing import print_json, stdout
     from safemt.moderation.policies.inject import approximate_tokens
-    from safemt.moderation.policies.read import read_policies
+    from safemt.moderation.policies.policy import read_policies
 
     chosen = read_policies(policies)
     if as_json:
@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """Print one policy: what it covers, what a target is told, its examples."""
     from safemt.cli.printing import print_json
-    from safemt.moderation.policies.read import policy_yaml, read_policies
+    from safemt.moderation.policies.policy import policy_yaml, read_policies
 
     policy = _find(read_policies(policies), policy_id)
     if as_json:
@@ -168,13 +168,13 @@ def _print_policy(policy: "Policy") -> None:
 
 
 def _policy_json(policy: "Policy") -> dict[str, Any]:
-    from safemt.moderation.policies.read import policy_fields
+    from safemt.moderation.policies.policy import policy_data
 
     return {
         "id": policy.id,
         "version": policy.version,
         "sha256": policy.ref.sha256,
-        **policy_fields(policy),
+        **policy_data(policy),
         "examples": [
             {
                 "flagged": example.flagged,

@@ -12,7 +12,7 @@ from safemt.core.verdict import Verdict, verdict_json
 from safemt.moderation.many import moderate_many
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Example, Policy
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 _SHOWN = 60
 """Characters of an example's last turn."""
@@ -45,7 +45,7 @@ def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: i
         (policy, number, example) for policy in policies for number, example in enumerate(policy.examples, 1)
     ]
     dialogues = [
-        ModeratedDialogue(id=f"{policy.id}/{number}", messages=example.dialogue)
+        Dialogue(id=f"{policy.id}/{number}", messages=example.messages)
         for policy, number, example in examples
     ]
     outcomes = moderate_many(moderator, dialogues, at_once=at_once, every_turn=False)

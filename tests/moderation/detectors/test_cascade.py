@@ -9,7 +9,7 @@ from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.cascade import Band, CascadeDetector
 from safemt.moderation.detectors.detector import Assessment
 from safemt.moderation.moderator import Moderator, OnError
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 
 BAND = Band(0.3, 0.7)
 Said = Assessment | CallError

@@ -14,7 +14,7 @@ from e2e.command import png, row, write
 from safemt.core.errors import DialogueError
 from safemt.core.schema import ImageRef, UnknownPart
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HELLO = {"role": "user", "content": "hello"}
@@ -28,15 +28,15 @@ def jsonl(rows: Iterable[object]) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in rows)
 
 
-def read(tmp_path: Path, content: bytes, name: str = "rows.jsonl") -> list[ModeratedDialogue | BadRow]:
+def read(tmp_path: Path, content: bytes, name: str = "rows.jsonl") -> list[Dialogue | BadRow]:
     path = tmp_path / name
     path.write_bytes(content)
     return list(read_dialogues(path))
 
 
-def one(tmp_path: Path, fields: dict[str, Any]) -> ModeratedDialogue:
+def one(tmp_path: Path, fields: dict[str, Any]) -> Dialogue:
     [dialogue] = read(tmp_path, jsonl([fields]))
-    assert isinstance(dialogue, ModeratedDialogue), dialogue
+    assert isinstance(dialogue, Dialogue), dialogue
     return dialogue
 
 
@@ -65,8 +65,8 @@ def test_a_row_without_an_id_goes_by_its_line(tmp_path: Path) -> None:
 def test_rows_of_a_benchmark_go_by_query_and_turns_and_show_their_picture_first(tmp_path: Path) -> None:
     folder = write(tmp_path / "b", [row(1, 2), row(2, 1, twin=True)])
     harmful, twin = list(read_dialogues(folder / "samples.jsonl"))
-    assert isinstance(harmful, ModeratedDialogue)
-    assert isinstance(twin, ModeratedDialogue)
+    assert isinstance(harmful, Dialogue)
+    assert isinstance(twin, Dialogue)
     assert (harmful.id, harmful.label, harmful.query) == ("q1@2", "harmful", "q1")
     assert (twin.id, twin.label) == ("q2-twin@1", "benign")
     picture, text = harmful.messages[0].parts
@@ -113,7 +113,7 @@ def test_an_array_is_read_record_by_record(tmp_path: Path, pack: Any, indent: in
     rows = [plain(f"d{n}", source="é" * 50_000) for n in range(9)]
     found = read(tmp_path, pack(json.dumps(rows, indent=indent, ensure_ascii=False).encode()))
     assert [each.id for each in found] == [f"d{n}" for n in range(9)]
-    assert all(isinstance(each, ModeratedDialogue) for each in found)
+    assert all(isinstance(each, Dialogue) for each in found)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -137,12 +137,12 @@ def test_what_stands_behind_a_broken_record_of_an_array_is_said_to_be_unread(tmp
 
 def test_one_object_over_many_lines_is_one_row(tmp_path: Path) -> None:
     [found] = read(tmp_path, json.dumps({"messages": [HELLO]}, indent=2).encode(), "request.json")
-    assert isinstance(found, ModeratedDialogue)
+    assert isinstance(found, Dialogue)
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
     [found] = read(tmp_path, b'{"turns": [{"role": "user", "content": "a\\ud83d"}]}')
-    assert isinstance(found, ModeratedDialogue)
+    assert isinstance(found, Dialogue)
     assert found.messages[0].content == "a?"
 
 
@@ -179,15 +179,15 @@ def test_a_pipe_gives_each_row_as_it_comes() -> None:
         ({"turns": [{"role": "user", "content": [{"text": "x"}]}]}, "message 1, part 1 has no `type`."),
         (
             {"turns": [{"role": "user", "content": [{"type": "text"}]}]},
-            "message 1, part 1 has no text `text`.",
+            "message 1, part 1 has no text in `text`.",
         ),
         (
             {"turns": [{"role": "user", "content": [{"type": "image_url", "image_url": 3}]}]},
-            "message 1, part 1 is an image without a text `url`.",
+            "message 1, part 1 is an image without a `url`.",
         ),
         (
             {"turns": [{"role": "user", "content": [{"type": "image_url", "image_url": "data:;base64,?"}]}]},
-            "message 1, part 1 is an image whose data is no valid base64.",
+            "message 1, part 1 is an image whose data is not valid base64.",
         ),
         ({"dialogue": "[{'role': 'user'"}, "`dialogue`: the dialogue string is neither JSON nor a Python"),
         (plain("a", image="../../etc/passwd"), "leads out of the benchmark"),
@@ -236,4 +236,4 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_published_data_are_read_whole(name: str) -> None:
     found = list(read_dialogues(DATA / name))
     assert found
-    assert all(isinstance(each, ModeratedDialogue) for each in found)
+    assert all(isinstance(each, Dialogue) for each in found)

@@ -78,7 +78,10 @@ def inject(
         return (Message(role="system", content=_marked("", body, rest)), *rest)
     last = max((index for index, message in enumerate(rest) if message.role == "user"), default=None)
     if last is None:
-        raise DialogueError("There is no user message to put a policy behind; use another position.")
+        raise DialogueError(
+            "no_user_message",
+            "There is no user message to put a policy behind. Choose another `moderator.policy_position`.",
+        )
     return (*rest[:last], _with_guidance(rest[last], body, rest[: last + 1]), *rest[last + 1 :])
 
 

@@ -51,9 +51,9 @@ def turns(*texts: str) -> list[Message]:
 
 @dataclass
 class Scripted:
-    """A detector that gives these assessments in turn, the last one again and again; an error is raised."""
+    """A detector that gives these assessments in turn, the last one again and again. It raises exceptions."""
 
-    says: Sequence[Assessment | CallError]
+    says: Sequence[Assessment | Exception]
     threshold: float = 0.5
     name: str = "scripted"
     endpoints: Sequence[ChatEndpoint] = ()
@@ -80,12 +80,12 @@ class _ScriptedReading:
         said = self._detector.says[min(self._place, len(self._detector.says) - 1)]
         self._place += 1
         self._detector.assessed += 1
-        if isinstance(said, CallError):
+        if isinstance(said, Exception):
             raise said
         return said
 
 
-def scripted(*says: Assessment | CallError | float, **options: object) -> Moderator:
+def scripted(*says: Assessment | Exception | float, **options: object) -> Moderator:
     """A moderator whose detector says this; a number is a risk."""
     assessments = [Assessment(risk=each) if isinstance(each, float) else each for each in says]
     return Moderator(detector=Scripted(assessments), policies=read_policies(), **options)  # type: ignore[arg-type]

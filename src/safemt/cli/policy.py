@@ -40,7 +40,7 @@ def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> Non
     if as_json:
         print_json({"sha256": chosen.sha256, "policies": [_policy_json(policy) for policy in chosen.listed]})
         return
-    packaged = set(read_policies().listed)
+    packaged = read_policies().listed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id")
     table.add_column("title")
@@ -163,7 +163,7 @@ def _print_policy(policy: "Policy") -> None:
     for number, example in enumerate(policy.examples, 1):
         expected = "to be flagged" if example.flagged else "not to be flagged"
         console.print(Text(f"\nExample {number}, {expected}", "bold"))
-        for message in example.dialogue:
+        for message in example.messages:
             paragraph(f"{message.role}: {message.content}")
 
 
@@ -178,7 +178,7 @@ def _policy_json(policy: "Policy") -> dict[str, Any]:
         "examples": [
             {
                 "flagged": example.flagged,
-                "dialogue": [{"role": each.role, "content": each.content} for each in example.dialogue],
+                "dialogue": [{"role": each.role, "content": each.content} for each in example.messages],
             }
             for example in policy.examples
         ],

@@ -114,6 +114,6 @@ def _failure(tested: Tested) -> str:
     expected = "should be flagged" if tested.example.flagged else "should not be flagged"
     said = "no verdict" if verdict.risk is None else f"risk {verdict.risk:.2f}"
     why = f" ({verdict.degraded.message})" if verdict.degraded else ""
-    last = tested.example.dialogue[-1].content
+    last = tested.example.messages[-1].content
     shown = last if len(last) <= _SHOWN else f"{last[:_SHOWN]}…"
     return f"{tested.policy.id}, example {tested.number} {expected}: {said}{why}  “{shown}”"

@@ -120,6 +120,16 @@ def test_numbers_that_mean_nothing_certain_are_no_verdict(fields: dict[str, Any]
     assert verdict.degraded is not None
 
 
+def test_an_answer_with_a_key_twice_is_no_verdict() -> None:
+    def contradicts(body: Body) -> str:
+        code = code_in(body)
+        return f'{{"code": "{code}", "risk": 5}} or rather {{"code": "{code}", "risk": 90, "risk": 5}}'
+
+    verdict, _ = moderate(contradicts, turns("a"))
+    assert verdict.risk is None
+    assert verdict.degraded is not None
+
+
 def test_fractions_are_understood_where_they_are_plainly_fractions() -> None:
     assert moderate(says(risk=0.9, turn_risk=1), turns("a"))[0].risk == 0.9
     assert moderate(says(risk=0.9, turn_risk=30), turns("a"))[0].risk is None

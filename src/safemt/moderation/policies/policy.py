@@ -29,44 +29,24 @@ FITS: Final = 0.3
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
-
-
-class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One turn of an example, written as `user: text` or `assistant: text`."""
-
-    user: _Text | None = None
-    assistant: _Text | None = None
-
-    def __post_init__(self) -> None:
-        if (self.user is None) == (self.assistant is None):
-            raise ValueError("A turn must be `user: text` or `assistant: text`")
-
-    @property
-    def role(self) -> Literal["user", "assistant"]:
-        """Who speaks."""
-        return "assistant" if self.user is None else "user"
-
-    @property
-    def content(self) -> str:
-        """What is said."""
-        return self.user or self.assistant or ""
+_Turn = Annotated[dict[Literal["user", "assistant"], _Text], msgspec.Meta(min_length=1, max_length=1)]
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A conversation, and whether a moderator should flag it."""
 
     flagged: bool
-    dialogue: Annotated[tuple[Turn, ...], msgspec.Meta(min_length=1)]
-    """Ends on a user turn."""
+    dialogue: Annotated[tuple[_Turn, ...], msgspec.Meta(min_length=1)]
+    """Turns as `{"user": text}` or `{"assistant": text}`; the last is the user's."""
 
     def __post_init__(self) -> None:
-        if self.dialogue[-1].role != "user":
+        if "user" not in self.dialogue[-1]:
             raise ValueError("`dialogue` must end on a `user` turn")
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The dialogue as messages."""
-        return tuple(Message(turn.role, turn.content) for turn in self.dialogue)
+        return tuple(Message(role, text) for turn in self.dialogue for role, text in turn.items())
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

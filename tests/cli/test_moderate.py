@@ -126,7 +126,7 @@ def test_a_threshold_of_ones_own_decides(safemt: Command, tmp_path: Path) -> Non
     [
         (("none.jsonl",), "Error: none.jsonl cannot be read: No such file or directory."),
         ((".",), "Error: . cannot be read: Is a directory."),
-        (("empty.jsonl",), "Error: empty.jsonl is empty: there is no dialogue in it."),
+        (("empty.jsonl",), "Error: empty.jsonl is empty: there is no row in it."),
         (
             ("d.jsonl", "--moderator", "keywords"),
             "Error: --moderator 'keywords' is not known. Write embedded",

@@ -50,9 +50,8 @@ def test_the_threshold_of_another_moderator_or_version_is_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "inside"),
     [
-        ("", ""),
         ("[]", ""),
-        ('{"schema": "safemt.thresholds/1"}', ""),
+        ('{"schema": "safemt.thresholds/1"}', "moderator"),
         (json.dumps(document(WordDetector(), schema="safemt.thresholds/9")), "schema"),
         (json.dumps(document(WordDetector(), 7.0)), "threshold"),
         (
@@ -72,6 +71,10 @@ def test_what_is_not_a_file_of_thresholds_is_refused(tmp_path: Path, content: st
 def test_a_file_that_is_not_there_or_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError) as unread:
         read_thresholds(tmp_path / "none.json")
+    (tmp_path / "empty.json").write_text("")
+    with pytest.raises(DataError) as empty:
+        read_thresholds(tmp_path / "empty.json")
+    assert empty.value.code == "not_json"
     assert unread.value.code == "unreadable_file"
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError) as caught:

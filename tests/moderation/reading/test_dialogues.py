@@ -132,7 +132,7 @@ def test_what_stands_behind_a_broken_record_of_an_array_is_said_to_be_unread(tmp
     good, bad = read(tmp_path, b"[" + jsonl([plain("a")]) + b", {'id': 3}, {}]")
     assert good.id == "a"
     assert isinstance(bad, BadRow)
-    assert "record 2: the array is broken from here on" in bad.problem
+    assert "record 2: the array is broken at line 2" in bad.problem
 
 
 def test_one_object_over_many_lines_is_one_row(tmp_path: Path) -> None:
@@ -208,27 +208,19 @@ def test_a_picture_that_nobody_can_look_at_stays_in_the_dialogue(tmp_path: Path)
     assert one(tmp_path, sent).messages[0].parts == (UnknownPart("not_an_image"),)
 
 
-def test_a_line_that_fills_memory_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("safemt.io.rows.MAX_ROW", 1000)
-    long, short = read(tmp_path, jsonl([plain("a" * 200_000), plain("b")]))
-    assert isinstance(long, BadRow)
-    assert "which no dialogue has" in long.problem
-    assert short.id == "b"
-
-
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf", b"[]", gzip.compress(b"")])
 def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(DialogueError, match="is empty: there is no dialogue in it"):
+    with pytest.raises(DialogueError) as caught:
         read(tmp_path, content)
+    assert caught.value.code == "no_rows"
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DialogueError, match="cannot be read: No such file"):
-        list(read_dialogues(tmp_path / "none.jsonl"))
-    with pytest.raises(DialogueError, match="cannot be read: Is a directory"):
-        list(read_dialogues(tmp_path))
-    with pytest.raises(DialogueError, match="cannot be read"):
-        read(tmp_path, gzip.compress(jsonl([plain("a")]))[:-9])
+    (tmp_path / "cut.jsonl").write_bytes(gzip.compress(jsonl([plain("a")]))[:-9])
+    for path in (tmp_path / "none.jsonl", tmp_path, tmp_path / "cut.jsonl"):
+        with pytest.raises(DialogueError) as caught:
+            list(read_dialogues(path))
+        assert caught.value.code == "unreadable_file"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the research data are not here")

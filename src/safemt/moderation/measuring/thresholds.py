@@ -9,7 +9,7 @@ import msgspec
 
 from safemt.core.errors import ModeratorError, UsageError
 from safemt.io.files import PUBLIC, write_file
-from safemt.io.yaml import read_yaml, typed
+from safemt.io.yaml import read_json, typed
 from safemt.moderation.detectors.detector import Detector
 from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.moderator import Moderator
@@ -78,7 +78,7 @@ def read_thresholds(path: Path) -> Thresholds:
     Raises:
         DataError: it cannot be read, or holds something else; the message names the field.
     """
-    return typed(read_yaml(path), Thresholds, where=str(path))
+    return typed(read_json(path), Thresholds, where=str(path))
 
 
 def write_threshold(path: Path, document: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +16,9 @@ from safemt.core.errors import DialogueError
 from safemt.core.schema import Message, Part, UnknownPart
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.io.images import ImageFolder, ImageProblem, inspect_image, locate_image
-from safemt.io.rows import Row, read_rows
+from safemt.io.row import Row
+from safemt.io.rows import STDIN, read_rows
 from safemt.moderation.reading.chat import message_of
-
-STDIN: Final = "the standard input"
 
 _DIALOGUE_FIELDS: Final = ("messages", "dialogue", "turns")
 _IMAGE_FIELDS: Final = ("image", "image_path", "image_rel_path")
@@ -60,34 +58,24 @@ class BadRow:
 def read_dialogues(source: Path | io.BufferedReader) -> Iterator[Dialogue | BadRow]:
     """The dialogues of a file, or of a stream such as stdin, in order; a bad row does not end it.
 
-    JSONL, a JSON array or one JSON object, gzipped or not; one row in memory at a time. Pictures that rows
-    name are looked for beside the file (for a stream: in the working directory) and nowhere else.
+    Any form that `read_rows` takes; one row in memory at a time. Pictures that rows name are looked for
+    beside the file (for a stream: in the working directory) and nowhere else.
 
     Raises:
         DialogueError: it cannot be read at all, or is empty.
     """
     name = str(source) if isinstance(source, Path) else STDIN
     folder = source.parent if isinstance(source, Path) else Path()
-    try:
-        opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
-    except OSError as error:
-        raise DialogueError(
-            "unreadable_file",
-            f"{name} cannot be read: {error.strerror}. Give a file of dialogues.",
-            path=name,
-        ) from error
     images = ImageFolder(folder, cache_bytes=0)
-    with opened as stream:
-        for row in read_rows(stream, name):
-            yield _dialogue(row, f"{name}, {row.place}", folder, images)
+    for row in read_rows(source, error=DialogueError, lone_surrogates=True):
+        yield _dialogue(row, f"{name}, {row.place}", folder, images)
 
 
 def _dialogue(row: Row, place: str, folder: Path, images: ImageFolder) -> Dialogue | BadRow:
-    fields = row.value if isinstance(row.value, dict) else {}
+    fields = row.fields or {}
     row_id = _id(fields, row.place)
-    problem = row.problem or ("" if isinstance(row.value, dict) else "it is not a JSON object")
-    if problem:
-        return BadRow(id=row_id, problem=f"{place}: {problem.rstrip('.')}.")
+    if row.problem:
+        return BadRow(id=row_id, problem=f"{place}: {row.problem}.")
     try:
         messages = _with_image(_messages(fields), fields, folder, images)
     except DialogueError as error:

@@ -16,8 +16,7 @@ from safemt.judges.base import Ask, Judgement, judge_id
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator, OnError
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import ChatMessage
+from safemt.moderation.policies.policy import read_policies
 from safemt.run.engine import Engine, Tracker
 from safemt.run.gate import Moderation
 from safemt.run.protocol import History, request, setup_key
@@ -51,10 +50,10 @@ class _WordReading:
         self._detector = detector
         self._bad = False
 
-    async def add(self, message: ChatMessage) -> Scan:
-        self._detector.read.append(message.text)
+    async def add(self, message: Message) -> Scan:
+        self._detector.read.append(message.content)
         self._detector.threads.add(threading.get_ident())
-        self._bad |= message.role == "user" and "bad" in message.text
+        self._bad |= message.role == "user" and "bad" in message.content
         return Scan(text=True)
 
     async def assess(self) -> Assessment:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,7 +19,7 @@ import orjson
 
 from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.identity import Json
-from safemt.core.schema import ImageRef, Message
+from safemt.core.schema import ImageRef, ImageSource, Message, Part, UnknownPart
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.pool import join_pool, leave_pool
 from safemt.endpoints.replies import (
@@ -44,17 +44,6 @@ _ESCAPES: Final = ("\\u00", "\\/", "%", "&")
 """A key may come back as JSON, an address or a page writes it: with one of these in it."""
 
 
-class ImageSource(Protocol):
-    """Where the pictures of a request come from: a benchmark's folder, or memory."""
-
-    def data_uri(self, image: ImageRef) -> bytes:
-        """`data:image/png;base64,…` as ASCII bytes.
-
-        Raises:
-            BenchmarkError: the picture is gone or has changed.
-        """
-
-
 class ChatEndpoint:
     """One model behind one base URL, with its key and how to sample from it."""
 
@@ -73,7 +62,9 @@ class ChatEndpoint:
         option: str = "target",
         extra: Mapping[str, Json] | None = None,
     ) -> None:
-        """`option` is the prefix of the command's options (`target`, `judge`, `moderator`), for messages.
+        """`images` has the pictures that do not know their own source.
+
+        `option` is the prefix of the command's options (`target`, `judge`, `moderator`), for messages.
 
         `extra` goes into every request's body; `logprobs` in it only as long as the server takes it.
 
@@ -124,7 +115,7 @@ class ChatEndpoint:
             self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
-            with_image = any(message.image for message in messages)
+            with_image = any(message.images for message in messages)
             reply = self._reply(answer, self._asked(with_image=with_image))
             if isinstance(reply, Reply):
                 return reply
@@ -149,17 +140,22 @@ class ChatEndpoint:
         return orjson.dumps({**body, **self._extra})
 
     def _wire(self, message: Message) -> dict[str, object]:
-        text = json_text(message.content)
-        if message.image is None:
-            return {"role": message.role, "content": text}
-        parts = [self._wire_image(message.image), {"type": "text", "text": text}]
-        return {"role": message.role, "content": parts}
+        if all(isinstance(part, str) for part in message.parts):
+            return {"role": message.role, "content": json_text(message.content)}
+        return {"role": message.role, "content": [self._wire_part(part) for part in message.parts]}
+
+    def _wire_part(self, part: Part) -> dict[str, object]:
+        if isinstance(part, ImageRef):
+            return self._wire_image(part)
+        if isinstance(part, UnknownPart):
+            raise TypeError(f"a part of the kind {part.kind} cannot be sent")
+        return {"type": "text", "text": json_text(part)}
 
     def _wire_image(self, image: ImageRef) -> dict[str, object]:
-        if self._images is None:
+        source = image.source or self._images
+        if source is None:
             raise RuntimeError("a request with an image needs a folder to read it from")
-        url = orjson.Fragment(b'"%s"' % self._images.data_uri(image))
-        return {"type": "image_url", "image_url": {"url": url}}
+        return {"type": "image_url", "image_url": {"url": orjson.Fragment(b'"%s"' % source.data_uri(image))}}
 
     async def _post(self, body: bytes) -> Answer | CallFailure:
         session = self._session = self._session or self._open_session()

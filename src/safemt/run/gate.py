@@ -19,7 +19,6 @@ from safemt.io.images import ImageFolder
 from safemt.judges.base import Ask
 from safemt.moderation.moderator import Moderator, Session
 from safemt.moderation.policies.inject import BUDGET, FRAME, Position, inject
-from safemt.moderation.reading.conversation import ChatMessage, chat_messages
 from safemt.run.verdicts import REFUSAL_KEY, Verdicts
 
 
@@ -134,7 +133,8 @@ class WatchedDialogue:
         return Decision(action, key, messages)
 
     async def _verdict(self, messages: Sequence[Message]) -> Verdict:
-        new = chat_messages(messages, self._gate.moderation.images)[self._read :]
+        images = self._gate.moderation.images
+        new = [each.with_source(images) if images else each for each in messages[self._read :]]
         self._read = len(messages)
         if self._gate.moderator.detector.endpoints:
             # Asked once, about the whole: every turn would be a call of its own.
@@ -144,12 +144,10 @@ class WatchedDialogue:
         # What works on this machine may take many milliseconds, in which the loop would do nothing else.
         return await asyncio.get_running_loop().run_in_executor(self._gate.pool, self._append, new)
 
-    def _append(self, new: Sequence[ChatMessage]) -> Verdict:
+    def _append(self, new: Sequence[Message]) -> Verdict:
         verdicts = [self._session.append(message) for message in new]
         return replace(verdicts[-1], milliseconds=sum(verdict.milliseconds for verdict in verdicts))
 
 
 def _conversation_key(messages: Sequence[Message]) -> str:
-    return content_key(
-        [[each.role, each.content, each.image.sha256 if each.image else None] for each in messages]
-    )
+    return content_key([each.identity for each in messages])

@@ -40,10 +40,7 @@ def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str
     """The content key of one call: the same request to the same model is the same call."""
     content: dict[str, Json] = {
         "target": target.identity,
-        "messages": [
-            [message.role, message.content, message.image.sha256 if message.image else None]
-            for message in messages
-        ],
+        "messages": [message.identity for message in messages],
         "sample": sample.id if target.answers_by_sample else None,
     }
     return content_key(content)

@@ -12,7 +12,6 @@ them again; a policy in the first message would change the beginning of every re
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -79,7 +78,10 @@ def inject(
         return (Message(role="system", content=_marked("", body, rest)), *rest)
     last = max((index for index, message in enumerate(rest) if message.role == "user"), default=None)
     if last is None:
-        raise DialogueError("There is no user message to put a policy behind; use another position.")
+        raise DialogueError(
+            "no_user_message",
+            "There is no user message to put a policy behind. Choose another `moderator.policy_position`.",
+        )
     return (*rest[:last], _with_guidance(rest[last], body, rest[: last + 1]), *rest[last + 1 :])
 
 
@@ -92,9 +94,9 @@ def without_policies(messages: Sequence[Message]) -> tuple[Message, ...]:
     kept: list[Message] = []
     for message in messages:
         base = message
-        while message.role != "assistant" and (found := _guidance_in(base.content)):
-            content, body, mark = found
-            stripped = replace(base, content=content)
+        while message.role != "assistant" and (found := _guidance_in(_last_text(base))):
+            text, body, mark = found
+            stripped = _with_last_text(base, text)
             if message.role == "user" and mark != _mark(body, [*kept, stripped]):
                 break
             base = stripped
@@ -120,7 +122,20 @@ def _guidance(policies: Iterator[tuple[str, str]]) -> str:
 
 
 def _with_guidance(message: Message, body: str, conversation: Sequence[Message]) -> Message:
-    return replace(message, content=_marked(message.content, body, conversation))
+    return _with_last_text(message, _marked(_last_text(message), body, conversation))
+
+
+def _last_text(message: Message) -> str:
+    """The text at the end of a message; empty where it ends on something else."""
+    last = message.parts[-1] if message.parts else ""
+    return last if isinstance(last, str) else ""
+
+
+def _with_last_text(message: Message, text: str) -> Message:
+    ends_on_text = bool(message.parts) and isinstance(message.parts[-1], str)
+    before = message.parts[:-1] if ends_on_text else message.parts
+    # An empty text goes, unless it is all of the text behind one picture: that is how samples have it.
+    return Message(message.role, (*before, text) if text or len(before) <= 1 else before)
 
 
 def _marked(content: str, body: str, conversation: Sequence[Message]) -> str:
@@ -137,8 +152,7 @@ def _opening(mark: str) -> str:
 
 
 def _mark(body: str, conversation: Sequence[Message]) -> str:
-    seen = [[each.role, each.content, each.image.sha256 if each.image else None] for each in conversation]
-    return content_key([body, seen])[:_MARK_LENGTH]
+    return content_key([body, [each.identity for each in conversation]])[:_MARK_LENGTH]
 
 
 def _guidance_in(content: str) -> tuple[str, str, str] | None:

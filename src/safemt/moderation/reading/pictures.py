@@ -21,8 +21,8 @@ from typing import Final
 
 import safemt
 from safemt.core.identity import Json
+from safemt.core.schema import ImageRef
 from safemt.io.images import MAX_BYTES
-from safemt.moderation.reading.conversation import Picture
 
 LIMIT_SECONDS: Final = 10.0
 """On the clock; the process that takes longer over a picture is ended. It gives up far earlier by itself, in
@@ -74,11 +74,11 @@ class PictureReader:
             "params": {name: str(value) for name, value in PARAMS.items()},
         }
 
-    def knows(self, picture: Picture) -> bool:
+    def knows(self, picture: ImageRef) -> bool:
         """Whether reading the picture costs nothing."""
         return picture.sha256 in self._known
 
-    def read(self, picture: Picture) -> PictureText:
+    def read(self, picture: ImageRef) -> PictureText:
         """The text of a picture; nothing about the picture makes this fail or take longer than the limit.
 
         Raises:

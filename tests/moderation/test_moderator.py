@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from moderation.dialogues import TIMEOUT, Scripted, assistant, scripted, turns, user
 from safemt.core.errors import DialogueError
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned
 from safemt.moderation.detectors.detector import Assessment, Scan
-from safemt.moderation.moderator import OnError
 from safemt.moderation.reading.conversation import ChatMessage, UnknownPart, picture_from
 
 FRAUD = {Scenario.FRAUD: 0.9, Scenario.THREAT: 0.1}

@@ -7,12 +7,11 @@ verdict = session.append(message)
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, Self
 
 from safemt.core.errors import CallError, DialogueError
 from safemt.core.identity import Json
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
@@ -23,17 +22,6 @@ from safemt.moderation.sync import wait_for
 
 LINKED: Final = 0.5
 """From this linkage on a turn serves the suspected intent. One below it is never blocked for an old turn."""
-
-
-class OnError(StrEnum):
-    """What happens to a conversation that the moderator could not read, wholly or in part."""
-
-    INJECT = "inject"
-    """The target is handed the baseline policy, and answers."""
-    OPEN = "open"
-    """The target answers as if there were no moderator. The verdict says so."""
-    CLOSED = "closed"
-    """The conversation is blocked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
 from safemt.moderation.detectors.embedded.reading import read_turn
 from safemt.moderation.detectors.embedded.windows import turn_windows
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 from safemt.moderation.reading.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
 
 NewModerator = Callable[..., Moderator]

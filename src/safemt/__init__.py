@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from safemt.core.verdict import Verdict, verdict_json
     from safemt.moderation.many import amoderate_many, moderate_many
     from safemt.moderation.moderator import Moderator, Session
-    from safemt.moderation.open import DetectorOptions, open_moderator
+    from safemt.moderation.open import ModeratorConfig, open_moderator
     from safemt.moderation.reading.chat import chat_message
     from safemt.moderation.reading.conversation import ChatMessage
     from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BadRow",
     "ChatMessage",
-    "DetectorOptions",
     "ModeratedDialogue",
     "Moderator",
+    "ModeratorConfig",
     "Session",
     "Verdict",
     "amoderate_many",
@@ -38,7 +38,7 @@ _HOMES = {
     "safemt.moderation.reading.conversation": ("ChatMessage",),
     "safemt.moderation.many": ("amoderate_many", "moderate_many"),
     "safemt.moderation.moderator": ("Moderator", "Session"),
-    "safemt.moderation.open": ("DetectorOptions", "open_moderator"),
+    "safemt.moderation.open": ("ModeratorConfig", "open_moderator"),
     "safemt.moderation.reading.dialogues": ("BadRow", "ModeratedDialogue", "read_dialogues"),
 }
 

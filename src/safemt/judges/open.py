@@ -1,7 +1,7 @@
 """Opens the judge that a configuration names."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 _PANEL = "panel:"
 
 
+class JudgeSampling(Sampling, frozen=True, forbid_unknown_fields=True):
+    """How a judge's model is asked to generate: a verdict is short, and should not vary."""
+
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] = 512
+
+
 class JudgeConfig(EndpointConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What labels the responses: `openai/MODEL`, `refusal`, `recorded/PATH` or `panel:A,B,C` of these.
 
     All models of a panel share the settings.
     """
 
-    sampling: Sampling = Sampling(max_output_tokens=512)
-    """A verdict is short, and should not vary."""
+    sampling: JudgeSampling = JudgeSampling()
     routing: Routing = Routing.SCENARIO
     with_image: bool = False
     """Whether the judge sees the image."""

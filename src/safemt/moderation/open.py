@@ -1,6 +1,6 @@
 """Opens the moderator that a name or a configuration describes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -145,6 +145,30 @@ def fit_settings(config: ModeratorConfig, name: str) -> ModeratorConfig:
     if not name.startswith("cascade:"):
         dropped["band"] = None
     return msgspec.structs.replace(config, name=name, **dropped)
+
+
+def fit_all(config: ModeratorConfig, names: Sequence[str]) -> list[ModeratorConfig]:
+    """`config` for each of several moderators, with the settings that each takes.
+
+    Raises:
+        UsageError: a moderator is named twice, or a setting applies to none of them.
+    """
+    if len(set(names)) < len(names):
+        raise UsageError("named_twice", "A moderator is named twice. Name each once.", names=list(names))
+    if len(names) == 1:  # which says itself what does not apply to it
+        return [msgspec.structs.replace(config, name=names[0])]
+    fitting = [fit_settings(config, name) for name in names]
+    for setting in _TAKEN_BY:
+        given = getattr(config, setting)
+        if given and not any(getattr(each, setting) == given for each in fitting):
+            path = f"moderator.{setting}"
+            raise UsageError(
+                "setting_does_not_apply",
+                f"`{path}` applies to none of these moderators: {', '.join(names)}.",
+                setting=path,
+                name=", ".join(names),
+            )
+    return fitting
 
 
 def _embedded() -> "Detector":

@@ -78,6 +78,23 @@ class JudgingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     budget: BudgetConfig = BudgetConfig()
 
 
+class RowsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rows of a file of labels a judge is checked on."""
+
+    language: str | None = None
+    """Such as `en`; None is every language."""
+    limit: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    """The largest number of rows; None is all."""
+
+
+class JudgeCheckConfig(JudgingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a judge is checked."""
+
+    selection: RowsConfig = RowsConfig()
+    seed: int = 0
+    """Seed of the choice of rows."""
+
+
 def read_config(path: Path) -> RunConfig:
     """The configuration in a YAML file, or in a JSON file whose name ends in `.json`.
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
 from rich.console import Console
 
 from safemt.benchmark.judged import JudgedFile, JudgedRow, read_judged
@@ -21,30 +19,13 @@ from safemt.core.taxonomy import Label
 from safemt.judges.base import judge_id
 from safemt.judges.open import open_judge
 from safemt.judges.validation import Validation, safemt_home, save_validation
-from safemt.run.config import JudgingConfig, RunConfig, SelectionConfig
+from safemt.run.config import JudgeCheckConfig, RunConfig, SelectionConfig
 from safemt.run.plan import RunPlan, describe_benchmark, open_budget
 from safemt.run.start import start_run
 from safemt.run.store import Store
 from safemt.stats.agreement import confusion
 from safemt.targets.open import TargetConfig
 from safemt.targets.replay import ReplayTarget
-
-
-class RowsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rows of a file of labels a judge is checked on."""
-
-    language: str | None = None
-    """Such as `en`; None is every language."""
-    limit: Annotated[int, msgspec.Meta(ge=2)] | None = None
-    """The largest number of rows; None is all."""
-
-
-class JudgeCheckConfig(JudgingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a judge is checked."""
-
-    selection: RowsConfig = RowsConfig()
-    seed: int = 0
-    """Seed of the choice of rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class RunPlan:
     shard: Shard | None = None
     """The part of the run to do here; None is all of it."""
     events: EventLog = field(default_factory=EventLog)
+    """Where the run reports what happens."""
     command: Sequence[str] = ()
     """The command line, for the manifest; empty in a program."""
 
@@ -69,7 +70,6 @@ def plan_run(
     config: RunConfig,
     *,
     shard: Shard | None = None,
-    events: EventLog | None = None,
     command: Sequence[str] = (),
     keyless: bool = False,
 ) -> RunPlan:
@@ -78,7 +78,6 @@ def plan_run(
     Args:
         config: What the run is.
         shard: The part of it to do here; None is all.
-        events: Where the run reports what happens.
         command: The command line, for the manifest.
         keyless: Ask for no key; the plan can be looked at, but its models cannot be called.
 
@@ -117,7 +116,6 @@ def plan_run(
         moderation=None if keyless else _open_moderation(config, images),
         budget=budget,
         shard=shard,
-        events=events or EventLog(),
         command=command,
     )
 

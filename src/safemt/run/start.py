@@ -46,7 +46,6 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         RunError: the directory holds another target's run, is in use, or cannot be written.
         UsageError: a cap on cost cannot be kept, or the shard is empty.
     """
-    _announce(plan, out, console)
     placed = place_samples(plan.samples, plan.shard, plan.config.history)
     store = Store.open_for_run(out)
     try:
@@ -123,7 +122,7 @@ def track(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
     return tracker
 
 
-def _announce(plan: RunPlan, out: Path, console: Console) -> None:
+def announce(plan: RunPlan, out: Path, *, console: Console) -> None:
     """Say what is about to run, and warn about a moderator that can change nothing."""
     moderator = plan.moderation.moderator if plan.moderation else None
     behind = f" behind {moderator.name} ({moderator.action})" if moderator else ""

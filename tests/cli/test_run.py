@@ -212,12 +212,12 @@ def test_a_run_directory_with_something_else_in_it(safemt: Command, tmp_path: Pa
 
 def test_results_that_cannot_be_written(safemt: Command, tmp_path: Path) -> None:
     write(tmp_path / "bench", rows(1))
-    (tmp_path / "out/results.json.part").mkdir(parents=True)
+    (tmp_path / "out/results.json").mkdir(parents=True)
     done = safemt("run", "--benchmark", "bench", *SIMULATED)
     assert done.code == 2
-    assert "results.json cannot be written: Is a directory" in done.said
+    assert "results.json exists and is not a plain file" in done.said
     assert "Traceback" not in done.err
-    (tmp_path / "out/results.json.part").rmdir()
+    (tmp_path / "out/results.json").rmdir()
     done = safemt("run", "--benchmark", "bench", *SIMULATED)
     assert done.code == 0
     assert "2 of 2 samples are already done" in done.err

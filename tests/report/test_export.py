@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
 import safemt.cli.commands
 import safemt.cli.reporting  # noqa: F401, both register commands
+from typer.testing import CliRunner
+
 from browser.runs import ROUNDS, Answer, make_run, samples
 from safemt.cli import app
-from safemt.core.errors import RunError, UsageError
+from safemt.core.errors import FileError, UsageError
 from safemt.core.taxonomy import Label
 from safemt.report.compare import compare_json, compare_runs
 from safemt.report.export import csv_table, figure_rows, write_report
@@ -112,8 +112,9 @@ def test_the_end_of_a_name_says_what_to_write(tmp_path: Path, runs: list[Path]) 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path, runs: list[Path]) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(RunError, match=r"taken/report\.md cannot be written"):
+    with pytest.raises(FileError) as caught:
         write_report(runs, [tmp_path / "taken" / "report.md"])
+    assert (caught.value.code, caught.value.fields["path"]) == ("cannot_write", tmp_path / "taken/report.md")
 
 
 def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, runs: list[Path]) -> None:
@@ -125,4 +126,4 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, runs: list[Path
     assert done.exit_code == 0, done.output
     assert [str(path) in done.output.replace("\n", "") for path in outputs] == [True] * 3
     assert "REDACTED" in outputs[0].read_text()
-    assert not list((tmp_path / "out").glob("*.part"))
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".csv", ".html", ".md"]

@@ -12,7 +12,7 @@ from moderation.labelled_rows import mixed_rows
 from moderation.word_detector import BAD, UNREADABLE, WordDetector, row
 from report.moderator_evaluations import evaluation
 from report.test_page import words
-from safemt.core.errors import RunError
+from safemt.core.errors import FileError
 from safemt.moderation.measuring.labelled import Truth
 from safemt.report.moderator.document import evaluation_json
 from safemt.report.moderator.evaluation import Evaluation
@@ -209,5 +209,6 @@ def test_both_files_are_written_whole_or_one_error_says_why(one: Evaluation, tmp
         "evaluation.json",
     ]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(FileError) as caught:
         write_evaluation(one, tmp_path / "file" / "out", command="safemt")
+    assert caught.value.code == "cannot_write"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark
-from safemt.core.errors import RunError
+from safemt.io.files import PUBLIC, write_file
 
 _EXAMPLES = 3
 _IDS = 30
@@ -60,20 +60,11 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     """Write `results.json` whole or not at all.
 
     Raises:
-        RunError: it cannot be written.
+        FileError: it cannot be written.
     """
-    path = folder / "results.json"
-    part = folder / "results.json.part"
-    try:
-        text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-        # What UTF-8 cannot hold (in a path, say) becomes the escape that JSON has for it.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-    except OSError as error:
-        raise RunError(
-            "unwritable_file", f"{path} cannot be written: {error.strerror}.", path=path
-        ) from error
-    return path
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    # What UTF-8 cannot hold (in a path, say) becomes the escape that JSON has for it.
+    return write_file(folder / "results.json", text.encode(errors="backslashreplace"), mode=PUBLIC)
 
 
 def finish_run(folder: Path, *, as_json: bool) -> int | None:

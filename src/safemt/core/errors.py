@@ -9,6 +9,7 @@ errors (`cli/errors.py`), exits with `exit_code`, and never shows a traceback fo
     ├── UsageError       a wrong argument or combination of arguments
     ├── BenchmarkError   a benchmark that cannot be read, or must not be used
     ├── DataError        a file of settings (YAML, JSON) that does not have the form it should
+    ├── FileError        a file that cannot be read or written
     ├── RunError         a run directory or store that cannot be used
     ├── LabelsError      a labels or recorded-responses file that cannot be used
     ├── DialogueError    a conversation that cannot be moderated
@@ -47,6 +48,10 @@ class BenchmarkError(SafemtError):
 
 class DataError(SafemtError):
     """A file of settings that does not have the form it should."""
+
+
+class FileError(SafemtError):
+    """A file that cannot be read or written."""
 
 
 class RunError(SafemtError):

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from safemt.core.errors import DataError
+from safemt.io.files import read_bounded
 
 MAX_BYTES: Final = 4 * 2**20
 MAX_DEPTH: Final = 40
@@ -32,14 +33,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         DataError: it cannot be read, is too large or is not YAML; the message names the file and the line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(
-            "unreadable_file", f"{path} cannot be read: {error.strerror or error}.", path=path
-        ) from error
-    return load_yaml(data, where=str(path))
+    return load_yaml(read_bounded(path, MAX_BYTES, error=DataError), where=str(path))
 
 
 def load_yaml(data: bytes | str, *, where: str) -> Any:

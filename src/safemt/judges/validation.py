@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safemt.core.errors import LabelsError
+from safemt.io.files import PUBLIC, write_file
 from safemt.stats.agreement import Confusion
 
 
@@ -44,22 +44,12 @@ def save_validation(validation: Validation) -> Path:
     """Keep a validation. It replaces an earlier one of the same judge on the same rows.
 
     Raises:
-        LabelsError: it cannot be written.
+        FileError: it cannot be written.
     """
     folder = safemt_home() / "validations" / validation.judge_id
     name = f"{validation.labels_sha256[:16]}-{'-'.join(validation.selection.split())}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{name}.part"
-        part.write_text(json.dumps(asdict(validation), indent=2) + "\n", encoding="utf-8")
-        return part.replace(folder / name)
-    except OSError as error:
-        raise LabelsError(
-            "unwritable_home",
-            f"The validation cannot be kept in {folder}: {error.strerror}. Set SAFEMT_HOME to a folder that "
-            "you can write to.",
-            path=folder,
-        ) from error
+    content = json.dumps(asdict(validation), indent=2) + "\n"
+    return write_file(folder / name, content.encode(), mode=PUBLIC)
 
 
 def validations_of(judge_id: str) -> list[Validation]:

@@ -8,7 +8,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from safemt.core.errors import RunError, UsageError
+from safemt.core.errors import UsageError
+from safemt.io.files import write_file
 from safemt.report.compare import Compared
 from safemt.report.page import words
 from safemt.report.page.build import build_page, compare_if_fair, load_runs
@@ -65,7 +66,8 @@ def write_report(
 
     Raises:
         UsageError: a name ends in none of .html, .md, .csv and .parquet, or its format needs an extra.
-        RunError: a run cannot be read or an output not be written.
+        RunError: a run cannot be read.
+        FileError: an output cannot be written.
         LabelsError: there is nothing to report.
     """
     writers: dict[str, Callable[[], bytes]] = {
@@ -80,7 +82,7 @@ def write_report(
     runs = load_runs(folders)
     compared, unfair = compare_if_fair(runs, force=force)
     for path in outputs:
-        _write(path, writers[path.suffix.lower()]())
+        write_file(path, writers[path.suffix.lower()]())
     return tuple(outputs)
 
 
@@ -250,13 +252,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str):
         return f"'{value}" if _FORMULA.match(value) else value
     return "" if value is None else value
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}. Give another -o.") from error

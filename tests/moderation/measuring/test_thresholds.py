@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moderation.word_detector import WordDetector, word_moderator
-from safemt.core.errors import ModeratorError, UsageError
+from safemt.core.errors import FileError, ModeratorError, UsageError
 from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.measuring.thresholds import (
     THRESHOLDS_SCHEMA,
@@ -68,5 +68,6 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_one_clear_error(tmp_pa
     with pytest.raises(ModeratorError, match="cannot be read"):
         read_thresholds(tmp_path / "none.json")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModeratorError, match="cannot be written"):
+    with pytest.raises(FileError) as caught:
         write_threshold(tmp_path / "file" / "t.json", {})
+    assert caught.value.code == "cannot_write"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safemt.core.errors import ModeratorError, UsageError
+from safemt.io.files import PUBLIC, write_file
 from safemt.moderation.detectors.detector import Detector
 from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.moderator import Moderator
@@ -93,14 +94,7 @@ def write_threshold(path: Path, document: dict[str, Any]) -> None:
     """Write the file whole or not at all.
 
     Raises:
-        ModeratorError: it cannot be written.
+        FileError: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(
-            json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        part.replace(path)
-    except OSError as error:
-        raise ModeratorError(f"{path} cannot be written: {error.strerror}.") from error
+    content = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    write_file(path, content.encode(), mode=PUBLIC)

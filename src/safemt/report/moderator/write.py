@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from safemt.core.errors import RunError
+from safemt.io.files import PUBLIC, write_file
 from safemt.report.moderator.document import evaluation_json
 from safemt.report.moderator.evaluation import Evaluation
 from safemt.report.moderator.page import build_evaluation_page
@@ -13,7 +13,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, command: str) -> t
     """Write `evaluation.html` and `evaluation.json`; neither holds a text of a dialogue.
 
     Raises:
-        RunError: they cannot be written.
+        FileError: they cannot be written.
     """
     document = json.dumps(evaluation_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
     texts = {
@@ -21,12 +21,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, command: str) -> t
         folder / "evaluation.json": f"{document}\n",
     }
     for path, text in texts.items():
-        part = path.with_name(f"{path.name}.part")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+        write_file(path, text.encode(), mode=PUBLIC)
     page, data = texts
     return page, data

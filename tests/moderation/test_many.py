@@ -13,7 +13,7 @@ from moderation.model_server import Body, serve, shown
 from safemt.core.errors import CallError, CallFailure, DialogueError
 from safemt.core.verdict import Verdict
 from safemt.moderation.many import amoderate_many, moderate_many
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
 
 
@@ -47,7 +47,7 @@ class Gate:
 def test_verdicts_keep_the_order_and_calls_are_made_side_by_side_within_bounds() -> None:
     gate = Gate(4)
     with serve(gate) as server:
-        moderator = open_moderator("llm:openai/m", options=DetectorOptions(base_url=server.base_url))
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url)
         found = list(moderate_many(moderator, (row(str(n)) for n in range(12)), at_once=4))
     assert [each.id for each in found] == [str(n) for n in range(12)]
     assert gate.most == 4
@@ -55,7 +55,7 @@ def test_verdicts_keep_the_order_and_calls_are_made_side_by_side_within_bounds()
 
 def test_a_moderator_can_be_used_again_after_a_batch() -> None:
     with serve(Gate(1)) as server:
-        moderator = open_moderator("llm:openai/m", options=DetectorOptions(base_url=server.base_url))
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url)
         for _ in range(2):
             assert len(list(moderate_many(moderator, [row("a")], at_once=1))) == 1
 
@@ -70,8 +70,7 @@ def test_a_bad_row_keeps_its_place_and_the_others_go_on(name: str) -> None:
         row("b"),
     ]
     with serve(Gate(1)) as server:
-        options = DetectorOptions(base_url=server.base_url if "llm" in name else None)
-        moderator = open_moderator(name, options=options)
+        moderator = open_moderator(name, base_url=server.base_url if "llm" in name else None)
         a, no_user, bad, b = moderate_many(moderator, rows, at_once=1)
     assert isinstance(a, Verdict)
     assert isinstance(b, Verdict)
@@ -89,7 +88,7 @@ def test_each_verdict_comes_before_the_next_row_is_there() -> None:
         yield row("b")
 
     with serve(Gate(1)) as server:
-        moderator = open_moderator("llm:openai/m", options=DetectorOptions(base_url=server.base_url))
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url)
         outcomes = moderate_many(moderator, slow(), at_once=4)
         assert next(outcomes).id == "a"
         next_row.set()
@@ -102,7 +101,7 @@ def test_what_ends_the_rows_is_raised_after_what_came_before_it() -> None:
         raise DialogueError("f cannot be read.")
 
     with serve(Gate(1)) as server:
-        moderator = open_moderator("llm:openai/m", options=DetectorOptions(base_url=server.base_url))
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url)
         outcomes = moderate_many(moderator, torn(), at_once=2)
         assert next(outcomes).id == "a"
         with pytest.raises(DialogueError, match="f cannot be read"):
@@ -111,8 +110,7 @@ def test_what_ends_the_rows_is_raised_after_what_came_before_it() -> None:
 
 async def test_whoever_stops_early_leaves_nothing_running() -> None:
     with serve(lambda _: None) as server:
-        options = DetectorOptions(base_url=server.base_url, timeout=0.3)
-        moderator = open_moderator("llm:openai/m", options=options)
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url, timeout=0.3)
         outcomes = amoderate_many(moderator, (row(str(n)) for n in range(100)), at_once=3)
         first = await anext(outcomes)
         await outcomes.aclose()
@@ -130,7 +128,7 @@ def test_one_of_many_that_fails_is_degraded_and_the_others_are_not() -> None:
         return json.dumps({"code": code_in(body), "risk": 10})
 
     with serve(answer) as server:
-        moderator = open_moderator("llm:openai/m", options=DetectorOptions(base_url=server.base_url))
+        moderator = open_moderator("llm:openai/m", base_url=server.base_url)
         found = list(moderate_many(moderator, [row(str(n)) for n in range(5)]))
     assert [isinstance(each, Verdict) and each.degraded is not None for each in found] == [
         *(False, False, True),
@@ -145,7 +143,7 @@ def test_calls_go_through_the_ask_that_was_given() -> None:
     with serve(Gate(1)) as server:
         moderator = open_moderator(
             "llm:openai/m",
-            options=DetectorOptions(base_url=server.base_url),
+            base_url=server.base_url,
             ask=refuse,  # type: ignore[arg-type]
         )
         [verdict] = moderate_many(moderator, [row("a")])

@@ -18,7 +18,7 @@ from safemt.judges.base import judge_id
 from safemt.judges.open import open_judge
 from safemt.run.config import JudgingConfig, config_data
 from safemt.run.engine import Engine
-from safemt.run.manifest import judge_entry, require_manifest
+from safemt.run.manifest import judge_entry, require_manifest, without_keys
 from safemt.run.plan import asked_by, open_budget
 from safemt.run.protocol import History
 from safemt.run.start import track, work_through
@@ -52,7 +52,7 @@ def judge_again(
             **before,
             "safemt": version("safemt"),
             "command": list(command),
-            "config": {**before.get("config", {}), **config_data(config)},
+            "config": {**before.get("config", {}), **without_keys(config_data(config))},
             "judge": judge_entry(judge),
             "judge_base_url": config.judge.base_url,
             "budget": budget.record(asked),

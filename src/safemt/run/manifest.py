@@ -1,6 +1,7 @@
 """The manifest of an invocation: what the store keeps about how a run was made, and what is read from it."""
 
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from safemt.judges.base import Judge, judge_id
 from safemt.run.config import config_data
 from safemt.run.plan import RunPlan
 
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _WRITTEN: Final[Mapping[str, Any]] = {
     "safemt": str,
     "benchmark": {"name": str, "path": str, "sha256": str, "samples": int, "queries": int, "rounds": list},
@@ -33,7 +35,7 @@ def run_manifest(plan: RunPlan, asked: set[Asked]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": list(plan.command),
-        "config": config_data(config),
+        "config": without_keys(config_data(config)),
         "benchmark": plan.benchmark,
         "skipped_missing_images": plan.skipped,
         "target": {
@@ -50,6 +52,16 @@ def run_manifest(plan: RunPlan, asked: set[Asked]) -> dict[str, Any]:
         "seed": config.seed,
         "budget": plan.budget.record(asked),
         **({"shard": str(plan.shard)} if plan.shard else {}),
+    }
+
+
+def without_keys(data: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what may be a key that was given in place of its variable's name."""
+    return {
+        name: {**section, "api_key_env": None}
+        if isinstance(section, dict) and not _VARIABLE.fullmatch(section.get("api_key_env") or "A")
+        else section
+        for name, section in data.items()
     }
 
 

@@ -16,7 +16,7 @@ from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS, packaged_templates, read_template
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
@@ -33,7 +33,7 @@ def bad(body: Body) -> bool:
 
 
 def opened(name: str, server: ModelServer, *, timeout: float = 10.0, **options: Any) -> Moderator:
-    return open_moderator(name, options=DetectorOptions(base_url=server.base_url, timeout=timeout, **options))
+    return open_moderator(name, base_url=server.base_url, timeout=timeout, **options)
 
 
 def moderate(

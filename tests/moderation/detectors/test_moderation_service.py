@@ -15,7 +15,7 @@ from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.guards.moderation_service import OVERLAP, WINDOW, windows
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
@@ -46,7 +46,7 @@ def moderate(
     answer: Answer, dialogue: Sequence[ChatMessage], **options: Any
 ) -> tuple[Verdict, list[Body], list[str]]:
     with serve(answer) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url, timeout=10))
+        opened = open_moderator(NAME, base_url=server.base_url, timeout=10)
         with opened as moderator:
             moderator.moderate([user("hello")])
             server.requests.clear()
@@ -129,7 +129,7 @@ def test_a_failed_turn_is_asked_about_again_and_the_others_stand() -> None:
         return service(body)
 
     with serve(flaky) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url))
+        opened = open_moderator(NAME, base_url=server.base_url)
         with opened as moderator:
             session = moderator.open()
             session.append(user(MARK))
@@ -146,6 +146,6 @@ def test_a_service_that_scores_everything_alike_is_stopped() -> None:
         return 200, {"results": [{"category_scores": {"hate": 0.0}} for _ in body["input"]]}
 
     with serve(dead) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url))
+        opened = open_moderator(NAME, base_url=server.base_url)
         with opened as moderator, pytest.raises(ModeratorError, match="does not tell known texts apart"):
             moderator.moderate(turns("hello"))

@@ -76,6 +76,10 @@ class Command(click.Command):
 class Group(click.Group):
     """A group of commands. Without a command it shows its help; an unknown command suggests the nearest."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, in the order of the help."""
+        return list(self.commands)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with help in place of nothing."""
         return super().parse_args(ctx, args or ["--help"])
@@ -105,7 +109,7 @@ class LazyGroup(Group):
         self._panels = panels
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the help."""
+        """The names of the commands, in the order of the help."""
         return [name for names in self._panels.values() for name in names]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:

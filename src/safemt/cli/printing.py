@@ -1,6 +1,7 @@
 """Where the command's output goes: figures to stdout, everything else to stderr."""
 
 import json
+import re
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -13,6 +14,7 @@ from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes
 from safemt.benchmark.read import Benchmark
 from safemt.io.files import PUBLIC, write_file
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:@-]*")
 _EXAMPLES = 3
 _IDS = 30
 
@@ -46,10 +48,10 @@ def print_yaml(document: dict[str, Any]) -> None:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes what YAML 1.2 reads as a number and PyYAML does not, such as 1e3."""
+        """Quotes all but plain words: YAML 1.2 reads more as numbers (1e3) than PyYAML, which writes 1.1."""
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = '"' if value[:1] in tuple("+-.0123456789") else None
+        style = None if _PLAIN.fullmatch(value) else '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)

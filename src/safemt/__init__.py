@@ -21,6 +21,7 @@ __all__ = [
     "Dialogue",
     "Message",
     "Moderator",
+    "ModeratorConfig",
     "Session",
     "Verdict",
     "amoderate_many",

@@ -1,197 +1,279 @@
-"""Options that several commands share, and how their texts are read."""
+"""Every option that belongs to a configuration, or that several commands share, declared once.
 
+Type, default and limits of a configuration's option come from the configuration types (`cli/values.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from safemt.core.errors import UsageError
+from typing import Any, Final, Literal
 
 
-class RoutingOption(StrEnum):
-    """`--routing`."""
+class Panel(StrEnum):
+    """A heading of `--help`, in the order of the page."""
 
-    SCENARIO = "scenario"
-    GENERAL = "general"
-
-
-class HistoryOption(StrEnum):
-    """`--history`."""
-
-    SCRIPTED = "scripted"
-    LIVE = "live"
-
-
-class ExecutorOption(StrEnum):
-    """`--executor`."""
-
-    LOCAL = "local"
-    RAY = "ray"
+    ARGUMENTS = "Arguments"
+    CONFIGURATION = "Configuration"
+    TARGET = "Target"
+    JUDGE = "Judge"
+    MODERATOR = "Moderator"
+    GENERATOR = "Generator"
+    SELECTION = "Selection"
+    LIMITS = "Limits and budget"
+    MACHINES = "Many machines"
+    OUTPUT = "Output"
 
 
-BenchmarkName = Annotated[
-    str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
-]
-TargetName = Annotated[
-    str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
-]
-Turns = Annotated[str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only so many queries, spread over the scenarios.")]
-Seed = Annotated[int, typer.Option(help="Of the selection, the order and simulated targets.")]
-HistoryName = Annotated[
-    HistoryOption, typer.Option("--history", help="Assistant turns: as scripted, or the target's own.")
-]
-MaxOutputTokens = Annotated[int, typer.Option(min=1, help="Of the target's responses.")]
-TextOnly = Annotated[bool, typer.Option("--text-only", help="Ask without images.")]
-SkipMissingImages = Annotated[
-    bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
-]
-TargetBaseUrl = Annotated[
-    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
-]
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option."""
+
+    path: str
+    """Its place in the configuration (`target.base_url`), or the name of an argument of the command."""
+    flags: str
+    """`--out`, or `--out -o`."""
+    panel: Panel
+    help: str
+    metavar: str = ""
+    """What the option takes; empty is by its type."""
+    kind: Any = None
+    """The type, if no configuration has it."""
+    default: Any = None
+    """Of an option that no configuration has."""
+    required: bool = False
+    multiple: bool = False
+    """Whether the option may be given several times."""
+
+    @property
+    def flag(self) -> str:
+        """The long form."""
+        return self.flags.split()[0]
 
 
-class ActionOption(StrEnum):
-    """`--action`."""
+_SERVER: Final = "Any OpenAI-compatible server, such as http://localhost:8000/v1."
+_KEY: Final = "Environment variable that holds the key of the {}. Default: OPENAI_API_KEY."
+_TEMPERATURE: Final = "Sampling temperature of the {}. `default` leaves it to the server."
+_URL, _NAME, _VARIABLE, _FILE, _FOLDER = "URL", "NAME", "VARIABLE", "FILE", "FOLDER"
 
-    INJECT = "inject"
-    BLOCK = "block"
-
-
-class OnErrorOption(StrEnum):
-    """`--on-moderator-error`."""
-
-    INJECT = "inject"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class PositionOption(StrEnum):
-    """`--policy-position`."""
-
-    SYSTEM = "system"
-    LATE_SYSTEM = "late_system"
-    USER_SUFFIX = "user_suffix"
-
-
-Shards = Annotated[str | None, typer.Option(help="Only part N/M, for M machines; then safemt merge.")]
-ExecutorName = Annotated[
-    ExecutorOption, typer.Option("--executor", help="This process, or the workers of a Ray cluster.")
-]
-RayAddress = Annotated[str, typer.Option(help="Of the Ray cluster; auto is the one of this machine.")]
-RayWorkers = Annotated[int | None, typer.Option(min=1, help="Engines on it. Default: one per machine.")]
-LogJson = Annotated[Path | None, typer.Option(help="Append events to this file, one JSON object per line.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-JudgeName = Annotated[
-    str, typer.Option("--judge", help="openai/MODEL, refusal (offline, weak), recorded/PATH or panel:A,B,C.")
-]
-JudgeBaseUrl = Annotated[
-    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8001/v1.")
-]
-JudgeApiKeyEnv = Annotated[
-    str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
-]
-JudgeTemperature = Annotated[str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")]
-JudgeMaxOutputTokens = Annotated[
-    int, typer.Option(min=1, help="Of the judge's answers; a judge that thinks aloud needs more.")
-]
-JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
-Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
-ModeratorName = Annotated[
-    str,
-    typer.Option(
-        "--moderator",
-        help="embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a baseline such as keyword.",
+_SETTINGS: Final = (
+    Setting(
+        "config", "--config", Panel.CONFIGURATION,
+        "Read the configuration from a YAML or JSON file. Other options override it; --no-FLAG turns off a "
+        "flag that it sets.",
+        _FILE, kind=Path,
     ),
-]
-ModeratorBaseUrl = Annotated[
-    str | None, typer.Option(help="The server that has the moderator's model: http://localhost:8000/v1.")
-]
-ModeratorApiKeyEnv = Annotated[
-    str | None,
-    typer.Option(help="Environment variable with the moderator's key. Default: OPENAI_API_KEY."),
-]
-ModeratorTemperature = Annotated[
-    str,
-    typer.Option("--moderator-temperature", help="Of its model; `default` leaves it to the endpoint."),
-]
-ModeratorMaxOutputTokens = Annotated[
-    int | None,
-    typer.Option("--moderator-max-output-tokens", min=1, help="Of its answers, if it thinks first."),
-]
-ModeratorAction = Annotated[
-    ActionOption, typer.Option(help="What becomes of a flagged dialogue: the policy is injected, or block.")
-]
-OnModeratorError = Annotated[
-    OnErrorOption,
-    typer.Option(help="Where the moderator fails: inject the baseline policy, open (allow), closed (block)."),
-]
-ModeratorThreshold = Annotated[
-    float | None,
-    typer.Option("--threshold", help="Risk from which on to flag. Default: the moderator's own."),
-]
-ModeratorThresholds = Annotated[
-    Path | None,
-    typer.Option(
-        "--thresholds", help="A threshold that safemt moderator calibrate wrote for this moderator."
+    Setting(
+        "print_config", "--print-config", Panel.CONFIGURATION,
+        "Print the whole configuration as YAML, for --config, and exit.",
+        kind=bool,
     ),
-]
-ModeratorTemplate = Annotated[
-    str | None,
-    typer.Option("--template", help="For llm: a guard template, such as qwen3guard or a YAML file of yours."),
-]
-ModeratorBand = Annotated[
-    str | None,
-    typer.Option("--band", help="For cascade: LOW,HIGH, the risks between which the second is asked."),
-]
-ModeratorWithPictures = Annotated[
-    bool, typer.Option("--with-pictures", help="For llm: show the model the pictures.")
-]
-PolicyFolder = Annotated[
-    Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Stop when the run directory has cost so many US dollars, earlier runs counted."
+    Setting(
+        "target.name", "--target", Panel.TARGET,
+        "Model under test: openai/MODEL, replay/PATH, or sim/steady, sim/drifting, sim/brittle (simulated).",
+        _NAME,
     ),
-]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=0, help="Stop when it has used so many tokens, input and output together.")
-]
-Prices = Annotated[Path | None, typer.Option(help="YAML of prices, on top of the table that safemt has.")]
-Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
+    Setting("target.base_url", "--target-base-url", Panel.TARGET, _SERVER, _URL),
+    Setting("target.api_key_env", "--target-api-key-env", Panel.TARGET, _KEY.format("target"), _VARIABLE),
+    Setting("target.sampling.temperature", "--temperature", Panel.TARGET, _TEMPERATURE.format("target")),
+    Setting(
+        "target.sampling.max_output_tokens", "--max-output-tokens", Panel.TARGET,
+        "Longest response of the target, in tokens.",
+    ),
+    Setting(
+        "history", "--history", Panel.TARGET,
+        "Assistant turns in the dialogue: as scripted, or the target's own replies.",
+    ),
+    Setting(
+        "judge.name", "--judge", Panel.JUDGE,
+        "Judge: openai/MODEL, refusal (offline, weak), recorded/PATH, or panel:A,B,C.",
+        _NAME,
+    ),
+    Setting("judge.base_url", "--judge-base-url", Panel.JUDGE, _SERVER, _URL),
+    Setting("judge.api_key_env", "--judge-api-key-env", Panel.JUDGE, _KEY.format("judge"), _VARIABLE),
+    Setting("judge.sampling.temperature", "--judge-temperature", Panel.JUDGE, _TEMPERATURE.format("judge")),
+    Setting(
+        "judge.sampling.max_output_tokens", "--judge-max-output-tokens", Panel.JUDGE,
+        "Longest answer of the judge, in tokens. A judge that thinks first needs more.",
+    ),
+    Setting(
+        "judge.routing", "--routing", Panel.JUDGE,
+        "Rubric: the scenario's own where there is one, or always the general one.",
+    ),
+    Setting("judge.with_image", "--judge-with-image", Panel.JUDGE, "Show the image to the judge, too."),
+    Setting(
+        "moderator.name", "--moderator", Panel.MODERATOR,
+        "Moderator: embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a baseline such as "
+        "keyword.",
+        _NAME,
+    ),
+    Setting(
+        "moderator.action", "--action", Panel.MODERATOR,
+        "What to do with a flagged dialogue: inject a policy, or block it.",
+    ),
+    Setting(
+        "moderator.on_error", "--on-moderator-error", Panel.MODERATOR,
+        "If the moderator fails: inject the baseline policy, let the dialogue through (open), or block it "
+        "(closed).",
+    ),
+    Setting(
+        "moderator.threshold", "--moderator-threshold", Panel.MODERATOR,
+        "Risk from which a dialogue is flagged, from 0 to 1. Default: the moderator's own.",
+    ),
+    Setting(
+        "moderator.thresholds", "--moderator-thresholds", Panel.MODERATOR,
+        "Threshold file that `safemt moderator calibrate` wrote for this moderator.",
+        _FILE,
+    ),
+    Setting("moderator.base_url", "--moderator-base-url", Panel.MODERATOR, _SERVER, _URL),
+    Setting(
+        "moderator.api_key_env", "--moderator-api-key-env", Panel.MODERATOR, _KEY.format("moderator"),
+        _VARIABLE,
+    ),
+    Setting(
+        "moderator.sampling.temperature", "--moderator-temperature", Panel.MODERATOR,
+        _TEMPERATURE.format("moderator's model"),
+    ),
+    Setting(
+        "moderator.sampling.max_output_tokens", "--moderator-max-output-tokens", Panel.MODERATOR,
+        "Longest answer of the moderator's model, in tokens. Default: the moderator's own.",
+    ),
+    Setting(
+        "moderator.timeout", "--moderator-timeout", Panel.MODERATOR,
+        "Time limit of one call to the moderator's model.",
+        "SECONDS",
+    ),
+    Setting(
+        "moderator.template", "--moderator-template", Panel.MODERATOR,
+        "For llm: a guard template in place of our prompt, by name (qwen3guard) or as a YAML file.",
+        "NAME|FILE",
+    ),
+    Setting(
+        "moderator.with_pictures", "--moderator-with-pictures", Panel.MODERATOR,
+        "For llm: show the pictures to the model.",
+    ),
+    Setting(
+        "moderator.band", "--moderator-band", Panel.MODERATOR,
+        "For cascade: the risks between which the second moderator is asked.",
+        "LOW,HIGH",
+    ),
+    Setting(
+        "moderator.policies", "--policies", Panel.MODERATOR,
+        "Folder of your own policies. Each replaces the shipped policy with the same id.",
+        _FOLDER,
+    ),
+    Setting(
+        "moderator.policy_position", "--policy-position", Panel.MODERATOR,
+        "Where policies are injected. Chat templates differ in what they accept.",
+    ),
+    Setting(
+        "moderator.policy_budget", "--policy-budget", Panel.MODERATOR,
+        "Longest injection, in approximate tokens.",
+    ),
+    Setting(
+        "generator.name", "--generator", Panel.GENERATOR,
+        "What writes the dialogues: template (offline) or openai/MODEL.",
+        _NAME,
+    ),
+    Setting("generator.base_url", "--generator-base-url", Panel.GENERATOR, _SERVER, _URL),
+    Setting(
+        "generator.api_key_env", "--generator-api-key-env", Panel.GENERATOR, _KEY.format("generator"),
+        _VARIABLE,
+    ),
+    Setting(
+        "benchmark", "--benchmark", Panel.SELECTION,
+        "Benchmark: a folder, a file, demo, or hub:OWNER/NAME[@REVISION].",
+        _NAME,
+    ),
+    Setting(
+        "selection.turns", "--turns", Panel.SELECTION,
+        "Numbers of turns to run, such as 1,2,4. Default: all.",
+    ),
+    Setting(
+        "selection.limit", "--limit", Panel.SELECTION,
+        "Run at most this many queries, spread over the scenarios.",
+    ),
+    Setting("selection.text_only", "--text-only", Panel.SELECTION, "Run every sample without its image."),
+    Setting(
+        "selection.skip_missing_images", "--skip-missing-images", Panel.SELECTION,
+        "Leave out samples whose image is missing.",
+    ),
+    Setting(
+        "seed", "--seed", Panel.SELECTION,
+        "Random seed for sample selection, run order and simulated targets.",
+    ),
+    Setting(
+        "limits.concurrency", "--concurrency", Panel.LIMITS,
+        "Maximum number of calls at once to one endpoint.",
+    ),
+    Setting("limits.timeout", "--timeout", Panel.LIMITS, "Time limit of one call.", "SECONDS"),
+    Setting(
+        "budget.max_cost", "--max-cost", Panel.LIMITS,
+        "Stop when the run directory has cost this much, earlier runs included.",
+        "USD",
+    ),
+    Setting(
+        "budget.max_tokens", "--max-tokens", Panel.LIMITS,
+        "Stop when the run directory has used this many tokens, input and output together.",
+    ),
+    Setting(
+        "budget.prices", "--prices", Panel.LIMITS, "YAML file of prices that extends the shipped table.",
+        _FILE,
+    ),
+    Setting(
+        "shard", "--shards", Panel.MACHINES,
+        "Run only part N of M, on one of M machines. Join the parts with `safemt merge`.",
+        "N/M", kind=str,
+    ),
+    Setting(
+        "executor", "--executor", Panel.MACHINES, "Run in this process, or on the workers of a Ray cluster.",
+        kind=Literal["local", "ray"], default="local",
+    ),
+    Setting(
+        "ray.address", "--ray-address", Panel.MACHINES,
+        "Address of the Ray cluster. `auto` finds the one on this machine.",
+        "HOST:PORT", kind=str, default="auto",
+    ),
+    Setting(
+        "ray.workers", "--ray-workers", Panel.MACHINES, "Workers to start on it. Default: one per machine.",
+        kind=int,
+    ),
+    Setting(
+        "out", "--out", Panel.OUTPUT, "Run directory. An existing one is continued.", _FOLDER, kind=Path
+    ),
+    Setting(
+        "log_json", "--log-json", Panel.OUTPUT, "Append events to this file, one JSON object per line.",
+        _FILE, kind=Path,
+    ),
+    Setting(
+        "every_turn", "--every-turn", Panel.MODERATOR,
+        "Ask an endpoint after each user turn, not once for the whole dialogue.",
+        kind=bool,
+    ),
+    Setting(
+        "force", "--force", Panel.OUTPUT, "Compare the runs even if their benchmarks or judges differ.",
+        kind=bool,
+    ),
+    Setting("as_json", "--json", Panel.OUTPUT, "Print one JSON document instead of tables.", kind=bool),
+)  # fmt: skip
+
+TABLE: Final[Mapping[str, Setting]] = {setting.path: setting for setting in _SETTINGS}
+"""The settings by path."""
+_OF_COMMANDS: Final[dict[str, Setting]] = {}
+"""The settings that single commands have besides, by path; those of the commands that are loaded."""
 
 
-def read_temperature(text: str, option: str) -> float | None:
-    """A temperature, or None for `default`.
-
-    Raises:
-        UsageError: it is neither a number from 0 to 2 nor `default`.
-    """
-    if text == "default":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 2:
-        raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
-    return value
+def option(path: str, **changes: Any) -> Setting:
+    """The setting at `path`, changed for one command, for instance with another help text."""
+    return replace(TABLE[path], **changes)
 
 
-def read_band(text: str | None) -> tuple[float, float] | None:
-    """The two risks of `--band`.
+def register(setting: Setting) -> None:
+    """Make a single command's own setting known to `flag_of`."""
+    _OF_COMMANDS.setdefault(setting.path, setting)
 
-    Raises:
-        UsageError: they are not two numbers.
-    """
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--band takes two risks with a comma, such as 0.2,0.8, not {text!r}.") from None
-    return low, high
+
+def flag_of(path: str) -> str | None:
+    """The option for a place in the configuration; a model's name may be left out (`judge`)."""
+    found = TABLE.get(path) or TABLE.get(f"{path}.name") or _OF_COMMANDS.get(path)
+    return found.flag if found else None

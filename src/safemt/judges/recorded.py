@@ -14,7 +14,7 @@ from safemt.judges.base import Ask, Judgement
 
 
 class RecordedJudge:
-    """Labels each sample as the file says; a sample that is not in it is `ungraded`."""
+    """Gives each sample the label in the file; a sample that is not in it is `ungraded`."""
 
     endpoints: Sequence[ChatEndpoint] = ()
 
@@ -29,21 +29,32 @@ class RecordedJudge:
         for row in read_recorded(path, field="label"):
             if row.value not in set(Label):
                 raise LabelsError(
-                    f"{path}: the label of {row.query_id} at {row.turns} turns is {row.value!r}; "
-                    "a label is safe, unsafe or ungraded."
+                    "unknown_label",
+                    f"{path}: the label of {row.query_id} at {row.turns} turns is {row.value!r}. Use safe, "
+                    "unsafe or ungraded.",
+                    path=path,
+                    query_id=row.query_id,
+                    turns=row.turns,
+                    label=row.value,
                 )
             key = (row.query_id, row.turns)
             if self._labels.setdefault(key, Label(row.value)) != row.value:
-                raise LabelsError(f"{path}: {row.query_id} at {row.turns} turns has two different labels.")
+                raise LabelsError(
+                    "two_labels",
+                    f"{path}: {row.query_id} at {row.turns} turns has two different labels. Keep one.",
+                    path=path,
+                    query_id=row.query_id,
+                    turns=row.turns,
+                )
         self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     @property
     def identity(self) -> Json:
-        """The file's content."""
+        """The hash of the file."""
         return {"kind": "recorded", "sha256": self._sha256}
 
     async def judge(self, sample: Sample, response: str, ask: Ask) -> Judgement:
-        """The recorded label; never calls."""
+        """The recorded label, without a call."""
         label = self._labels.get((sample.query_id, sample.turns))
         if label is None:
             return Judgement(label=Label.UNGRADED, cause="not_recorded")

@@ -1,27 +1,20 @@
 """`safemt compare`: runs side by side."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from safemt.cli import app
-from safemt.cli.options import AsJson
+from safemt.cli.command import Argument, command
 
 
-@app.command()
-def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Two or more run directories; the first is the baseline.")
-    ],
-    force: Annotated[
-        bool, typer.Option("--force", help="Compare although benchmarks or judges differ.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+@command(
+    "force",
+    "as_json",
+    arguments=[Argument("runs", "Two or more run directories. The first is the baseline.", nargs=-1)],
+    examples=("safemt compare runs/first runs/second", "safemt compare runs/* --json"),
+)
+def compare(runs: tuple[Path, ...], *, force: bool, as_json: bool) -> None:
     """Compare runs on the samples they share.
 
-    Differences, their intervals, and whether the runs can be told apart at their size.
+    Prints the differences with intervals, and whether runs of this size can be told apart.
     """
     from safemt.cli.printing import print_json, stdout
     from safemt.report.compare import compare_json, compare_runs, print_comparison

@@ -87,7 +87,10 @@ def test_a_threshold_is_chosen_and_used_by_moderate_and_eval(
     other = safemt("moderate", data, "--moderator", "policy-always", "--moderator-thresholds", "t.json")
     assert other.code == 2
     assert "t.json holds a threshold for keyword, which does not apply to policy-always" in other.said
-    both = safemt("moderate", data, "--moderator", "keyword", "--thresholds", "t.json", "--threshold", "0.5")
+    both = safemt(
+        "moderate", data, "--moderator", "keyword", "--moderator-thresholds", "t.json",
+        "--moderator-threshold", "0.5",
+    )  # fmt: skip
     assert (both.code, "not both" in both.said) == (2, True)
 
 

@@ -71,7 +71,6 @@ def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: 
 
 
 def _dialogues(source: str) -> "Iterable[Dialogue | BadRow]":
-    from pathlib import Path
 
     from safemt.moderation.reading.dialogues import read_dialogues
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from safemt.core.errors import UsageError
-from safemt.core.taxonomy import Action
-from safemt.endpoints.base import Sampling
-from safemt.judges.base import Ask
-from safemt.moderation.detectors.cascade import Band, CascadeDetector
-from safemt.moderation.detectors.detector import Detector
-from safemt.moderation.moderator import Moderator, OnError
-from safemt.moderation.policies.policy import read_policies
+from safemt.core.taxonomy import Action, OnError
+from safemt.endpoints.base import EndpointConfig, Sampling
+from safemt.moderation.policies.inject import BUDGET, Position
+
+if TYPE_CHECKING:
+    from safemt.judges.base import Ask
+    from safemt.moderation.detectors.cascade import Band
+    from safemt.moderation.detectors.detector import Detector
+    from safemt.moderation.moderator import Moderator
 
 DEFAULT: Final = "embedded"
 NAMES: Final = (
@@ -96,7 +98,7 @@ def open_moderator(
     from safemt.io.yaml import typed
     from safemt.moderation.measuring.thresholds import with_thresholds
     from safemt.moderation.moderator import Moderator
-    from safemt.moderation.policies.read import read_policies
+    from safemt.moderation.policies.policy import read_policies
 
     given = {"name": moderator} if isinstance(moderator, str) else msgspec.structs.asdict(moderator)
     data = msgspec.to_builtins({**given, **settings}, enc_hook=str)

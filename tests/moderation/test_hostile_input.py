@@ -13,7 +13,7 @@ from moderation.dialogues import user
 from safemt.core.errors import DialogueError
 from safemt.core.schema import Message
 from safemt.endpoints.base import Reply
-from safemt.moderation.detectors.guards.answer import read_guard_answer
+from safemt.moderation.detectors.guards.guard import read_guard_answer
 from safemt.moderation.detectors.guards.moderation_service import read_scores
 from safemt.moderation.detectors.guards.template import packaged_templates, read_template
 from safemt.moderation.detectors.llm import moderation_request, read_answer

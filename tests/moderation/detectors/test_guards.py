@@ -16,7 +16,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.endpoints.base import Reply
-from safemt.moderation.detectors.guards.answer import read_guard_answer
+from safemt.moderation.detectors.guards.guard import read_guard_answer
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS, packaged_templates, read_template
 
 MARK = "[marked as bad]"

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from safemt.core.errors import DataError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Message
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
@@ -20,7 +21,6 @@ from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan, reply_assessment
-from safemt.moderation.detectors.guards.answer import KeyTwiceError, unique_fields
 from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
 MOST_OUTPUT_TOKENS: Final = 1024
@@ -169,7 +169,7 @@ def read_answer(text: str, request: ModerationRequest) -> Assessment | None:
     own = "\n".join(line for line in said.splitlines() if not line.lstrip().startswith("|"))
     try:
         objects = list(_objects(own[-_LONGEST_ANSWER:]))
-    except KeyTwiceError:
+    except DataError:
         return None
     for fields in reversed(objects):
         if fields.get("code") == request.code and (found := _assessment(fields, request.turns)):
@@ -205,7 +205,7 @@ def _shown(entries: Sequence[tuple[Message, ImageRef | None]], most: int) -> tup
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text, one after the other."""
-    decoder = json.JSONDecoder(object_pairs_hook=unique_fields)
+    decoder = json.JSONDecoder(object_pairs_hook=_fields)
     start = text.find("{")
     while start >= 0:
         try:
@@ -216,6 +216,13 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         if isinstance(value, dict):
             yield value
         start = text.find("{", end)
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise DataError("key_twice", "An object has a key twice, so it may contradict itself.")
+    return fields
 
 
 def _assessment(fields: dict[str, Any], turns: int) -> Assessment | None:

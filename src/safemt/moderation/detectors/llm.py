@@ -20,7 +20,7 @@ from safemt.core.verdict import Degraded
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Reading, Scan, reply_assessment
+from safemt.moderation.detectors.detector import Assessment, Reading, Scan, ask_and_read
 from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
 MOST_OUTPUT_TOKENS: Final = 1024
@@ -100,20 +100,17 @@ class _LLMReading:
 
     async def assess(self) -> Assessment:
         request = moderation_request(self._transcript.entries)
-        reply = await self._ask(self._detector.endpoint, request.messages)
-        read = None if reply.blocked else read_answer(reply.text, request)
-        if read is None:
-            return reply_assessment(reply, self._detector.name, risk=None, scenarios={})
-        degraded = None
-        if request.left_out:
-            message = f"{request.left_out:,} messages were not shown, or not wholly."
-            degraded = Degraded(cause="too_long", message=message)
-        return replace(
-            read,
-            degraded=degraded,
-            prompt_tokens=reply.prompt_tokens or 0,
-            completion_tokens=reply.completion_tokens or 0,
+        found = await ask_and_read(
+            self._ask,
+            self._detector.endpoint,
+            request.messages,
+            lambda reply: read_answer(reply.text, request),
+            name=self._detector.name,
         )
+        if found.degraded or not request.left_out:
+            return found
+        message = f"{request.left_out:,} messages were not shown, or not wholly."
+        return replace(found, degraded=Degraded(cause="too_long", message=message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,7 @@ class Canary:
         self._name = name
         self._texts = [*((text, False) for text in safe), *((text, True) for text in unsafe)]
         self._threshold = threshold
-        self._passed = asyncio.Event()
-        if not self._texts:
-            self._passed.set()
+        self._passed = not self._texts
         self._testing = asyncio.Lock()
 
     async def sing(self, assess: Callable[[str], Awaitable[Assessment]]) -> Degraded | None:
@@ -31,10 +29,10 @@ class Canary:
         Raises:
             ModeratorError: it gives wrong answers, or none that can be read.
         """
-        if self._passed.is_set():
+        if self._passed:
             return None
         async with self._testing:
-            if self._passed.is_set():
+            if self._passed:
                 return None
             found = await all_of(assess(text) for text, _ in self._texts)
             for each in found:
@@ -58,7 +56,7 @@ class Canary:
                     name=self._name,
                     wrong=wrong,
                 )
-            self._passed.set()
+            self._passed = True
             return None
 
 

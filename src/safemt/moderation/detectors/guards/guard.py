@@ -17,8 +17,8 @@ from safemt.moderation.detectors.detector import (
     Reading,
     Scan,
     all_of,
+    ask_and_read,
     degraded_by,
-    reply_assessment,
 )
 from safemt.moderation.detectors.guards.canary import Canary
 from safemt.moderation.detectors.guards.template import CONVERSATION, GuardRequest, GuardTemplate
@@ -117,11 +117,17 @@ class _GuardReading:
     async def _answer(
         self, request: GuardRequest, endpoint: ChatEndpoint, messages: Sequence[Message]
     ) -> Assessment:
+        template = self._detector.template
         try:
-            reply = await self._ask(endpoint, messages)
+            return await ask_and_read(
+                self._ask,
+                endpoint,
+                messages,
+                lambda reply: read_guard_answer(reply, template, request),
+                name=self._detector.name,
+            )
         except CallError as error:
             return Assessment(risk=None, degraded=degraded_by(error))
-        return read_guard_answer(reply, self._detector.template, request, name=self._detector.name)
 
     def _sent(self, messages: Sequence[Message]) -> Sequence[Message]:
         prompt = self._detector.template.prompt
@@ -138,22 +144,21 @@ class _GuardReading:
         return with_pictures(prompt.replace(CONVERSATION, json.dumps(turns, ensure_ascii=False)), images)
 
 
-def read_guard_answer(
-    reply: Reply, template: GuardTemplate, request: GuardRequest, *, name: str
-) -> Assessment:
-    """The assessment in an answer to `request`; degraded unless the whole answer has the template's form.
+def read_guard_answer(reply: Reply, template: GuardTemplate, request: GuardRequest) -> Assessment | None:
+    """The assessment in an answer to `request`; None unless the whole answer has the template's form.
 
     The risk is the label's. It is the probability of the bad label's token instead if the template says so
-    and the server gives probabilities. `name` is the guard's, for messages.
+    and the server gives probabilities.
     """
     said = _said(reply.text.strip(), template)
     label = said.get("label")
     risk = _score(said.get("score")) if label is None else _risk_of(label, template, reply)
+    if risk is None:
+        return None
     # A good answer names no categories, or names them only for completeness.
-    bad = bool(risk) and (label is None or template.labels[label] > 0)
+    bad = risk > 0 and (label is None or template.labels[label] > 0)
     named = [request.category] if request.category else _named(said.get("categories"), template)
-    scenarios = _scenarios(named, template) if bad else {}
-    return reply_assessment(reply, name, risk=risk, scenarios=scenarios)
+    return Assessment(risk=risk, scenarios=_scenarios(named, template) if bad else {})
 
 
 def _said(text: str, template: GuardTemplate) -> Mapping[str, Any]:

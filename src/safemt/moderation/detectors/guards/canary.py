@@ -20,7 +20,9 @@ class Canary:
         self._name = name
         self._texts = [*((text, False) for text in safe), *((text, True) for text in unsafe)]
         self._threshold = threshold
-        self._passed = not self._texts
+        self._passed = asyncio.Event()
+        if not self._texts:
+            self._passed.set()
         self._testing = asyncio.Lock()
 
     async def sing(self, assess: Callable[[str], Awaitable[Assessment]]) -> Degraded | None:
@@ -29,10 +31,10 @@ class Canary:
         Raises:
             ModeratorError: it gives wrong answers, or none that can be read.
         """
-        if self._passed:
+        if self._passed.is_set():
             return None
         async with self._testing:
-            if self._passed:
+            if self._passed.is_set():
                 return None
             found = await all_of(assess(text) for text, _ in self._texts)
             for each in found:
@@ -56,7 +58,7 @@ class Canary:
                     name=self._name,
                     wrong=wrong,
                 )
-            self._passed = True
+            self._passed.set()
             return None
 
 

@@ -16,7 +16,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.endpoints.base import Reply
-from safemt.moderation.detectors.guards.answer import read_guard_answer
+from safemt.moderation.detectors.guards.guard import read_guard_answer
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS, packaged_templates, read_template
 
 MARK = "[marked as bad]"
@@ -76,19 +76,15 @@ def test_an_answer_that_contradicts_itself_or_has_odd_kinds_is_unreadable() -> N
         whole + whole,
     ]
     for text, readable in [(whole, True), *((each, False) for each in odd)]:
-        found = read_guard_answer(Reply(text=text), template, template.requests[0], name="g")
-        assert (found.risk == 0.0) is readable
-        assert found.degraded is None or found.degraded.cause == "unreadable_verdict"
+        found = read_guard_answer(Reply(text=text), template, template.requests[0])
+        assert (found is not None) is readable, text
 
 
 def test_a_number_in_place_of_a_token_is_unreadable() -> None:
     template = read_template("llama-guard")
     tokens: Any = {7: 0.9, "safe": 0.1}
-    found = read_guard_answer(
-        Reply(text="safe", first_token=tokens), template, template.requests[0], name="g"
-    )
-    assert found.risk is None
-    assert found.degraded is not None
+    reply = Reply(text="safe", first_token=tokens)
+    assert read_guard_answer(reply, template, template.requests[0]) is None
 
 
 @pytest.mark.parametrize("name", GUARDS)

@@ -49,11 +49,11 @@ def problem(tmp_path: Path, fields: object) -> str:
 def test_a_plain_row_gives_its_messages_and_what_it_says_besides(tmp_path: Path) -> None:
     dialogue = one(
         tmp_path,
-        plain("a", label="benign", source="s", category="c", method="m", language="en", scenario="Fraud"),
+        plain("a", label="benign", source="s", method="m", language="en", scenario="Fraud"),
     )
     assert dialogue.id == "a"
     assert [(message.role, message.content) for message in dialogue.messages] == [("user", "hello")]
-    assert (dialogue.label, dialogue.source, dialogue.category) == ("benign", "s", "c")
+    assert (dialogue.label, dialogue.source) == ("benign", "s")
     assert (dialogue.method, dialogue.language, dialogue.scenario) == ("m", "en", Scenario.FRAUD)
 
 

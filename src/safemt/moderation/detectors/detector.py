@@ -6,8 +6,8 @@ on errors.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 from safemt.core.errors import CallError, SafemtError
@@ -140,19 +140,26 @@ def degraded_by(error: Exception) -> Degraded:
     return Degraded(cause=UNREADABLE, message=f"The detector failed with {type(error).__name__}.")
 
 
-def reply_assessment(
-    reply: Reply, name: str, *, risk: float | None, scenarios: Mapping[Scenario, float]
+async def ask_and_read(
+    ask: Ask,
+    endpoint: ChatEndpoint,
+    messages: Sequence[Message],
+    read: Callable[[Reply], Assessment | None],
+    *,
+    name: str,
 ) -> Assessment:
-    """An assessment from an endpoint's reply, with its tokens; degraded if `risk` could not be read in it."""
-    degraded = None
-    if reply.blocked:
-        degraded = Degraded(cause=BLOCKED, message=f"A content filter answered in place of {name}.")
-    elif risk is None:
-        degraded = Degraded(cause=UNREADABLE, message=f"The answer of {name} is not a verdict in its form.")
-    return Assessment(
-        risk=None if degraded else risk,
-        scenarios={} if degraded else scenarios,
-        degraded=degraded,
-        prompt_tokens=reply.prompt_tokens or 0,
-        completion_tokens=reply.completion_tokens or 0,
+    """What `read` finds in the reply to one request, with its tokens; degraded if there is no verdict in it.
+
+    Raises:
+        CallError: the call failed for good.
+    """
+    reply = await ask(endpoint, messages)
+    found = None if reply.blocked else read(reply)
+    if found is None:
+        cause, message = UNREADABLE, f"The answer of {name} is not a verdict in its form."
+        if reply.blocked:
+            cause, message = BLOCKED, f"A content filter answered in place of {name}."
+        found = Assessment(risk=None, degraded=Degraded(cause=cause, message=message))
+    return replace(
+        found, prompt_tokens=reply.prompt_tokens or 0, completion_tokens=reply.completion_tokens or 0
     )

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from safemt.core.errors import DataError
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Message
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
@@ -19,8 +20,7 @@ from safemt.core.verdict import Degraded
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Reading, Scan, reply_assessment
-from safemt.moderation.detectors.guards.answer import KeyTwiceError, unique_fields
+from safemt.moderation.detectors.detector import Assessment, Reading, Scan, ask_and_read
 from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
 MOST_OUTPUT_TOKENS: Final = 1024
@@ -100,20 +100,17 @@ class _LLMReading:
 
     async def assess(self) -> Assessment:
         request = moderation_request(self._transcript.entries)
-        reply = await self._ask(self._detector.endpoint, request.messages)
-        read = None if reply.blocked else read_answer(reply.text, request)
-        if read is None:
-            return reply_assessment(reply, self._detector.name, risk=None, scenarios={})
-        degraded = None
-        if request.left_out:
-            message = f"{request.left_out:,} messages were not shown, or not wholly."
-            degraded = Degraded(cause="too_long", message=message)
-        return replace(
-            read,
-            degraded=degraded,
-            prompt_tokens=reply.prompt_tokens or 0,
-            completion_tokens=reply.completion_tokens or 0,
+        found = await ask_and_read(
+            self._ask,
+            self._detector.endpoint,
+            request.messages,
+            lambda reply: read_answer(reply.text, request),
+            name=self._detector.name,
         )
+        if found.degraded or not request.left_out:
+            return found
+        message = f"{request.left_out:,} messages were not shown, or not wholly."
+        return replace(found, degraded=Degraded(cause="too_long", message=message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +166,7 @@ def read_answer(text: str, request: ModerationRequest) -> Assessment | None:
     own = "\n".join(line for line in said.splitlines() if not line.lstrip().startswith("|"))
     try:
         objects = list(_objects(own[-_LONGEST_ANSWER:]))
-    except KeyTwiceError:
+    except DataError:
         return None
     for fields in reversed(objects):
         if fields.get("code") == request.code and (found := _assessment(fields, request.turns)):
@@ -205,7 +202,7 @@ def _shown(entries: Sequence[tuple[Message, ImageRef | None]], most: int) -> tup
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text, one after the other."""
-    decoder = json.JSONDecoder(object_pairs_hook=unique_fields)
+    decoder = json.JSONDecoder(object_pairs_hook=_fields)
     start = text.find("{")
     while start >= 0:
         try:
@@ -216,6 +213,13 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         if isinstance(value, dict):
             yield value
         start = text.find("{", end)
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise DataError("key_twice", "An object has a key twice, so it may contradict itself.")
+    return fields
 
 
 def _assessment(fields: dict[str, Any], turns: int) -> Assessment | None:

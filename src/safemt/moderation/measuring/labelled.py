@@ -11,9 +11,10 @@ from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
 from safemt.core.schema import Message
 from safemt.io.files import hash_file
+from safemt.io.rows import usual_file
 from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
-_NAMES: Final = ("dialogues.jsonl", "dialogues.jsonl.gz", "samples.jsonl", "samples.jsonl.gz")
+_NAMES: Final = ("dialogues.jsonl", "samples.jsonl")
 
 
 class Truth(StrEnum):
@@ -160,9 +161,8 @@ def _file(path: Path) -> Path:
         raise DialogueError(
             "no_such_file", f"There is no file {path}. Give files or folders of dialogues.", path=path
         )
-    for name in _NAMES:
-        if (path / name).is_file():
-            return path / name
+    if (usual := usual_file(path, _NAMES)) is not None:
+        return usual
     raise DialogueError(
         "no_dialogues",
         f"{path} holds neither dialogues.jsonl nor samples.jsonl (.gz or not). Name the file itself.",
@@ -172,6 +172,5 @@ def _file(path: Path) -> Path:
 
 def _source(path: Path) -> str:
     """A name for the data of a file that names none: its folder's if the file has one of the usual names."""
-    if path.name in _NAMES:
-        return path.resolve().parent.name
-    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    name = path.name.removesuffix(".gz")
+    return path.resolve().parent.name if name in _NAMES else name.rpartition(".")[0] or path.name

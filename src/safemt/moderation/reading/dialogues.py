@@ -40,7 +40,6 @@ class Dialogue:
     """Shared by all dialogues grown from the same query, benign twins too."""
     question: str | None = None
     """The question behind the dialogue in the source's words; translations of one row share it."""
-    category: str | None = None
     scenario: Scenario | None = None
     method: str | None = None
     language: str | None = None
@@ -88,7 +87,6 @@ def _dialogue(row: Row, place: str, folder: Path, images: ImageFolder) -> Dialog
         source=_text(fields, "source"),
         query=_text(fields, "twin_of") or _text(fields, "query_id"),
         question=_text(fields, "question"),
-        category=_text(fields, "category"),
         scenario=_scenario(fields),
         method=_text(fields, "method"),
         language=_text(fields, "language"),

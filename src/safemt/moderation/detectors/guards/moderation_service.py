@@ -5,8 +5,9 @@ It scores single texts and pictures, not conversations: each user turn by itself
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Final
 
+import msgspec
 import orjson
 
 from safemt.core.errors import CallError, CallFailure
@@ -123,6 +124,10 @@ class ModerationServiceDetector:
         return _ServiceReading(self, ask)
 
 
+class _Result(msgspec.Struct):
+    category_scores: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)] | None]
+
+
 class _ServiceReading:
     def __init__(self, detector: ModerationServiceDetector, ask: Ask) -> None:
         self._detector = detector
@@ -169,17 +174,15 @@ class _ServiceReading:
 
 def read_scores(text: str, count: int) -> Sequence[Mapping[str, float]] | None:
     """`category_scores` of `count` results; None unless each is there and every score is in [0, 1]."""
-    results = json.loads(text)
-    if len(results) != count:
+    try:
+        results = msgspec.json.decode(text, type=list[_Result])
+    except msgspec.DecodeError:
         return None
-    found: list[Mapping[str, float]] = []
-    for result in results:
-        scores = result.get("category_scores") if isinstance(result, dict) else None
-        given = {k: v for k, v in scores.items() if v is not None} if isinstance(scores, dict) else {}
-        if not given or not all(map(_is_score, given.values())):
-            return None
-        found.append(given)
-    return found
+    found = [
+        {category: score for category, score in result.category_scores.items() if score is not None}
+        for result in results
+    ]
+    return found if len(found) == count and all(found) else None
 
 
 def windows(text: str) -> list[str]:
@@ -194,7 +197,3 @@ def _assessment(scores: Mapping[str, float]) -> Assessment:
         for scenario, weight in SCENARIOS.get(category, {}).items():
             scenarios[scenario] = max(weight * score, scenarios.get(scenario, 0.0))
     return Assessment(risk=max(scores.values()), scenarios=scenarios)
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -86,9 +86,7 @@ _SETTINGS: Final[tuple[str | Setting, ...]] = (
     ),
 )  # fmt: skip
 def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: Path) -> None:
-    """Build a benchmark from harmful queries.
-
-    Writes dialogues of several lengths with images, and checks and documents them.
+    """Writes dialogues of several lengths with images, and checks and documents them.
 
     The same queries, options and seed give the same bytes. DATASHEET.md in the result describes it.
     """

@@ -20,10 +20,7 @@ Or on your own server (vLLM, SGLang, llama.cpp, Ollama, ...):
     examples=("safemt demo", "safemt demo --out runs/simulated"),
 )
 def demo(*, out: Path) -> int | None:
-    """See safemt work, without a key or a network.
-
-    Evaluates a simulated model on the shipped benchmark, and writes a report.
-    """
+    """Evaluates a simulated model on the shipped benchmark, and writes a report."""
     from safemt.benchmark.named import DEMO
     from safemt.cli.printing import finish_run, stderr
     from safemt.report.export import write_report

@@ -40,10 +40,7 @@ _HELP = {
     ),
 )  # fmt: skip
 def judge_check(config: JudgeCheckConfig, labels: Path, *, show_text: bool, as_json: bool) -> None:
-    """Measure how well a judge agrees with labels by people.
-
-    The result is kept for this exact judge, and corrects its figures in score and report.
-    """
+    """The result is kept for this exact judge, and corrects its figures in score and report."""
     from safemt.cli.printing import print_json, stderr, stdout
     from safemt.report.judge_check import judge_check_json, print_judge_check
     from safemt.run.judge_check import check_judge

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     ),
 )  # fmt: skip
 def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: bool) -> int | None:
-    """Rate the risk of dialogues, and decide what to do.
-
-    Rows are those of a benchmark, chat requests with `messages`, or objects with `id` and `turns`.
+    """Rows are those of a benchmark, chat requests with `messages`, or objects with `id` and `turns`.
 
     The exit code is 1 if a row could not be moderated.
     """

@@ -166,7 +166,7 @@ def calibrate(
         )
 
 
-moderator = group("moderator", "Measure moderators, and choose thresholds for them.", [evaluate, calibrate])
+moderator = group("moderator", [evaluate, calibrate])
 
 
 def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "list[Moderator]":

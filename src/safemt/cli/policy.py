@@ -116,11 +116,7 @@ def try_examples(config: ModerationConfig, ids: tuple[str, ...], *, as_json: boo
     return 1 if failed(tested) else None
 
 
-policy = group(
-    "policy",
-    "Show and test the policies that a moderator hands to a target.",
-    [list_policies, show, try_examples],
-)
+policy = group("policy", [list_policies, show, try_examples])
 
 
 def _origin(packaged: bool, folder: Path) -> str:

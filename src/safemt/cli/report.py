@@ -24,7 +24,7 @@ from safemt.cli.options import Panel, Setting, option
     ),
 )  # fmt: skip
 def report(runs: tuple[Path, ...], *, out: tuple[Path, ...], redact: bool, force: bool) -> None:
-    """Write a report: a self-contained page, or its tables."""
+    """The page needs no network. It hides texts behind a click, and --redact leaves them out."""
     from safemt.cli.printing import stdout
     from safemt.report.export import write_report
 

@@ -22,7 +22,7 @@ from safemt.cli.options import Panel, Setting
     examples=("safemt score runs/first", "safemt score runs/first --compat --json"),
 )  # fmt: skip
 def score(run: Path, *, compat: bool, target: str | None, people: Path | None, as_json: bool) -> None:
-    """Print the ASR and Safety Index of a run or of label files."""
+    """Every figure has a 95 % interval, clustered by query."""
     from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
     from safemt.report.results import results_json, results_of

@@ -21,10 +21,9 @@ from safemt.cli.options import Panel, Setting, option
     examples=("safemt status runs/first", "safemt status runs/first --watch 5"),
 )  # fmt: skip
 def status(run: Path, *, watch: float | None, budget_prices: Path | None, as_json: bool) -> None:
-    """Show the progress of a run.
+    """Prints the samples done and left, the rate, the time left, the spend, errors and limits.
 
-    Prints the samples done and left, the rate, the time left, the spend, errors and limits, and does not
-    disturb the run.
+    The run is not disturbed.
     """
     import json
     from contextlib import nullcontext

@@ -59,7 +59,7 @@ class Command(click.Command):
             if isinstance(param, Argument):
                 panels[Panel.ARGUMENTS].append((param.make_metavar(ctx), param.help_text))
             elif isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
-                panel = param.setting.panel if isinstance(param, Option) else Panel.OUTPUT
+                panel = param.setting.heading if isinstance(param, Option) else Panel.OUTPUT
                 panels[panel].append(record)
         for panel, records in panels.items():
             if records:
@@ -155,7 +155,7 @@ def _keywords(given: Mapping[Setting, Any]) -> dict[str, Any]:
 def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option:
     field = field_at(config, setting.path) if config else None
     kind, default = field or (setting.kind, setting.default)
-    flags = setting.flags.split()
+    flags = [setting.flag, *([setting.short] if setting.short else [])]
     shown = ""
     attributes: dict[str, Any] = {}
     if kind is bool:
@@ -165,7 +165,7 @@ def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option
     else:
         plain = field is not None and not setting.multiple
         attributes["type"] = value = Value(kind, default=default, plain=plain)
-        attributes["metavar"] = setting.metavar or value.name
+        attributes["metavar"] = setting.takes or value.name
         if default not in (None, "", msgspec.NODEFAULT) and not setting.multiple:
             shown = f" [default: {_shown(default)}]"
         elif setting.required or (default is msgspec.NODEFAULT and setting.path in _REQUIRED):

@@ -16,7 +16,7 @@ Or on your own server (vLLM, SGLang, llama.cpp, Ollama, ...):
 
 
 @command(
-    option("out", default=Path("runs/demo"), help="Run directory. [default: runs/demo]"),
+    option("out", "Run directory.", default=Path("runs/demo")),
     examples=("safemt demo", "safemt demo --out runs/simulated"),
 )
 def demo(*, out: Path) -> int | None:

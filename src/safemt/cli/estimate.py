@@ -9,7 +9,7 @@ from safemt.run.config import RunConfig
 
 @command(
     "config", *paths_of(RunConfig),
-    option("out", help="Run directory. What it holds already is not counted."),
+    option("out", "Run directory. What it holds already is not counted."),
     "as_json",
     config=RunConfig,
     examples=(

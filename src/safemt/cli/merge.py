@@ -8,7 +8,7 @@ from safemt.cli.options import option
 
 
 @command(
-    option("out", required=True, help="The new run directory."),
+    option("out", "The new run directory.", required=True),
     "as_json",
     arguments=[Argument("runs", "Run directories, made with `safemt run --shards N/M`.", nargs=-1)],
     examples=(

@@ -7,16 +7,12 @@ from safemt.cli.options import Panel, Setting
 
 
 @command(
-    Setting("compat", "--compat", Panel.OUTPUT, "Use the published computation exactly.", kind=bool),
+    Setting("target", "Model to score, if a folder holds labels of several.", str),
     Setting(
-        "target", "--target", Panel.TARGET, "Model to score, if a folder holds labels of several.",
-        "NAME", kind=str,
+        "people", "JSONL of labels by people on a random part of the run, to combine with the judge's.",
+        Path, panel=Panel.JUDGE,
     ),
-    Setting(
-        "people", "--people", Panel.JUDGE,
-        "JSONL of labels that people gave to a random part of the run, to combine with the judge's.",
-        "FILE", kind=Path,
-    ),
+    Setting("compat", "Use the published computation exactly.", bool),
     "as_json",
     arguments=[Argument("run", "A run directory, or a folder of label files in the published layout.")],
     examples=("safemt score runs/first", "safemt score runs/first --compat --json"),

@@ -64,9 +64,10 @@ def test_a_stopped_run_says_how_it_continues() -> None:
     assert worded(RunStopped("wrong", "Gone.")) == (
         "Stopped: Gone.\nWhat was finished is stored; the same command continues."
     )
-    assert worded(CapReached("cap", "`budget.max_cost` is reached.")) == (
+    reached = CapReached("cap_reached", "`budget.max_cost` is reached.", setting="budget.max_cost")
+    assert worded(reached) == (
         "Stopped: --max-cost is reached.\n"
-        "What was finished is stored; the same command with a higher cap continues."
+        "What was finished is stored; the same command with a higher --max-cost continues."
     )
 
 

@@ -3,8 +3,6 @@
 import shlex
 from pathlib import Path
 
-import pytest
-
 from e2e.command import Command
 
 
@@ -35,10 +33,8 @@ def test_existing_files_are_kept(safemt: Command, tmp_path: Path) -> None:
     assert len(list((tmp_path / "samples").iterdir())) == 1
 
 
-@pytest.mark.parametrize("fpr", ["0.05"])
-def test_the_labelled_dialogues_are_enough_for_a_threshold(safemt: Command, fpr: str) -> None:
+def test_the_labelled_dialogues_are_enough_for_a_threshold(safemt: Command) -> None:
     safemt("examples", "samples")
-    done = safemt(
-        "moderator", "calibrate", "--data", "samples/labelled.jsonl", "--moderator", "keyword", "--fpr", fpr
-    )
+    data = ("--data", "samples/labelled.jsonl")
+    done = safemt("moderator", "calibrate", *data, "--moderator", "keyword", "--fpr", "0.1")
     assert done.code == 0, done.err

@@ -106,6 +106,13 @@ def test_help_lists_the_commands_in_groups(safemt: Command) -> None:
     assert safemt().out == shown
 
 
+def test_help_says_what_each_command_does(safemt: Command) -> None:
+    for name, command in COMMANDS.items():
+        summary = (command.help or "").partition("\n")[0]
+        assert summary.endswith(".")
+        assert summary in safemt(*name.split()[1:], "--help").said
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_ends_with_two_examples_that_parse(safemt: Command, name: str) -> None:
     command = COMMANDS[name]
@@ -136,7 +143,6 @@ def test_a_slip_is_answered_with_the_nearest_name(
     done = safemt(*arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("Error: ")
-    assert "Did you mean" in done.err
     assert hint in done.err
     assert len(done.err.splitlines()) == 1
 
@@ -146,15 +152,16 @@ def test_an_unknown_command_points_to_the_help(safemt: Command) -> None:
     assert (done.code, done.err) == (2, "Error: There is no command 'dance'. See safemt --help.\n")
 
 
-def test_help_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize(("command", "more"), [([], ["msgspec"]), (["run"], []), (["moderator", "eval"], [])])
+def test_help_loads_nothing_heavy(command: list[str], more: list[str]) -> None:
+    heavy = ["numpy", "aiohttp", "rich", "yaml", "onnxruntime", "pyarrow", "jinja2", "PIL", "orjson", *more]
     code = (
         "import sys\n"
         "from safemt.cli import app\n"
-        "try: app.main(['run', '--help'], prog_name='safemt')\n"
+        f"try: app.main({[*command, '--help']}, prog_name='safemt')\n"
         "except SystemExit: pass\n"
-        "heavy = ('numpy', 'aiohttp', 'rich', 'yaml', 'onnxruntime', 'pyarrow', 'jinja2', 'PIL', 'orjson')\n"
-        "sys.stderr.write(' '.join(sorted(m for m in heavy if m in sys.modules)))\n"
+        f"sys.stderr.write(' '.join(m for m in {heavy} if m in sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Usage: safemt run" in done.stdout
+    assert done.stdout.startswith("Usage: safemt")
     assert done.stderr == ""

@@ -3,10 +3,11 @@
 import gc
 import io
 import sys
+from typing import Final
 
 import click
 
-from safemt.cli.command import LazyGroup
+from safemt.cli.groups import LazyGroup
 from safemt.core.errors import SafemtError
 
 _GC_THRESHOLDS = (20_000, 20, 50)
@@ -22,14 +23,44 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-app = LazyGroup(
-    {
-        "Evaluate": ("demo", "check", "estimate", "run", "merge"),
-        "Look": ("status", "score", "compare", "report"),
-        "Judge": ("judge", "judge-check"),
-        "Moderate": ("moderate", "moderator", "policy"),
-        "Build": ("build", "examples"),
+_COMMANDS: Final = {
+    "Evaluate": {
+        "demo": "See safemt work, without a key or a network.",
+        "check": "Validate a benchmark and summarise its contents.",
+        "estimate": "Estimate the calls, tokens and cost of a run, without a call.",
+        "run": "Evaluate a model on a benchmark.",
+        "merge": "Join the shards of a run into one run.",
     },
+    "Look": {
+        "status": "Show the progress of a run.",
+        "score": "Print the ASR and Safety Index of a run or of label files.",
+        "compare": "Compare runs on the samples they share.",
+        "report": "Write a report: a self-contained page, or its tables.",
+    },
+    "Judge": {
+        "judge": "Judge the responses of a run again.",
+        "judge-check": "Measure how well a judge agrees with labels by people.",
+    },
+    "Moderate": {
+        "moderate": "Rate the risk of dialogues, and decide what to do.",
+        "moderator": "Measure moderators, and choose thresholds for them.",
+        "policy": "Show and test the policies that a moderator hands to a target.",
+    },
+    "Build": {
+        "build": "Build a benchmark from harmful queries.",
+        "examples": "Write small sample inputs for the other commands.",
+    },
+}
+"""The commands by panel of the help, with their summaries. Each is in the module of its name."""
+
+
+def summary_of(name: str) -> str:
+    """The summary of a command; empty for a command within another."""
+    return next((summaries[name] for summaries in _COMMANDS.values() if name in summaries), "")
+
+
+app = LazyGroup(
+    _COMMANDS,
     name="safemt",
     help="Measure how safe a multimodal chat model stays over a conversation, and what protects it.",
     params=[

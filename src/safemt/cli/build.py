@@ -30,55 +30,36 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     count: Annotated[int, msgspec.Meta(ge=1)] = 2000
     generator: GeneratorConfig = GeneratorConfig()
     limits: LimitsConfig = LimitsConfig()
-    twins: bool = False
+    benign_twins: bool = False
     language: str = "en"
     seed: int = 0
     layout: Literal["jsonl", "folder"] = "jsonl"
     allow_fewer: bool = False
 
 
-_SETTINGS: Final[tuple[str | Setting, ...]] = (
-    Setting("format", "--format", Panel.SELECTION, "Layout of the queries. `auto` detects it."),
-    Setting(
-        "images", "--images", Panel.SELECTION,
-        "Folder that image paths are relative to. Default: the folder of the file.",
-        "FOLDER",
-    ),
-    Setting("count", "--count", Panel.SELECTION, "Number of queries, balanced over the scenarios."),
-    Setting(
-        "allow_fewer", "--allow-fewer", Panel.SELECTION, "Build even if fewer than --count queries are left."
-    ),
-    Setting("turns", "--turns", Panel.SELECTION, "Numbers of turns."),
-    Setting("methods", "--methods", Panel.SELECTION, "How the dialogues conceal their intent.", "NAME,…"),
-    Setting(
-        "twins", "--benign-twins", Panel.SELECTION,
-        "Add a harmless twin of each query, to measure over-refusal.",
-    ),
-    Setting(
-        "language", "--language", Panel.SELECTION,
-        "Language of the queries and dialogues. Queries in others are left out.",
-        "CODE",
-    ),
-    option("seed", help="Random seed for the selection, the wording and the images."),
-    *paths_of(BuildConfig, "generator.", "limits."),
-    Setting(
-        "layout", "--layout", Panel.OUTPUT,
-        "With `folder`, also write the published files (1_turn.json, 2_turn.json, …).",
-    ),
-)  # fmt: skip
+_HELP: Final = {
+    "format": "Layout of the queries. `auto` detects it.",
+    "images": "Folder that image paths are relative to. Default: the folder of the file.",
+    "count": "Number of queries, balanced over the scenarios.",
+    "allow_fewer": "Build even if fewer than --count queries are left.",
+    "turns": "Numbers of turns.",
+    "methods": "How the dialogues conceal their intent.",
+    "benign_twins": "Add a harmless twin of each query, to measure over-refusal.",
+    "language": "Language of the queries and dialogues. Queries in others are left out.",
+}
 
 
 @command(
     Setting(
-        "queries", "--queries", Panel.SELECTION,
-        "File or folder of harmful queries. May be given several times.",
-        "PATH", kind=Path, required=True, multiple=True,
+        "queries", "File or folder of harmful queries. May be repeated.", Path,
+        panel=Panel.SELECTION, required=True, multiple=True,
     ),
-    *_SETTINGS,
-    Setting(
-        "resume", "--resume", Panel.OUTPUT, "Continue an interrupted build with openai/MODEL.", kind=bool
-    ),
-    option("out", required=True, help="Folder for the benchmark. It must not exist yet."),
+    *(Setting(path, text, panel=Panel.SELECTION) for path, text in _HELP.items()),
+    option("seed", "Random seed for the selection, the wording and the images."),
+    *paths_of(BuildConfig, "generator.", "limits."),
+    Setting("layout", "With `folder`, also write the published files (1_turn.json, 2_turn.json, …)."),
+    Setting("resume", "Continue an interrupted build with openai/MODEL.", bool),
+    option("out", "Folder for the benchmark. It must not exist yet.", required=True),
     config=BuildConfig,
     examples=(
         "safemt build --queries queries.jsonl --out my-benchmark --count 200 --benign-twins",
@@ -86,9 +67,7 @@ _SETTINGS: Final[tuple[str | Setting, ...]] = (
     ),
 )  # fmt: skip
 def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: Path) -> None:
-    """Build a benchmark from harmful queries.
-
-    Writes dialogues of several lengths with images, and checks and documents them.
+    """Writes dialogues of several lengths with images, and checks and documents them.
 
     The same queries, options and seed give the same bytes. DATASHEET.md in the result describes it.
     """
@@ -110,7 +89,7 @@ def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: 
         count=config.count,
         seed=config.seed,
         language=config.language,
-        twins=config.twins,
+        twins=config.benign_twins,
         allow_fewer=config.allow_fewer,
         folder_layout=config.layout == "folder",
     )

@@ -15,10 +15,7 @@ from safemt.cli.command import Argument, command
     examples=("safemt check demo", "safemt check path/to/SafeMT --json"),
 )  # fmt: skip
 def check(benchmark: str, *, as_json: bool) -> int | None:
-    """Validate a benchmark and summarise its contents.
-
-    The exit code is 1 if the benchmark has errors.
-    """
+    """The exit code is 1 if the benchmark has errors."""
     from safemt.benchmark.findings import errors_of
     from safemt.benchmark.named import read_named
     from safemt.cli.printing import print_check, print_json

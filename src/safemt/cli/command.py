@@ -7,14 +7,15 @@ The function gets one configuration, and its other options as keywords. It retur
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from importlib import import_module
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
 import msgspec
 
+from safemt.cli import summary_of
+from safemt.cli.groups import HELP, Group
 from safemt.cli.options import TABLE, Panel, Setting, register
 from safemt.cli.values import Value, field_at, fields_of
 from safemt.core.errors import UsageError
@@ -22,7 +23,6 @@ from safemt.core.errors import UsageError
 Function: TypeAlias = Callable[..., int | None]
 _REQUIRED = ("benchmark", "target.name")
 """What a run cannot do without; a configuration file may give it."""
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Option(click.Option):
@@ -59,7 +59,7 @@ class Command(click.Command):
             if isinstance(param, Argument):
                 panels[Panel.ARGUMENTS].append((param.make_metavar(ctx), param.help_text))
             elif isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
-                panel = param.setting.panel if isinstance(param, Option) else Panel.OUTPUT
+                panel = param.setting.heading if isinstance(param, Option) else Panel.OUTPUT
                 panels[panel].append(record)
         for panel, records in panels.items():
             if records:
@@ -73,68 +73,6 @@ class Command(click.Command):
                 formatter.write(f"  {example}\n")
 
 
-class Group(click.Group):
-    """A group of commands. Without a command it shows its help; an unknown command suggests the nearest."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands, in the order of the help."""
-        return list(self.commands)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, with help in place of nothing."""
-        return super().parse_args(ctx, args or ["--help"])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first of `args` names.
-
-        Raises:
-            click.UsageError: there is no such command.
-        """
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = get_close_matches(name, self.list_commands(ctx), 1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" See {ctx.command_path} --help."
-            raise click.UsageError(f"There is no command {name!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-class LazyGroup(Group):
-    """A group whose commands are in modules of their names, imported when they are needed."""
-
-    def __init__(self, panels: Mapping[str, Sequence[str]], **attributes: Any) -> None:
-        """`panels` are the headings of the help with their commands."""
-        super().__init__(context_settings=_HELP, **attributes)
-        self._panels = panels
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands, in the order of the help."""
-        return [name for names in self._panels.values() for name in names]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command called `name`."""
-        if name not in self.list_commands(ctx):
-            return None
-        attribute = name.replace("-", "_")
-        found: click.Command = getattr(import_module(f"safemt.cli.{attribute}"), attribute)
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by panel."""
-        for panel, names in self._panels.items():
-            with formatter.section(panel):
-                commands = [(name, self.get_command(ctx, name)) for name in names]
-                formatter.write_dl(
-                    [(name, each.get_short_help_str(80)) for name, each in commands if each], col_max=20
-                )
-
-
-def group(name: str, summary: str, commands: Sequence[Command]) -> Group:
-    """A command with commands of its own."""
-    return Group(name, {each.name or "": each for each in commands}, help=summary, context_settings=_HELP)
-
-
 def command(
     *settings: str | Setting,
     config: type[msgspec.Struct] | None = None,
@@ -142,7 +80,7 @@ def command(
     examples: Sequence[str],
     name: str | None = None,
 ) -> Callable[[Function], Command]:
-    """Make a command from a function. Its docstring is the help.
+    """Make a command from a function. Its help is the summary in `safemt.cli`, then the docstring.
 
     Args:
         settings: Paths in the table of options, or settings of this command alone.
@@ -169,17 +107,28 @@ def command(
             file = next((rest.pop(each) for each in list(rest) if each.path == "config"), None)
             return function(_configuration(config, own, file), **values, **_keywords(rest))
 
+        called = name or function.__name__.replace("_", "-")
         made = Command(
-            name or function.__name__.replace("_", "-"),
+            called,
             callback=callback,
             params=[*arguments, *(_option(each, config, negatable="config" in settings) for each in chosen)],
-            help=function.__doc__,
-            context_settings=_HELP,
+            help="\n\n".join(filter(None, (summary_of(called), getdoc(function)))),
+            context_settings=HELP,
         )
         made.examples = examples
         return made
 
     return decorate
+
+
+def group(name: str, commands: Sequence[Command]) -> Group:
+    """A command with commands of its own."""
+    return Group(
+        name,
+        {each.name or "": each for each in commands},
+        help=summary_of(name),
+        context_settings=HELP,
+    )
 
 
 def paths_of(config: type[msgspec.Struct], *sections: str) -> list[str]:
@@ -206,7 +155,7 @@ def _keywords(given: Mapping[Setting, Any]) -> dict[str, Any]:
 def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option:
     field = field_at(config, setting.path) if config else None
     kind, default = field or (setting.kind, setting.default)
-    flags = setting.flags.split()
+    flags = [setting.flag, *([setting.short] if setting.short else [])]
     shown = ""
     attributes: dict[str, Any] = {}
     if kind is bool:
@@ -216,7 +165,7 @@ def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option
     else:
         plain = field is not None and not setting.multiple
         attributes["type"] = value = Value(kind, default=default, plain=plain)
-        attributes["metavar"] = setting.metavar or value.name
+        attributes["metavar"] = setting.takes or value.name
         if default not in (None, "", msgspec.NODEFAULT) and not setting.multiple:
             shown = f" [default: {_shown(default)}]"
         elif setting.required or (default is msgspec.NODEFAULT and setting.path in _REQUIRED):

@@ -12,10 +12,7 @@ from safemt.cli.command import Argument, command
     examples=("safemt compare runs/first runs/second", "safemt compare runs/* --json"),
 )
 def compare(runs: tuple[Path, ...], *, force: bool, as_json: bool) -> None:
-    """Compare runs on the samples they share.
-
-    Prints the differences with intervals, and whether runs of this size can be told apart.
-    """
+    """Prints the differences with intervals, and whether runs of this size can be told apart."""
     from safemt.cli.printing import print_json, stdout
     from safemt.report.compare import compare_json, compare_runs, print_comparison
     from safemt.report.results import results_of

@@ -16,14 +16,11 @@ Or on your own server (vLLM, SGLang, llama.cpp, Ollama, ...):
 
 
 @command(
-    option("out", default=Path("runs/demo"), help="Run directory. [default: runs/demo]"),
+    option("out", "Run directory.", default=Path("runs/demo")),
     examples=("safemt demo", "safemt demo --out runs/simulated"),
 )
 def demo(*, out: Path) -> int | None:
-    """See safemt work, without a key or a network.
-
-    Evaluates a simulated model on the shipped benchmark, and writes a report.
-    """
+    """Evaluates a simulated model on the shipped benchmark, and writes a report."""
     from safemt.benchmark.named import DEMO
     from safemt.cli.printing import finish_run, stderr
     from safemt.report.export import write_report

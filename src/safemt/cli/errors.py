@@ -23,7 +23,8 @@ def worded(error: SafemtError) -> str:
     message = with_flags(reword(error.fields) if reword else str(error), keep=isinstance(error, DataError))
     if not isinstance(error, RunStopped):
         return f"Error: {message}"
-    way_on = "with a higher cap continues" if isinstance(error, CapReached) else "continues"
+    cap = flag_of(str(error.fields.get("setting"))) or "cap"
+    way_on = f"with a higher {cap} continues" if isinstance(error, CapReached) else "continues"
     return f"Stopped: {message}\nWhat was finished is stored; the same command {way_on}."
 
 

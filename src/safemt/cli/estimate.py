@@ -9,7 +9,7 @@ from safemt.run.config import RunConfig
 
 @command(
     "config", *paths_of(RunConfig),
-    option("out", help="Run directory. What it holds already is not counted."),
+    option("out", "Run directory. What it holds already is not counted."),
     "as_json",
     config=RunConfig,
     examples=(
@@ -18,10 +18,7 @@ from safemt.run.config import RunConfig
     ),
 )  # fmt: skip
 def estimate(config: RunConfig, *, out: Path | None, as_json: bool) -> None:
-    """Estimate the calls, tokens and cost of a run, without a call.
-
-    Takes the options of `safemt run` and needs no key. The calls of a moderator are not counted.
-    """
+    """Takes the options of `safemt run` and needs no key. The calls of a moderator are not counted."""
     from safemt.cli.printing import print_json, stdout
     from safemt.report.estimate import estimate_json, print_estimate
     from safemt.run.estimate import estimate_run

@@ -27,10 +27,7 @@ _SHOWN = 6
     ),
 )
 def examples(folder: Path) -> None:
-    """Write small sample inputs for the other commands.
-
-    Their content is invented and mild. Existing files are not overwritten.
-    """
+    """Their content is invented and mild. Existing files are not overwritten."""
     from safemt.core.errors import UsageError
 
     for name in _ABOUT:

@@ -20,10 +20,7 @@ from safemt.run.config import JudgingConfig
     ),
 )
 def judge(config: JudgingConfig, run: Path, *, as_json: bool) -> int | None:
-    """Judge the responses of a run again.
-
-    The labels of both judges are kept, and their agreement is reported.
-    """
+    """The labels of both judges are kept, and their agreement is reported."""
     from safemt.cli.printing import finish_run, stderr
     from safemt.run.judge_again import judge_again
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from safemt.cli.command import Argument, command, paths_of
-from safemt.cli.options import Panel, Setting, option
+from safemt.cli.options import Setting, option
 from safemt.run.config import JudgeCheckConfig
 
 _HELP = {
@@ -16,19 +16,12 @@ _HELP = {
 @command(
     option("judge.name", required=True),
     *(
-        option(path, **({"help": _HELP[path]} if path in _HELP else {}))
+        option(path, _HELP.get(path, ""))
         for path in paths_of(JudgeCheckConfig)
         if path not in ("judge.name", "judge.with_image")
     ),
-    Setting(
-        "selection.language", "--language", Panel.SELECTION, "Use only rows in this language, such as en.",
-        "CODE",
-    ),
-    Setting(
-        "show_text", "--show-text", Panel.OUTPUT,
-        "Show the texts of disagreements. They may be harmful.",
-        kind=bool,
-    ),
+    Setting("selection.language", "Use only rows in this language, such as en."),
+    Setting("show_text", "Show the texts of disagreements. They may be harmful.", bool),
     "as_json",
     config=JudgeCheckConfig,
     arguments=[
@@ -40,10 +33,7 @@ _HELP = {
     ),
 )  # fmt: skip
 def judge_check(config: JudgeCheckConfig, labels: Path, *, show_text: bool, as_json: bool) -> None:
-    """Measure how well a judge agrees with labels by people.
-
-    The result is kept for this exact judge, and corrects its figures in score and report.
-    """
+    """The result is kept for this exact judge, and corrects its figures in score and report."""
     from safemt.cli.printing import print_json, stderr, stdout
     from safemt.report.judge_check import judge_check_json, print_judge_check
     from safemt.run.judge_check import check_judge

@@ -8,7 +8,7 @@ from safemt.cli.options import option
 
 
 @command(
-    option("out", required=True, help="The new run directory."),
+    option("out", "The new run directory.", required=True),
     "as_json",
     arguments=[Argument("runs", "Run directories, made with `safemt run --shards N/M`.", nargs=-1)],
     examples=(
@@ -17,9 +17,9 @@ from safemt.cli.options import option
     ),
 )
 def merge(runs: tuple[Path, ...], *, out: Path, as_json: bool) -> int | None:
-    """Join the shards of a run into one run.
+    """The result holds what one process would have written.
 
-    The result holds what one process would have written. Shards that contradict each other are refused.
+    Shards that contradict each other are refused.
     """
     from safemt.cli.printing import finish_run, stderr
     from safemt.run.spread.merge import merge_runs

@@ -10,7 +10,7 @@ import click
 
 from safemt.cli.command import Argument, command
 from safemt.cli.moderators import DECISION, DETECTOR, ModerationConfig, open_alone
-from safemt.cli.options import Panel, Setting
+from safemt.cli.options import Setting
 
 if TYPE_CHECKING:
     from safemt.moderation.reading.dialogues import BadRow, Dialogue
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @command(
     "moderator.name", *DECISION, *DETECTOR, "every_turn", "limits.concurrency", "budget.prices",
-    Setting(
-        "jsonl", "--jsonl", Panel.OUTPUT, "Print one JSON verdict per line, also on a terminal.", kind=bool
-    ),
+    Setting("jsonl", "Print one JSON verdict per line, also on a terminal.", bool),
     config=ModerationConfig,
     arguments=[
         Argument(
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
     ),
 )  # fmt: skip
 def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: bool) -> int | None:
-    """Rate the risk of dialogues, and decide what to do.
-
-    Rows are those of a benchmark, chat requests with `messages`, or objects with `id` and `turns`.
+    """Rows are those of a benchmark, chat requests with `messages`, or objects with `id` and `turns`.
 
     The exit code is 1 if a row could not be moderated.
     """

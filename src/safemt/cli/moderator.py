@@ -18,29 +18,28 @@ if TYPE_CHECKING:
     from safemt.moderation.moderator import Moderator
 
 _DATA: Final = Setting(
-    "data", "--data", Panel.SELECTION,
-    "Labelled dialogues: a file, or a folder with dialogues.jsonl or samples.jsonl. May be given several "
-    "times.",
-    "PATH", kind=Path, required=True, multiple=True,
+    "data",
+    "Labelled dialogues: a file, or a folder with dialogues.jsonl or samples.jsonl. May be repeated.",
+    Path, panel=Panel.SELECTION, required=True, multiple=True,
 )  # fmt: skip
 
 
 @command(
     _DATA,
     option(
-        "moderator.name", multiple=True,
-        help="As for `safemt moderate`; may be given several times. The first is compared with the others.",
+        "moderator.name",
+        "As for `safemt moderate`. May be repeated; the first is compared with the others.",
+        multiple=True,
     ),
     *DETECTOR, "every_turn",
     option(
-        "moderator.thresholds", multiple=True,
-        help="Threshold file that `safemt moderator calibrate` wrote for one of the moderators. May be given "
-        "several times.",
+        "moderator.thresholds",
+        "Threshold file that `safemt moderator calibrate` wrote for one of the moderators. May be repeated.",
+        multiple=True,
     ),
     "limits.concurrency",
     option(
-        "out", flags="--out -o",
-        help="Folder for evaluation.html, evaluation.json and the verdicts, which are kept.",
+        "out", "Folder for evaluation.html, evaluation.json and the verdicts, which are kept.", short="-o"
     ),
     "as_json",
     name="eval",
@@ -104,18 +103,13 @@ def evaluate(
 
 @command(
     _DATA, "moderator.name", *DETECTOR, "every_turn", "limits.concurrency",
+    Setting("fpr", "Share of benign dialogues that may raise an alarm.", float, 0.01, metavar="RATE"),
     Setting(
-        "fpr", "--fpr", Panel.OUTPUT, "Share of benign dialogues that may raise an alarm.", "RATE",
-        kind=float, default=0.01,
+        "verdicts",
+        "Verdicts that `safemt moderator eval` kept (verdicts.jsonl), to use and to add to.",
+        Path,
     ),
-    Setting(
-        "verdicts", "--verdicts", Panel.OUTPUT,
-        "Verdicts that `safemt moderator eval` kept (verdicts.jsonl). They are used, and added to.",
-        "FILE", kind=Path,
-    ),
-    option(
-        "out", flags="--out -o", metavar="FILE", help="The file to write.", default=Path("thresholds.json")
-    ),
+    option("out", "The file to write.", short="-o", default=Path("thresholds.json")),
     "as_json",
     config=ModerationConfig,
     examples=(
@@ -166,7 +160,7 @@ def calibrate(
         )
 
 
-moderator = group("moderator", "Measure moderators, and choose thresholds for them.", [evaluate, calibrate])
+moderator = group("moderator", [evaluate, calibrate])
 
 
 def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "list[Moderator]":

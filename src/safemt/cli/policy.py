@@ -7,7 +7,7 @@ import click
 
 from safemt.cli.command import Argument, command, group
 from safemt.cli.moderators import DETECTOR, ModerationConfig, open_alone
-from safemt.cli.options import Panel, Setting, option
+from safemt.cli.options import Setting, option
 from safemt.core.errors import ModeratorError, RunStopped, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def list_policies(*, moderator_policies: Path | None, as_json: bool) -> None:
 
 @command(
     _POLICIES,
-    Setting("as_yaml", "--yaml", Panel.OUTPUT, "Print the file, to start one of your own.", kind=bool),
+    Setting("yaml", "Print the file, to start one of your own.", bool),
     "as_json",
     arguments=[
         Argument(
@@ -69,7 +69,7 @@ def list_policies(*, moderator_policies: Path | None, as_json: bool) -> None:
     ],
     examples=("safemt policy show fraud", "safemt policy show fraud --yaml > my-policies/fraud.yaml"),
 )  # fmt: skip
-def show(policy_id: str, *, moderator_policies: Path | None, as_yaml: bool, as_json: bool) -> None:
+def show(policy_id: str, *, moderator_policies: Path | None, yaml: bool, as_json: bool) -> None:
     """Print one policy: its scope, what a target is told, and its examples."""
     from safemt.cli.printing import print_json
     from safemt.moderation.policies.policy import policy_yaml, read_policies
@@ -77,7 +77,7 @@ def show(policy_id: str, *, moderator_policies: Path | None, as_yaml: bool, as_j
     policy = _find(read_policies(moderator_policies), policy_id)
     if as_json:
         print_json(_policy_json(policy))
-    elif as_yaml:
+    elif yaml:
         print(policy_yaml(policy), end="")
     else:
         _print_policy(policy)
@@ -116,11 +116,7 @@ def try_examples(config: ModerationConfig, ids: tuple[str, ...], *, as_json: boo
     return 1 if failed(tested) else None
 
 
-policy = group(
-    "policy",
-    "Show and test the policies that a moderator hands to a target.",
-    [list_policies, show, try_examples],
-)
+policy = group("policy", [list_policies, show, try_examples])
 
 
 def _origin(packaged: bool, folder: Path) -> str:

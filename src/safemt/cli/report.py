@@ -3,19 +3,16 @@
 from pathlib import Path
 
 from safemt.cli.command import Argument, command
-from safemt.cli.options import Panel, Setting, option
+from safemt.cli.options import Setting, option
 
 
 @command(
     option(
-        "out", flags="--out -o", multiple=True, metavar="FILE",
-        help="A page (.html), or tables (.md, .csv, .parquet). May be given several times. "
-        "[default: report.html]",
+        "out",
+        "A page (.html), or tables (.md, .csv, .parquet). May be repeated. [default: report.html]",
+        short="-o", multiple=True,
     ),
-    Setting(
-        "redact", "--redact", Panel.OUTPUT, "Leave out every question, dialogue, response and image.",
-        kind=bool,
-    ),
+    Setting("redact", "Leave out every question, dialogue, response and image.", bool),
     "force",
     arguments=[Argument("runs", "Run directories. The first is the baseline.", nargs=-1)],
     examples=(
@@ -24,7 +21,7 @@ from safemt.cli.options import Panel, Setting, option
     ),
 )  # fmt: skip
 def report(runs: tuple[Path, ...], *, out: tuple[Path, ...], redact: bool, force: bool) -> None:
-    """Write a report: a self-contained page, or its tables."""
+    """The page needs no network. It hides texts behind a click, and --redact leaves them out."""
     from safemt.cli.printing import stdout
     from safemt.report.export import write_report
 

@@ -34,9 +34,7 @@ def run(
     log_json: Path | None,
     as_json: bool,
 ) -> int | None:
-    """Evaluate a model on a benchmark.
-
-    Asks the target every selected dialogue, judges the last response, and prints the figures.
+    """Asks the target every selected dialogue, judges the last response, and prints the figures.
 
     The same command continues an interrupted run. A finished run makes no call.
     """

@@ -7,22 +7,18 @@ from safemt.cli.options import Panel, Setting
 
 
 @command(
-    Setting("compat", "--compat", Panel.OUTPUT, "Use the published computation exactly.", kind=bool),
+    Setting("target", "Model to score, if a folder holds labels of several.", str),
     Setting(
-        "target", "--target", Panel.TARGET, "Model to score, if a folder holds labels of several.",
-        "NAME", kind=str,
+        "people", "JSONL of labels by people on a random part of the run, to combine with the judge's.",
+        Path, panel=Panel.JUDGE,
     ),
-    Setting(
-        "people", "--people", Panel.JUDGE,
-        "JSONL of labels that people gave to a random part of the run, to combine with the judge's.",
-        "FILE", kind=Path,
-    ),
+    Setting("compat", "Use the published computation exactly.", bool),
     "as_json",
     arguments=[Argument("run", "A run directory, or a folder of label files in the published layout.")],
     examples=("safemt score runs/first", "safemt score runs/first --compat --json"),
 )  # fmt: skip
 def score(run: Path, *, compat: bool, target: str | None, people: Path | None, as_json: bool) -> None:
-    """Print the ASR and Safety Index of a run or of label files."""
+    """Every figure has a 95 % interval, clustered by query."""
     from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
     from safemt.report.results import results_json, results_of

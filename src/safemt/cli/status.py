@@ -7,24 +7,23 @@ from typing import Annotated
 from msgspec import Meta
 
 from safemt.cli.command import Argument, command
-from safemt.cli.options import Panel, Setting, option
+from safemt.cli.options import Setting, option
 
 
 @command(
     Setting(
-        "watch", "--watch", Panel.OUTPUT, "Print the status again every so many seconds, until the run ends.",
-        "SECONDS", kind=Annotated[float, Meta(ge=0.2)],
+        "watch", "Print the status again every so many seconds, until the run ends.",
+        Annotated[float, Meta(ge=0.2)], metavar="SECONDS",
     ),
-    option("budget.prices", kind=Path, help="YAML file of prices, instead of those that the run recorded."),
+    option("budget.prices", "YAML file of prices, instead of those that the run recorded.", kind=Path),
     "as_json",
     arguments=[Argument("run", "A run directory. The run may be in progress.")],
     examples=("safemt status runs/first", "safemt status runs/first --watch 5"),
 )  # fmt: skip
 def status(run: Path, *, watch: float | None, budget_prices: Path | None, as_json: bool) -> None:
-    """Show the progress of a run.
+    """Prints the samples done and left, the rate, the time left, the spend, errors and limits.
 
-    Prints the samples done and left, the rate, the time left, the spend, errors and limits, and does not
-    disturb the run.
+    The run is not disturbed.
     """
     import json
     from contextlib import nullcontext

@@ -23,8 +23,8 @@ from typing import Final
 
 import numpy as np
 
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector, EmbeddedReading
 from safemt.moderation.reading.conversation import ChatMessage, Picture, picture_from
 from safemt.moderation.sync import wait_for

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.read import read_policies

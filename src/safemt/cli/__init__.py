@@ -41,7 +41,12 @@ def main() -> None:
             import_module(f"safemt.cli.{module}")
         app()
     except RunStopped as stopped:
-        print(f"Stopped: {stopped}\nWhat was finished is stored; {stopped.way_on}.", file=sys.stderr)
+        cap = stopped.fields.get("cap")
+        higher = f" with a higher --{str(cap).partition('.')[2].replace('_', '-')}" if cap else ""
+        print(
+            f"Stopped: {stopped}\nWhat was finished is stored; the same command{higher} continues.",
+            file=sys.stderr,
+        )
         sys.exit(130 if str(stopped) == "Interrupted." else stopped.exit_code)
     except SafemtError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -69,10 +69,11 @@ def estimate(
     from safemt.io.images import ImageFolder
     from safemt.judges.rubric import Routing as JudgeRouting
     from safemt.report.estimate import estimate_json, print_estimate
+    from safemt.run.database import STORE_FILE
     from safemt.run.estimate import estimate_run
     from safemt.run.models import Models
     from safemt.run.protocol import History
-    from safemt.run.store import STORE_FILE, Store
+    from safemt.run.store import Store
 
     planned = read_samples(
         benchmark,

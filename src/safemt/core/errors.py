@@ -97,15 +97,10 @@ class CallError(SafemtError):
 
 
 class RunStopped(SafemtError):
-    """A run stopped before its end. What was finished is in the store; the same command continues."""
+    """A run stopped before its end. What was finished is in the store; the same call continues."""
 
     exit_code = 3
-    way_on = "the same command continues"
 
 
 class CapReached(RunStopped):
-    """A run has spent what it may."""
-
-    def __init__(self, message: str, *, option: str) -> None:
-        super().__init__(message)
-        self.way_on = f"the same command with a higher {option} continues"
+    """A run has spent what it may. `fields["cap"]` is the setting to raise, such as `budget.max_cost`."""

@@ -81,6 +81,6 @@ def open_judge(
         sampling=sampling,
         timeout=timeout,
         images=images,
-        option="judge",
+        role="judge",
     )
     return LLMJudge(endpoint, routing=routing, with_image=with_image)

@@ -14,7 +14,7 @@ from safemt.core.errors import CallError, DialogueError
 from safemt.core.identity import Json
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
-from safemt.judges.base import Ask
+from safemt.endpoints.asking import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
 from safemt.moderation.policies.policy import Policies, Policy
 from safemt.moderation.policies.select import FITS, select_policies

@@ -8,8 +8,8 @@ from typing import Final
 
 from safemt.core.errors import UsageError
 from safemt.core.taxonomy import Action
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Sampling
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.cascade import Band, CascadeDetector
 from safemt.moderation.detectors.detector import Detector
 from safemt.moderation.moderator import Moderator, OnError

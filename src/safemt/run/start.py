@@ -16,18 +16,17 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from safemt.benchmark.read import Benchmark
-from safemt.core.errors import CallError, CallFailure, CapReached, RunError, SafemtError
-from safemt.core.identity import Json, content_key
-from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Label, Outcome
-from safemt.endpoints.base import Reply
+from safemt.core.errors import CapReached, RunError, SafemtError
+from safemt.core.identity import content_key
+from safemt.core.schema import Sample
+from safemt.core.taxonomy import Outcome
 from safemt.endpoints.spend import Asked, Budget, Spend
 from safemt.judges.base import Judge, judge_id
-from safemt.run.engine import Engine, Tracker
+from safemt.run.engine import Engine, Setup, setup_of
 from safemt.run.gate import Moderation
 from safemt.run.manifest import require_manifest
-from safemt.run.protocol import History, setup_key
-from safemt.run.running import Running
+from safemt.run.protocol import History
+from safemt.run.running import Running, Tracker
 from safemt.run.spread.shards import Shard, place_samples
 from safemt.run.store import Store
 from safemt.run.watch.events import EventLog
@@ -79,21 +78,14 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
     try:
         _require_same_target(store, plan.target.name, out)
         plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
-        setup, judge = _setup_of(plan), judge_id(plan.judge)
-        store.begin(
-            setup=setup,
-            judge=judge,
-            manifest=_manifest(plan, store),
-            samples=[sample for _, sample in placed],
-            positions=[position for position, _ in placed],
-        )
+        setup, judge = setup_of(plan.target, plan.history, plan.moderation).key, judge_id(plan.judge)
+        store.begin(setup=setup, judge=judge, manifest=_manifest(plan, store), plan=placed)
         if plan.shard:
             console.print(f"Shard {plan.shard}: {len(placed):,} of {len(plan.samples):,} samples.")
-        total = len(placed)
         # A run can take hours, and needs of the samples only those in flight.
         placed.clear()
         plan.samples.clear()
-        tracker = _tracker(store, setup, judge, total=total)
+        tracker = Tracker.of(store.scored_samples(setup=setup, judge=judge))
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
@@ -104,19 +96,12 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         store.close()
 
 
-def _setup_of(plan: RunPlan) -> str:
-    return setup_key(plan.target, plan.history, plan.moderation.identity if plan.moderation else None)
-
-
 def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
     return Engine(
         store=store,
-        target=plan.target,
+        setup=setup_of(plan.target, plan.history, plan.moderation),
         judge=plan.judge,
-        moderation=plan.moderation,
-        history=plan.history,
         concurrency=plan.concurrency,
-        setup=_setup_of(plan),
         tracker=tracker,
         spend=spend,
         events=plan.events,
@@ -145,61 +130,36 @@ def judge_again(
     store = Store.open_for_run(folder)
     try:
         invocation = store.invocation()
-        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
-        target = _AnsweredTarget(before["target"])
-        budget.require_prices({*store.spend(), *_asked(target, judge)})
-        history = History(before["history"])
+        before = require_manifest(invocation.manifest, store.path)
+        setup = Setup(key=invocation.setup, target=None, history=History(before["history"]))
+        asked = {*store.spend(), *_asked(None, judge)}
+        budget.require_prices(asked)
         identity = judge_id(judge)
         manifest = {
             **before,
             "judge": _judge_entry(judge),
-            "budget": budget.record({*store.spend(), *_asked(target, judge)}),
+            "budget": budget.record(asked),
             "command": list(command),
             "safemt": version("safemt"),
         }
-        samples = store.plan()
-        store.begin(
-            setup=setup, judge=identity, manifest=manifest, samples=samples, positions=store.positions()
-        )
-        tracker = _tracker(store, setup, identity, total=len(samples))
-        scored = store.scored_samples(setup=setup, judge=identity)
+        store.begin(setup=setup.key, judge=identity, manifest=manifest, plan=store.plan())
+        scored = list(store.scored_samples(setup=setup.key, judge=identity))
         unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
         if unanswered:
             console.print(
-                f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
+                f"{unanswered:,} of {len(scored):,} samples have no response yet and are left alone."
             )
         engine = Engine(
             store=store,
-            target=target,
-            judge=judge,
-            history=history,
-            concurrency=concurrency,
             setup=setup,
-            tracker=tracker,
+            judge=judge,
+            concurrency=concurrency,
+            tracker=Tracker.of(scored),
             spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
-            answered_only=True,
         )
-        _work_off(store, engine, console, simulated=target.simulated)
+        _work_off(store, engine, console, simulated=before["target"]["simulated"])
     finally:
         store.close()
-
-
-class _AnsweredTarget:
-    """The target of an earlier invocation, to find its responses by. It is not asked again."""
-
-    origin = None
-
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.name: str = entry["name"]
-        self.simulated: bool = entry["simulated"]
-        self.answers_by_sample: bool = entry["answers_by_sample"]
-        self.identity: Json = entry["identity"]
-
-    async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        raise CallError(CallFailure("not_answered", f"the run holds no response to {sample.id}"))
-
-    async def close(self) -> None:
-        pass
 
 
 def _settle_memory() -> None:
@@ -281,26 +241,15 @@ def _interrupt(engine: Running, console: Console) -> None:
 
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
-    manifest = store.first_manifest()
-    if manifest is None:
+    invocations = store.invocations()
+    if not invocations:
         return
-    held = require_manifest(manifest, out)["target"]["name"]
+    held = require_manifest(invocations[0].manifest, out)["target"]["name"]
     if held != target:
         raise RunError(
             f"{out} holds a run of {held}, not of {target}. Give another --out: "
             "one run directory is one target."
         )
-
-
-def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
-    done = total - store.count_open(setup=setup, judge=judge)
-    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
-    for turns, label, count in store.count_graded(setup=setup, judge=judge):
-        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
-        if label is Label.UNSAFE:
-            tracker.unsafe[turns] = count
-    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
-    return tracker
 
 
 def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -340,13 +289,13 @@ def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
     }
 
 
-def _asked(target: Target, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
+def _asked(target: Target | None, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
     """Whom a run may call."""
     asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
     if moderation is not None:
         detector = moderation.moderator.detector
         asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
-    if target.origin is not None:
+    if target is not None and target.origin is not None:
         asked.add(Asked("target", target.name, target.origin))
     return asked
 

@@ -50,6 +50,6 @@ def open_target(
             sampling=sampling,
             timeout=timeout,
             images=images,
-            option="target",
+            role="target",
         )
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from safemt.core.errors import CallError
 from safemt.core.identity import Json
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
 from safemt.moderation.reading.conversation import ChatMessage
 

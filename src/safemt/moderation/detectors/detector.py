@@ -11,8 +11,8 @@ from typing import Protocol
 from safemt.core.identity import Json
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.reading.conversation import ChatMessage
 
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from safemt.core.identity import Json
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.guard import unreadable
 from safemt.moderation.detectors.llm_prompt import moderation_request, prompt_hash, read_opinion
@@ -47,7 +47,7 @@ class LLMDetector:
             sampling=sampling,
             timeout=timeout,
             images=self.shelf,
-            option="moderator",
+            role="moderator",
         )
         self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
 

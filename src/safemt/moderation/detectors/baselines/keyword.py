@@ -10,8 +10,8 @@ import yaml
 
 from safemt.core.identity import Json, content_key
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
 from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage

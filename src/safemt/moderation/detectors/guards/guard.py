@@ -11,9 +11,9 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.canary import Canary
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.answer import read_guard_answer
@@ -74,7 +74,7 @@ class GuardDetector:
                     sampling=sampling,
                     timeout=timeout,
                     images=self.shelf,
-                    option="moderator",
+                    role="moderator",
                     extra=request.extra,
                 ),
             )

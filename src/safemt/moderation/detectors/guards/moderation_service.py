@@ -14,10 +14,10 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.chat import ChatEndpoint, json_text
-from safemt.endpoints.replies import Answer, Asked, failure_of
-from safemt.judges.base import Ask
+from safemt.endpoints.replies import Answer, Request, failure_of
 from safemt.moderation.detectors.canary import Canary
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.guards.template import SAFE_TEXTS, UNSAFE_TEXTS
@@ -67,12 +67,12 @@ class ModerationEndpoint(ChatEndpoint):
                 texts.append({"type": "text", "text": json_text(first.content)})
         return orjson.dumps({"model": self.model, "input": texts})
 
-    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
+    def _reply(self, answer: Answer, request: Request) -> Reply | CallFailure:
         if answer.status != 200:
-            return failure_of(answer, asked)
+            return failure_of(answer, request)
         results = answer.body.get("results") if isinstance(answer.body, dict) else None
         if not isinstance(results, list) or not results:
-            return CallFailure("bad_reply", f"the reply of {asked.origin} holds no results", retryable=True)
+            return CallFailure("bad_reply", f"The reply of {request.origin} has no results.", retryable=True)
         return Reply(text=json.dumps(results))
 
 
@@ -98,7 +98,7 @@ class ModerationServiceDetector:
             sampling=Sampling(),
             timeout=timeout,
             images=self.shelf,
-            option="moderator",
+            role="moderator",
         )
         self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
         self.canary = Canary(NAME, safe=SAFE_TEXTS, unsafe=UNSAFE_TEXTS, threshold=self.threshold)

@@ -13,7 +13,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import Position, inject
 from safemt.moderation.policies.policy import policy_yaml, read_policies
-from safemt.run.verdicts import REFUSAL
+from safemt.run.gate import REFUSAL
 from servers.client import ChatServer, start_chat_server
 
 POLICIES = read_policies()

@@ -20,7 +20,7 @@ from safemt.core.errors import CallFailure
 from safemt.core.schema import Message
 from safemt.endpoints import chat as endpoint_module
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, read_answer
+from safemt.endpoints.replies import Answer, Request, read_answer
 from safemt.io.images import ImageFolder, inspect_image
 from servers.client import ChatServer, start_chat_server
 
@@ -36,14 +36,14 @@ def failure_of(status: int, body: Any, headers: dict[str, str] | None = None, **
         "base_url": "http://127.0.0.1:8000/v1",
         "origin": "http://127.0.0.1:8000",
         "model": "m",
-        "option": "target",
+        "role": "target",
         "key_name": "OPENAI_API_KEY",
         "has_key": True,
         "with_image": True,
         "sampling": Sampling(),
         **asked,
     }
-    answer = read_answer(Answer(status, headers or {}, body), Asked(**whole))
+    answer = read_answer(Answer(status, headers or {}, body), Request(**whole))
     assert isinstance(answer, CallFailure)
     return answer
 
@@ -149,7 +149,7 @@ async def test_a_missing_key_and_a_wrong_key_are_told_apart(
 ) -> None:
     missing = await fail(server.mode_url("bad_key"))
     monkeypatch.setenv("MY_KEY", "some-key-123")
-    wrong = await fail(server.mode_url("bad_key"), api_key_env="MY_KEY", option="judge")
+    wrong = await fail(server.mode_url("bad_key"), api_key_env="MY_KEY", role="judge")
     assert missing.message == (
         f"{server.root} wants a key (HTTP 401: Incorrect API key provided.). "
         "Export OPENAI_API_KEY, or name another variable with --target-api-key-env."
@@ -218,7 +218,7 @@ def test_a_model_without_eyes_is_known_and_the_way_out_named(status: int, said: 
     failure = failure_of(status, {"error": {"message": said}})
     assert (failure.cause, kinds(failure)) == ("images_refused", set())
     assert failure.message.endswith("If the model takes no images, run with --text-only.")
-    of_judge = failure_of(status, {"error": {"message": said}}, option="judge")
+    of_judge = failure_of(status, {"error": {"message": said}}, role="judge")
     assert of_judge.message.endswith("leave out --judge-with-image.")
 
 
@@ -262,7 +262,7 @@ def test_a_model_with_one_temperature_is_known_and_the_way_out_named(said: str) 
     failure = failure_of(400, {"error": {"message": said}})
     assert (failure.cause, kinds(failure)) == ("temperature_refused", set())
     assert failure.message.endswith("--temperature default.")
-    assert failure_of(400, {"error": {"message": said}}, option="judge").message.endswith(
+    assert failure_of(400, {"error": {"message": said}}, role="judge").message.endswith(
         "--judge-temperature default."
     )
     unset = Sampling(temperature=None)
@@ -347,7 +347,7 @@ def test_a_redirect_is_told_without_secrets(location: str | None, where: str) ->
 
 async def test_a_refused_connection_names_the_address_and_what_to_check() -> None:
     port = refusing_port()
-    failure = await fail(f"http://127.0.0.1:{port}/v1", option="judge")
+    failure = await fail(f"http://127.0.0.1:{port}/v1", role="judge")
     assert (failure.cause, kinds(failure)) == ("connection", {"retryable"})
     assert failure.message == (
         f"cannot connect to http://127.0.0.1:{port} (Connection refused). "

@@ -134,7 +134,7 @@ async def test_a_placeholder_for_a_key_does_not_change_replies(
 )
 def test_an_address_that_cannot_be_used_is_refused_without_repeating_it(url: str, why: str) -> None:
     with pytest.raises(UsageError, match=why) as caught:
-        open_endpoint(url, option="judge")
+        open_endpoint(url, role="judge")
     assert "--judge-base-url" in str(caught.value)
     assert "topsecret" not in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_without_an_address_it_is_openai(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_missing_key_says_what_to_do() -> None:
     with pytest.raises(UsageError) as caught:
-        open_endpoint(None, model="gpt-x", option="judge")
+        open_endpoint(None, model="gpt-x", role="judge")
     assert str(caught.value) == (
         "The environment variable OPENAI_API_KEY is not set, so there is no key for judge gpt-x. Export it, "
         "name another variable with --judge-api-key-env, or give --judge-base-url for a server of your own."

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from endpoints.wire import ask, completion, fail, http, wire_server
 from safemt.core.errors import CallFailure
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, parse_body, read_answer
+from safemt.endpoints.replies import Answer, Request, parse_body, read_answer
 from servers.client import ChatServer
 
-ASKED = Asked(
+ASKED = Request(
     base_url="http://127.0.0.1:8000/v1",
     origin="http://127.0.0.1:8000",
     model="m",
-    option="target",
+    role="target",
     key_name="OPENAI_API_KEY",
     has_key=True,
     with_image=True,
@@ -218,7 +218,7 @@ async def test_a_model_that_thought_until_its_limit_is_not_asked_again_in_vain()
     body = completion({"content": None, "reasoning_content": "Well"}, choice_finish_reason="length")
     async with wire_server(http(body)) as wire:
         of_target = await fail(wire.base_url, sampling=Sampling(max_output_tokens=99))
-        of_judge = await fail(wire.base_url, option="judge")
+        of_judge = await fail(wire.base_url, role="judge")
     assert (of_target.cause, of_target.retryable, of_target.fatal) == ("empty_reply", False, False)
     assert "99 output tokens" in of_target.message
     assert of_target.message.endswith("Raise --max-output-tokens.")

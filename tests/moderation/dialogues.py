@@ -8,10 +8,10 @@ from typing import Any
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef, Message, Part
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.images import ImageBytes
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.open import open_moderator

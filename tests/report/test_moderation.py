@@ -1,30 +1,35 @@
 """What a moderator did, counted from its verdicts."""
 
 from safemt.core.taxonomy import Action
+from safemt.core.verdict import Coverage, Degraded, Unscanned, Verdict
 from safemt.report.moderation import Actions, cost, looked_at, moderation_figures, moderation_json, said_of
-from safemt.run.verdicts import SampleVerdict
+from safemt.run.rows import StoredVerdict
 
 
 def verdict(
     query_id: str, action: str, *, last: bool = True, twin: bool = False, cause: str = "", took: float = 4.0
-) -> SampleVerdict:
-    return SampleVerdict(
-        query_id=query_id,
-        turns=2,
-        twin=twin,
-        last=last,
-        action=Action(action),
+) -> StoredVerdict:
+    given = Verdict(
+        id=query_id,
+        moderator="keyword",
+        risk=0.5,
+        threshold=0.5,
         flagged=action != "allow" and not cause,
-        degraded=cause or None,
-        turns_scored=2,
-        turns_total=2,
-        images_scored=0,
-        images_total=1,
-        unscanned=("pixels_not_scored",),
+        action=Action(action),
+        scenario=None,
+        coverage=Coverage(
+            turns_scored=2,
+            turns_total=2,
+            images_scored=0,
+            images_total=1,
+            unscanned=(Unscanned(message=0, part=0, why="pixels_not_scored"),),
+        ),
+        degraded=Degraded(cause=cause, message="It failed.") if cause else None,
         milliseconds=took,
         prompt_tokens=10,
         completion_tokens=2,
     )
+    return StoredVerdict(position=ord(query_id[0]), twin=twin, last=last, verdict=given)
 
 
 def test_actions_are_counted_apart_for_harmful_samples_and_twins() -> None:

@@ -17,8 +17,7 @@ from safemt.core.identity import Json
 from safemt.core.schema import JUDGED_ROLES, Message, UnknownPart
 from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
-from safemt.endpoints.asking import LimitedAsk
-from safemt.judges.base import Ask
+from safemt.endpoints.asking import Ask, LimitedAsk
 from safemt.moderation.detectors.detector import (
     Assessment,
     Detector,

@@ -13,7 +13,7 @@ from safemt.endpoints.base import EndpointConfig, Sampling
 from safemt.moderation.policies.inject import BUDGET, Position
 
 if TYPE_CHECKING:
-    from safemt.judges.base import Ask
+    from safemt.endpoints.asking import Ask
     from safemt.moderation.detectors.cascade import Band
     from safemt.moderation.detectors.detector import Detector
     from safemt.moderation.moderator import Moderator

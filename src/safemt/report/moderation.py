@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from safemt.core.taxonomy import Action
-from safemt.run.verdicts import SampleVerdict
+from safemt.core.verdict import Verdict
+from safemt.run.rows import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +49,25 @@ class ModerationFigures:
     p95_milliseconds: float | None
 
 
-def moderation_figures(verdicts: Iterable[SampleVerdict]) -> ModerationFigures:
+def moderation_figures(verdicts: Iterable[StoredVerdict]) -> ModerationFigures:
     """Count the verdicts of a run: the last one of each sample, and the cost of all."""
     listed = list(verdicts)
-    last = [verdict for verdict in listed if verdict.last]
-    spent: dict[tuple[str, int], float] = {}
-    for verdict in listed:
-        at = (verdict.query_id, verdict.turns)
-        spent[at] = spent.get(at, 0.0) + verdict.milliseconds
+    last = [each.verdict for each in listed if each.last]
+    spent: dict[int, float] = {}
+    for each in listed:
+        spent[each.position] = spent.get(each.position, 0.0) + each.verdict.milliseconds
     milliseconds = sorted(spent.values())
     return ModerationFigures(
-        harmful=_actions([verdict for verdict in last if not verdict.twin]),
-        twins=_actions([verdict for verdict in last if verdict.twin]),
-        degraded=_counted(verdict.degraded for verdict in last if verdict.degraded is not None),
-        turns_scored=sum(verdict.turns_scored for verdict in last),
-        turns_total=sum(verdict.turns_total for verdict in last),
-        images_scored=sum(verdict.images_scored for verdict in last),
-        images_total=sum(verdict.images_total for verdict in last),
-        unscanned=_counted(why for verdict in last for why in verdict.unscanned),
-        prompt_tokens=sum(verdict.prompt_tokens for verdict in listed),
-        completion_tokens=sum(verdict.completion_tokens for verdict in listed),
+        harmful=_actions([each.verdict for each in listed if each.last and not each.twin]),
+        twins=_actions([each.verdict for each in listed if each.last and each.twin]),
+        degraded=_counted(verdict.degraded.cause for verdict in last if verdict.degraded is not None),
+        turns_scored=sum(verdict.coverage.turns_scored for verdict in last),
+        turns_total=sum(verdict.coverage.turns_total for verdict in last),
+        images_scored=sum(verdict.coverage.images_scored for verdict in last),
+        images_total=sum(verdict.coverage.images_total for verdict in last),
+        unscanned=_counted(part.why for verdict in last for part in verdict.coverage.unscanned),
+        prompt_tokens=sum(each.verdict.prompt_tokens for each in listed),
+        completion_tokens=sum(each.verdict.completion_tokens for each in listed),
         median_milliseconds=_quantile(milliseconds, 0.5),
         p95_milliseconds=_quantile(milliseconds, 0.95),
     )
@@ -141,7 +141,7 @@ def cost(figures: ModerationFigures) -> str:
     return f"{tokens}; {figures.median_milliseconds:,.1f} ms a sample (p95 {figures.p95_milliseconds:,.1f})"
 
 
-def _actions(verdicts: Sequence[SampleVerdict]) -> Actions:
+def _actions(verdicts: Sequence[Verdict]) -> Actions:
     counts = Counter(verdict.action for verdict in verdicts)
     return Actions(
         allowed=counts[Action.ALLOW],

@@ -8,12 +8,13 @@ from typing import Any
 from safemt.benchmark.recorded import read_published_labels
 from safemt.core.errors import LabelsError
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
-from safemt.endpoints.spend import recorded_prices
+from safemt.endpoints.spend import Usage, recorded_prices
 from safemt.judges.validation import validations_of
 from safemt.report.figures import REPLICATES, SEED, Figures, add_figures, estimate_json, figures_of
 from safemt.report.moderation import ModerationFigures, moderation_figures, moderation_json
+from safemt.run.database import is_run
 from safemt.run.manifest import require_manifest
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.store import Store
 from safemt.stats.agreement import JudgePair, judge_pair
 from safemt.stats.intervals import Estimate, bootstrap
 from safemt.stats.metrics import label_matrix
@@ -75,7 +76,7 @@ def results_of(path: Path, *, target: str | None = None, people: People = ()) ->
         RunError: the store cannot be read.
         LabelsError: there is nothing to score, or several models and none chosen.
     """
-    if (path / STORE_FILE).is_file():
+    if is_run(path):
         results = results_of_run(path, people=people)
         if target is not None and target != results.target:
             raise LabelsError(f"{path} holds a run of {results.target}, not of {target}.")
@@ -120,14 +121,10 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         invocation = store.invocation()
         manifest = require_manifest(invocation.manifest, store.path)
         samples = tuple(store.scored_samples(setup=invocation.setup, judge=invocation.judge))
-        tokens = store.tokens()
+        spent = sum(store.spend().values(), Usage())
         answering = store.answer_tokens(setup=invocation.setup)
         moderator = manifest.get("moderator")
-        moderation = (
-            moderation_figures(store.verdicts.of_plan(setup=invocation.setup, moderator=moderator["id"]))
-            if moderator
-            else None
-        )
+        moderation = moderation_figures(store.verdicts(setup=invocation.setup)) if moderator else None
         others = tuple(
             _other_judge(
                 name, identity, samples, tuple(store.scored_samples(setup=invocation.setup, judge=identity))
@@ -147,7 +144,10 @@ def results_of_run(folder: Path, *, people: People = ()) -> Results:
         figures=figures_of(
             samples, validation=next(iter(validations_of(invocation.judge)), None), people=people
         ),
-        provenance={**manifest, "tokens": {"prompt": tokens[0], "completion": tokens[1]}},
+        provenance={
+            **manifest,
+            "tokens": {"prompt": spent.prompt_tokens, "completion": spent.completion_tokens},
+        },
         other_judges=others,
         moderation=moderation,
         cost=_answer_cost(manifest, answering, moderation),

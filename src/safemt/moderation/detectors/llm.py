@@ -17,9 +17,9 @@ from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Message
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan, ask_and_read
 from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
@@ -68,7 +68,7 @@ class LLMDetector:
             api_key_env=api_key_env,
             sampling=sampling,
             timeout=timeout,
-            option="moderator",
+            role="moderator",
         )
         self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
 

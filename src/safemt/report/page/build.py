@@ -22,9 +22,10 @@ from safemt.report.figures import REPLICATES, SEED
 from safemt.report.page import dialogues, drawings, words
 from safemt.report.page.dialogues import dialogue_data
 from safemt.report.page.drawings import ReportRun
-from safemt.report.page.stored import is_run, read_invocations
+from safemt.report.page.stored import read_invocations
 from safemt.report.page.thumbnails import SIDE
 from safemt.report.results import results_of
+from safemt.run.database import is_run
 from safemt.stats.agreement import agreement
 
 _PACKAGE: Final = "safemt.report.page"

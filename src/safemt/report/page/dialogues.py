@@ -12,8 +12,9 @@ from typing import Any, Final
 from safemt.core.schema import ImageRef
 from safemt.io.images import ImageFolder
 from safemt.report.page.drawings import ReportRun
-from safemt.report.page.stored import StoredTexts, read_texts
+from safemt.report.page.stored import read_texts
 from safemt.report.page.thumbnails import thumbnail
+from safemt.run.rows import StoredSample
 from safemt.stats.scores import ScoredSample
 
 MESSAGE_LIMIT: Final = 4_000
@@ -72,18 +73,19 @@ class _Texts:
         self.clipped += 1
         return [kept, len(text) - len(kept)]
 
-    def add_dialogue(self, found: StoredTexts) -> int:
+    def add_dialogue(self, found: StoredSample) -> int:
         """Where the dialogue of a sample stands: `[question, [message, …]]`."""
         if found.key not in self.dialogue_at:
             self.dialogue_at[found.key] = len(self.dialogues)
-            messages = [self.take(message, MESSAGE_LIMIT) for message in found.dialogue]
-            self.dialogues.append([self.take(found.question, MESSAGE_LIMIT), messages])
+            messages = [self.take(message.content, MESSAGE_LIMIT) for message in found.sample.dialogue]
+            self.dialogues.append([self.take(found.sample.question, MESSAGE_LIMIT), messages])
         return self.dialogue_at[found.key]
 
-    def answer(self, found: StoredTexts) -> list[Any]:
+    def answer(self, found: StoredSample, judge: str) -> list[Any]:
         """`[[response], judge's words]`; `[null, …]` where there is no response."""
-        response = None if found.response is None else [self.take(found.response, ANSWER_LIMIT)]
-        return [response, self.take(found.reasoning or "", ANSWER_LIMIT)]
+        response = None if found.reply is None else [self.take(found.reply.text, ANSWER_LIMIT)]
+        said = found.labels.get(judge)
+        return [response, self.take(said.reasoning if said else "", ANSWER_LIMIT)]
 
     def add_thumbnail(self, reference: ImageRef | None, images: ImageFolder) -> int:
         """Where the thumbnail stands; -1 where there is no image, -2 where it cannot be shown."""
@@ -124,10 +126,11 @@ def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = 
                     names.at("outcomes", sample.outcome.value if sample.outcome else None),
                     names.at("causes", sample.cause or None),
                     -1 if found is None else texts.add_dialogue(found),
-                    -1 if found is None else texts.add_thumbnail(found.image, images),
+                    -1 if found is None else texts.add_thumbnail(found.sample.image, images),
                 ]
             )
-            answers.append(None if found is None else texts.answer(found))
+            judge = run.invocation.judge if run.invocation else ""
+            answers.append(None if found is None else texts.answer(found, judge))
     index = {"runs": [run.chart_name for run in runs], **names.lists, "piece": PIECE, "rows": rows}
     return DialogueData(
         index=script_json(index),
@@ -167,11 +170,11 @@ class _Names:
         return listed.index(name)
 
 
-def _stored(run: ReportRun) -> dict[tuple[str, int], StoredTexts]:
+def _stored(run: ReportRun) -> dict[tuple[str, int], StoredSample]:
     if run.invocation is None:
         return {}
     found = read_texts(run.folder, setup=run.invocation.setup, judge=run.invocation.judge)
-    return {(texts.query_id, texts.turns): texts for texts in found}
+    return {(texts.sample.query_id, texts.sample.turns): texts for texts in found}
 
 
 def _label(sample: ScoredSample) -> str:

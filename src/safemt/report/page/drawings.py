@@ -12,8 +12,8 @@ from safemt.core.taxonomy import Label, Outcome
 from safemt.report.compare import Compared
 from safemt.report.page import charts, words
 from safemt.report.page.charts import Bar, BarGroup, Dot, DotGroup, Point, Scale, Segment, Series
-from safemt.report.page.stored import StoredInvocation
 from safemt.report.results import Results
+from safemt.run.rows import Invocation
 from safemt.stats.intervals import Estimate
 from safemt.stats.scores import ScoredSample
 
@@ -38,11 +38,11 @@ class ReportRun:
     """Its colour."""
     folder: Path
     results: Results
-    invocations: tuple[StoredInvocation, ...] = ()
+    invocations: tuple[Invocation, ...] = ()
     """Oldest first; none for label files."""
 
     @property
-    def invocation(self) -> StoredInvocation | None:
+    def invocation(self) -> Invocation | None:
         """The newest."""
         return self.invocations[-1] if self.invocations else None
 

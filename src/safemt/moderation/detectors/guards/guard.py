@@ -8,10 +8,10 @@ from safemt.core.errors import CallError, DataError
 from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.yaml import load_json
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import (
     Assessment,
     Reading,
@@ -60,7 +60,7 @@ class GuardDetector:
                     api_key_env=api_key_env,
                     sampling=sampling,
                     timeout=timeout,
-                    option="moderator",
+                    role="moderator",
                     extra=request.extra,
                 ),
             )

@@ -1,9 +1,9 @@
 """Judges the responses of a finished or interrupted run again, without asking the target."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -12,17 +12,17 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Outcome
 from safemt.endpoints.base import Reply
-from safemt.endpoints.spend import Spend
 from safemt.io.images import ImageFolder
 from safemt.judges.base import judge_id
 from safemt.judges.open import open_judge
-from safemt.run.config import JudgingConfig, config_data
-from safemt.run.engine import Engine
-from safemt.run.manifest import judge_entry, require_manifest, without_keys
-from safemt.run.plan import asked_by, open_budget
-from safemt.run.protocol import History
-from safemt.run.start import track, work_through
+from safemt.run.config import JudgingConfig, config_data, config_from
+from safemt.run.manifest import require_manifest, run_manifest
+from safemt.run.plan import RunPlan, open_budget
+from safemt.run.start import one_engine, prepared, work_through
 from safemt.run.store import Store
+
+_KEPT: Final = ("moderator", "skipped_missing_images", "shard", "merged", "merged_shards")
+"""What a manifest says about how the responses were made."""
 
 
 def judge_again(
@@ -42,45 +42,38 @@ def judge_again(
     store = Store.open_for_run(folder)
     try:
         invocation = store.invocation()
-        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
-        target = _AnsweredTarget(before["target"])
-        judge = open_judge(config.judge, timeout=config.limits.timeout, images=_images(before["benchmark"]))
-        budget, identity = open_budget(config.budget), judge_id(judge)
-        asked = {*store.spend(), *asked_by(target, judge)}
-        budget.require_prices(asked)
-        manifest = {
-            **before,
-            "safemt": version("safemt"),
-            "command": list(command),
-            "config": {**before.get("config", {}), **without_keys(config_data(config))},
-            "judge": judge_entry(judge),
-            "judge_base_url": config.judge.base_url,
-            "budget": budget.record(asked),
-        }
-        samples = store.plan()
+        before = require_manifest(invocation.manifest, store.path)
+        samples, images = store.plan(), _images(before["benchmark"])
+        judge = open_judge(config.judge, timeout=config.limits.timeout, images=images)
+        plan = RunPlan(
+            config=config_from({**before.get("config", {}), **config_data(config)}),
+            benchmark=before["benchmark"],
+            samples=samples,
+            target=_AnsweredTarget(before["target"]),
+            judge=judge,
+            budget=open_budget(config.budget),
+            command=command,
+        )
+        asked = {*store.spend(), *plan.asked}
+        plan.budget.require_prices(asked)
+        setup, identity = invocation.setup, judge_id(judge)
+        kept: dict[str, Any] = {name: before[name] for name in _KEPT if name in before}
         store.begin(
-            setup=setup, judge=identity, manifest=manifest, samples=samples, positions=store.positions()
+            setup=setup,
+            judge=identity,
+            manifest={**run_manifest(plan, asked), **kept},
+            samples=samples,
+            positions=store.positions(),
         )
-        unanswered = sum(
-            sample.outcome in (None, Outcome.ERROR)
-            for sample in store.scored_samples(setup=setup, judge=identity)
-        )
+        scored = store.scored_samples(setup=setup, judge=identity)
+        unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
         if unanswered:
             console.print(
                 f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
             )
-        engine = Engine(
-            store=store,
-            target=target,
-            judge=judge,
-            history=History(before["history"]),
-            concurrency=config.limits.concurrency,
-            setup=setup,
-            tracker=track(store, setup, identity, total=len(samples)),
-            spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
-            answered_only=True,
-        )
-        work_through(store, engine, console, simulated=target.simulated)
+        executor = partial(one_engine, setup=setup, answered_only=True)
+        engine = prepared(plan, store, executor, setup=setup, total=len(samples))
+        work_through(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
 

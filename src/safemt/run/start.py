@@ -52,10 +52,9 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         _require_same_target(store, plan.target.name, out)
         asked = {*store.spend(), *plan.asked}
         plan.budget.require_prices(asked)
-        judge = judge_id(plan.judge)
         store.begin(
             setup=plan.setup,
-            judge=judge,
+            judge=judge_id(plan.judge),
             manifest=run_manifest(plan, asked),
             samples=[sample for _, sample in placed],
             positions=[position for position, _ in placed],
@@ -66,15 +65,27 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         # A run can take hours, and needs only the samples in flight.
         placed.clear()
         plan.samples.clear()
-        tracker = track(store, plan.setup, judge, total=total)
-        if tracker.already_done:
-            console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
-        spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
-        engine = (executor or _one_engine)(plan, store, tracker, spend)
-        plan.events.emit("run_started", **_started(plan, out, tracker))
+        engine = prepared(plan, store, executor or one_engine, setup=plan.setup, total=total)
+        if engine.tracker.already_done:
+            console.print(f"{engine.tracker.already_done:,} of {total:,} samples are already done.")
+        plan.events.emit("run_started", **_started(plan, out, engine.tracker))
         work_through(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
+
+
+def prepared(plan: RunPlan, store: Store, executor: Executor, *, setup: str, total: int) -> Running:
+    """What `executor` makes for `plan`, counting from what `store` holds already."""
+    judge = judge_id(plan.judge)
+    done = total - store.count_open(setup=setup, judge=judge)
+    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
+    for turns, label, count in store.count_graded(setup=setup, judge=judge):
+        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
+        if label is Label.UNSAFE:
+            tracker.unsafe[turns] = count
+    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
+    spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
+    return executor(plan, store, tracker, spend)
 
 
 def work_through(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
@@ -110,18 +121,6 @@ def work_through(store: Store, engine: Running, console: Console, *, simulated: 
         )
 
 
-def track(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
-    """A tracker that begins with what the store holds already."""
-    done = total - store.count_open(setup=setup, judge=judge)
-    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
-    for turns, label, count in store.count_graded(setup=setup, judge=judge):
-        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
-        if label is Label.UNSAFE:
-            tracker.unsafe[turns] = count
-    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
-    return tracker
-
-
 def announce(plan: RunPlan, out: Path, *, console: Console) -> None:
     """Say what is about to run, and warn about a moderator that can change nothing."""
     moderator = plan.moderation.moderator if plan.moderation else None
@@ -146,7 +145,16 @@ def announce(plan: RunPlan, out: Path, *, console: Console) -> None:
         )
 
 
-def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
+def one_engine(
+    plan: RunPlan,
+    store: Store,
+    tracker: Tracker,
+    spend: Spend,
+    *,
+    setup: str | None = None,
+    answered_only: bool = False,
+) -> Engine:
+    """An engine of this process. `setup` None is the plan's; `answered_only` leaves the target alone."""
     return Engine(
         store=store,
         target=plan.target,
@@ -154,10 +162,11 @@ def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> 
         moderation=plan.moderation,
         history=plan.config.history,
         concurrency=plan.config.limits.concurrency,
-        setup=plan.setup,
+        setup=setup or plan.setup,
         tracker=tracker,
         spend=spend,
         events=plan.events,
+        answered_only=answered_only,
     )
 
 

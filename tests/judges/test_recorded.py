@@ -70,7 +70,7 @@ async def test_the_same_label_twice_is_one(tmp_path: Path) -> None:
 def test_two_different_labels_of_one_sample_are_refused(tmp_path: Path, other: str) -> None:
     with pytest.raises(LabelsError) as caught:
         recorded(tmp_path, [*ROWS, {"id": "q1", "turns": 1, "label": other}])
-    assert (caught.value.code, caught.value.fields["query_id"]) == ("two_labels", "q1")
+    assert (caught.value.code, caught.value.fields["query_id"]) == ("two_values", "q1")
 
 
 def test_the_id_of_a_recorded_judge_is_what_the_file_holds(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 """`recorded/PATH`: labels from a file, by people or by another judge."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from safemt.benchmark.recorded import read_recorded
+from safemt.benchmark.recorded import read_by_sample
 from safemt.core.errors import LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
@@ -26,28 +25,16 @@ class RecordedJudge:
             LabelsError: the file cannot be read, or holds a label other than safe, unsafe and ungraded.
         """
         self.name = f"recorded/{path}"
-        self._labels: dict[tuple[str, int], Label] = {}
-        for row in read_recorded(path, field="label"):
-            if row.value not in set(Label):
+        values, self._sha256 = read_by_sample(path, field="label")
+        for (query_id, turns), value in values.items():
+            if value not in set(Label):
                 raise LabelsError(
                     "unknown_label",
-                    f"{path}: the label of {row.query_id} at {row.turns} turns is {row.value!r}. Use safe, "
-                    "unsafe or ungraded.",
-                    path=path,
-                    query_id=row.query_id,
-                    turns=row.turns,
-                    label=row.value,
-                )
-            key = (row.query_id, row.turns)
-            if self._labels.setdefault(key, Label(row.value)) != row.value:
-                raise LabelsError(
-                    "two_labels",
-                    f"{path}: {row.query_id} at {row.turns} turns has two different labels. Keep one.",
-                    path=path,
-                    query_id=row.query_id,
-                    turns=row.turns,
-                )
-        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+                    f"{path}: the label of {query_id} at {turns} turns is {value!r}. Use safe, unsafe or "
+                    "ungraded.",
+                    path=path, query_id=query_id, turns=turns, label=value,
+                )  # fmt: skip
+        self._labels = {sample: Label(value) for sample, value in values.items()}
 
     @property
     def identity(self) -> Json:

@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 
 from safemt.core.taxonomy import Outcome
-from safemt.endpoints.spend import Spend
+from safemt.endpoints.spend import Asked, Spend
 from safemt.io.images import ImageFolder
 from safemt.judges.base import judge_id
 from safemt.judges.open import open_judge
 from safemt.run.config import JudgingConfig, config_data
 from safemt.run.engine import Engine, Setup
 from safemt.run.manifest import judge_entry, require_manifest, without_keys
-from safemt.run.plan import asked_by, open_budget
+from safemt.run.plan import open_budget
 from safemt.run.protocol import History
 from safemt.run.running import Tracker
 from safemt.run.start import work_through
@@ -43,7 +43,10 @@ def judge_again(
         setup = Setup(key=invocation.setup, target=None, history=History(before["history"]))
         judge = open_judge(config.judge, timeout=config.limits.timeout, images=_images(before["benchmark"]))
         budget, identity = open_budget(config.budget), judge_id(judge)
-        asked = {*store.spend(), *asked_by(None, judge)}
+        asked = {
+            *store.spend(),
+            *(Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints),
+        }
         budget.require_prices(asked)
         manifest = {
             **before,

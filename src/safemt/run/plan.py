@@ -62,7 +62,13 @@ class RunPlan:
     @property
     def asked(self) -> set[Asked]:
         """The models that the run may call."""
-        return asked_by(self.target, self.judge, self.moderation)
+        detector = self.moderation.moderator.detector if self.moderation else None
+        calls = [("judge", each) for each in self.judge.endpoints]
+        calls += [("moderator", each) for each in (detector.endpoints if detector else ())]
+        asked = {Asked(role, f"openai/{each.model}", each.origin) for role, each in calls}
+        if self.target.origin is not None:
+            asked.add(Asked("target", self.target.name, self.target.origin))
+        return asked
 
 
 def plan_run(
@@ -159,17 +165,6 @@ def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[
         "rounds": sorted({sample.turns for sample in samples}),
         "selection": content_key(sorted(sample.id for sample in samples)),
     }
-
-
-def asked_by(target: Target | None, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
-    """The models that a target, a judge and a moderator may call."""
-    asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
-    if moderation is not None:
-        detector = moderation.moderator.detector
-        asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
-    if target is not None and target.origin is not None:
-        asked.add(Asked("target", target.name, target.origin))
-    return asked
 
 
 def _open_moderation(config: RunConfig, images: ImageFolder) -> Moderation | None:

@@ -1,11 +1,10 @@
 """`replay/PATH`: recorded responses, to judge what was answered elsewhere."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safemt.benchmark.recorded import read_recorded
-from safemt.core.errors import CallError, CallFailure, LabelsError
+from safemt.benchmark.recorded import read_by_sample
+from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
 from safemt.endpoints.base import Reply
@@ -52,15 +51,5 @@ def read_replay(path: Path) -> ReplayTarget:
     Raises:
         LabelsError: the file cannot be read, a row lacks `response`, or two rows of one sample differ.
     """
-    responses: dict[tuple[str, int], str] = {}
-    for row in read_recorded(path, field="response"):
-        if responses.setdefault((row.query_id, row.turns), row.value) != row.value:
-            raise LabelsError(
-                "two_responses",
-                f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; put "
-                "several models or repetitions into separate files.",
-                path=path,
-                query_id=row.query_id,
-                turns=row.turns,
-            )
-    return ReplayTarget(path, responses, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    responses, sha256 = read_by_sample(path, field="response")
+    return ReplayTarget(path, responses, sha256=sha256)

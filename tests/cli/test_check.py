@@ -155,7 +155,7 @@ def test_the_published_sample_lacks_its_images_and_nothing_else(check: Check) ->
     assert " ".join(lines[start + 1 : -2]).split() == ", ".join(ids).split()
     assert lines[-2:] == [
         "  Put them in place, or run with --text-only or --skip-missing-images.",
-        "Not usable as it stands: 18 of 18 samples without their image, no warnings.",
+        "Not usable as it is: 18 of 18 samples without their image, no warnings.",
     ]
     found = check(folder, "--json").document()
     assert (found["samples"], found["queries"], found["rounds"]) == (18, 6, [1, 2, 4])

@@ -87,8 +87,9 @@ def test_the_members_order_does_not_change_the_panels_identity(tmp_path: Path) -
 
 
 def test_a_panel_of_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least two"):
+    with pytest.raises(UsageError) as caught:
         PanelJudge([RefusalJudge()])
+    assert (caught.value.code, caught.value.fields) == ("small_panel", {"members": 1})
 
 
 def test_a_panel_whose_calls_all_fail_fails(tmp_path: Path) -> None:

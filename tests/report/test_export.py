@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-import safemt.cli.commands
-import safemt.cli.reporting  # noqa: F401, both register commands
 from browser.runs import ROUNDS, Answer, make_run, samples
 from safemt.cli import app
 from safemt.core.errors import FileError, UsageError
@@ -121,7 +119,7 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, runs: list[Path
     outputs = [tmp_path / "out" / f"report.{end}" for end in ("html", "md", "csv")]
     arguments = [part for path in outputs for part in ("-o", str(path))]
 
-    done = CliRunner().invoke(app, ["report", *map(str, runs), *arguments, "--redact"])
+    done = CliRunner().invoke(app, ["report", *map(str, runs), *arguments, "--redact"], standalone_mode=False)
 
     assert done.exit_code == 0, done.output
     assert [str(path) in done.output.replace("\n", "") for path in outputs] == [True] * 3

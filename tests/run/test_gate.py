@@ -9,12 +9,12 @@ import pytest
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Action, Label, Outcome, Scenario
+from safemt.core.taxonomy import Action, Label, OnError, Outcome, Scenario
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask, Judgement, judge_id
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.inject import Position, inject
 from safemt.moderation.policies.policy import read_policies
 from safemt.run.engine import Engine, Tracker

@@ -1,5 +1,6 @@
 """Files of recorded responses and labels, one value per query and number of turns."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +118,21 @@ def _row_text(row: dict[str, Any], field: str, place: str) -> str:
     if not isinstance(value, str):
         raise LabelsError(f"{place} has no text `{field}`. Add it.")
     return value
+
+
+def read_by_sample(path: Path, *, field: str) -> tuple[dict[tuple[str, int], str], str]:
+    """The values of `read_recorded` by query id and number of turns, and the SHA-256 of the file.
+
+    Raises:
+        LabelsError: as `read_recorded`, or a sample has two different values.
+    """
+    values: dict[tuple[str, int], str] = {}
+    for row in read_recorded(path, field=field):
+        if values.setdefault((row.query_id, row.turns), row.value) != row.value:
+            raise LabelsError(
+                "two_values",
+                f"{path}: {row.query_id} at {row.turns} turns has two different values of `{field}`. Keep "
+                "one; put several models or repetitions into separate files.",
+                path=path, query_id=row.query_id, turns=row.turns, field=field,
+            )  # fmt: skip
+    return values, hashlib.sha256(path.read_bytes()).hexdigest()

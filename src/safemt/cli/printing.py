@@ -1,11 +1,11 @@
 """Where the command's output goes: figures to stdout, everything else to stderr."""
 
 import json
+import re
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,17 +14,18 @@ from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes
 from safemt.benchmark.read import Benchmark
 from safemt.io.files import PUBLIC, write_file
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:@-]*")
 _EXAMPLES = 3
 _IDS = 30
 
 
 def stdout() -> Console:
-    """The console for results. A name such as `a:bug:b` is shown as it stands."""
+    """The console for results. It shows a name such as `a:bug:b` as it is."""
     return Console(emoji=False)
 
 
 class _Remarks(Console):
-    """Falls silent when its reader has gone (`2>&1 | tee`, and Ctrl-C), rather than end the command."""
+    """Falls silent when its reader has gone (`2>&1 | tee`, and Ctrl-C), and does not end the command."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -32,14 +33,29 @@ class _Remarks(Console):
 
 def stderr() -> Console:
     """The console for progress and remarks."""
-    # Without emoji also because their table, loaded while the samples are in memory, would lie among them and
-    # keep that memory from being given back.
+    # No emoji: their table, loaded while the samples are in memory, would lie among them and keep that memory
+    # from being given back.
     return _Remarks(stderr=True, emoji=False)
 
 
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False), flush=True)
+
+
+def print_yaml(document: dict[str, Any]) -> None:
+    """One YAML document on stdout, which safemt reads back as it was."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes all but plain words: YAML 1.2 reads more as numbers (1e3) than PyYAML, which writes 1.1."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = None if _PLAIN.fullmatch(value) else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    print(yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True), end="", flush=True)
 
 
 def write_results(folder: Path, document: dict[str, Any]) -> Path:
@@ -53,9 +69,9 @@ def write_results(folder: Path, document: dict[str, Any]) -> Path:
     return write_file(folder / "results.json", text.encode(errors="backslashreplace"), mode=PUBLIC)
 
 
-def finish_run(folder: Path, *, as_json: bool) -> None:
-    """Write the results of the run in `folder`, and print them; exit code 1 if nothing was graded."""
-    # Not before: a run makes its first call sooner without the statistics.
+def finish_run(folder: Path, *, as_json: bool) -> int | None:
+    """Write and print the results of the run in `folder`. The exit code is 1 if nothing was graded."""
+    # Imported late: a run makes its first call sooner without the statistics.
     from safemt.report.results import results_json, results_of_run
     from safemt.report.tables import print_results
 
@@ -67,12 +83,11 @@ def finish_run(folder: Path, *, as_json: bool) -> None:
     else:
         print_results(results, stdout())
         stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
-    if not any(tally.asr is not None for tally in results.scores.turns.values()):
-        raise typer.Exit(1)
+    return None if any(tally.asr is not None for tally in results.scores.turns.values()) else 1
 
 
 def print_check(benchmark: Benchmark) -> None:
-    """What a benchmark holds, what the check found (errors first), and whether a run may use it."""
+    """The contents of a benchmark, the findings (errors first), and whether a run may use it."""
     console = stdout()
     samples = benchmark.samples
     console.print(Text.assemble((benchmark.name, "bold"), f" ({benchmark.layout} layout)"))
@@ -87,7 +102,7 @@ def print_check(benchmark: Benchmark) -> None:
         verdict = f"[green]Usable:[/green] no errors, {warnings}."
     elif missing == len(errors):
         lack = f"{missing:,} of {_count(len(samples), 'sample', 'samples')} without their image"
-        verdict = f"[red]Not usable as it stands:[/red] {lack}, {warnings}."
+        verdict = f"[red]Not usable as it is:[/red] {lack}, {warnings}."
     else:
         verdict = f"[red]Not usable:[/red] {_count(len(errors), 'error', 'errors')}, {warnings}."
     console.print(verdict, highlight=False)

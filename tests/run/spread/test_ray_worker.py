@@ -11,24 +11,17 @@ import pytest
 from safemt.core.errors import UsageError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Scenario
-from safemt.endpoints.base import Sampling
 from safemt.judges.base import judge_id
-from safemt.judges.rubric import Routing
-from safemt.run.models import Models
+from safemt.run.config import config_from
+from safemt.run.plan import open_models
 from safemt.run.protocol import History, setup_key
 from safemt.run.spread.ray_executor import ray_cluster
 from safemt.run.spread.ray_worker import ADDITIONS, Ended, News, Task, Worker
 from safemt.run.spread.shards import Shard
 from safemt.run.store import Store
 
-MODELS = Models(
-    target="sim/steady",
-    sampling=Sampling(),
-    judge="refusal",
-    judge_sampling=Sampling(),
-    routing=Routing.SCENARIO,
-)
-TARGET, JUDGE = MODELS.open(None)
+CONFIG = config_from({"benchmark": "demo", "target": "sim/steady"})
+TARGET, JUDGE = open_models(CONFIG, None)
 SETUP, JUDGE_ID = setup_key(TARGET, History.SCRIPTED), judge_id(JUDGE)
 SAMPLES = [
     Sample(
@@ -53,10 +46,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def task(tmp_path: Path, shard: Shard, **changes: Any) -> Task:
     return Task(
         safemt=changes.get("safemt", version("safemt")),
-        models=changes.get("models", MODELS),
+        config=changes.get("config", CONFIG),
         images=tmp_path,
         boundary=None,
-        history=History.SCRIPTED,
         shard=shard,
         concurrency=2,
     )
@@ -120,10 +112,8 @@ async def test_an_error_comes_back_by_name(
     assert ended.error == "UsageError"
     assert "this machine 0.0.1: install one version" in ended.message
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    keyless = Models(
-        target="openai/m", sampling=Sampling(), judge="refusal", judge_sampling=Sampling(), timeout=1.0
-    )
-    ended = await Worker(task(tmp_path, Shard(1, 1), models=keyless), store.copy()).run()
+    keyless = config_from({"benchmark": "demo", "target": "openai/m", "judge": "refusal"})
+    ended = await Worker(task(tmp_path, Shard(1, 1), config=keyless), store.copy()).run()
     assert ended.error == "UsageError"
     assert "OPENAI_API_KEY is not set" in ended.message
 

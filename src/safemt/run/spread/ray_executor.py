@@ -20,11 +20,11 @@ from safemt.core.errors import CapReached, RunStopped, SafemtError, UsageError
 from safemt.core.schema import Sample
 from safemt.endpoints.spend import Spend
 from safemt.run.engine import Tracker
-from safemt.run.models import Models
+from safemt.run.plan import RunPlan
 from safemt.run.protocol import History
 from safemt.run.spread.ray_worker import ADDITIONS, Ended, News, Task, Worker
 from safemt.run.spread.shards import Shard, place_samples
-from safemt.run.start import Executor, RunPlan
+from safemt.run.start import Executor
 from safemt.run.store import Store
 
 _NEWS_SECONDS: Final = 1.0
@@ -41,10 +41,10 @@ class Cluster:
     workers: int
     """How many engines to start on it."""
 
-    def executor(self, models: Models) -> Executor:
-        """What works a plan off on this cluster, by asking `models`."""
+    def executor(self) -> Executor:
+        """Makes what works through a plan on this cluster."""
         return lambda plan, store, tracker, spend: Fleet(
-            self, models=models, plan=plan, store=store, tracker=tracker, spend=spend
+            self, plan=plan, store=store, tracker=tracker, spend=spend
         )
 
 
@@ -87,7 +87,6 @@ class Fleet:
         self,
         cluster: Cluster,
         *,
-        models: Models,
         plan: RunPlan,
         store: Store,
         tracker: Tracker,
@@ -99,22 +98,22 @@ class Fleet:
         self.events = plan.events
         self._ray = cluster.ray
         self._store = store
-        workers = min(cluster.workers, plan.concurrency)
+        history, concurrency = plan.config.history, plan.config.limits.concurrency
+        workers = min(cluster.workers, concurrency)
         samples = store.plan()
         boundary = plan.benchmark["boundary"]
         self._tasks = [
             Task(
                 safemt=version("safemt"),
-                models=models,
+                config=plan.config,
                 images=Path(plan.benchmark["path"]),
                 boundary=Path(boundary) if boundary else None,
-                history=plan.history,
                 shard=shard,
                 # The first ones get what does not divide evenly.
-                concurrency=(plan.concurrency + workers - shard.number) // workers,
+                concurrency=(concurrency + workers - shard.number) // workers,
             )
             for shard in (Shard(number, workers) for number in range(1, workers + 1))
-            if _holds_anything(samples, shard, plan.history)
+            if _holds_anything(samples, shard, history)
         ]
         self._actors: dict[Shard, Any] = {}
         self._news: dict[Any, News] = {}

@@ -20,9 +20,10 @@ from safemt.core.errors import SafemtError, UsageError
 from safemt.endpoints.spend import Spend
 from safemt.io.images import ImageFolder
 from safemt.judges.base import judge_id
+from safemt.run.config import RunConfig
 from safemt.run.engine import Engine, Tracker
-from safemt.run.models import Models
-from safemt.run.protocol import History, setup_key
+from safemt.run.plan import open_models
+from safemt.run.protocol import setup_key
 from safemt.run.spread.shards import Shard, place_samples
 from safemt.run.store import STORE_FILE, Store
 from safemt.run.watch.events import EventLog
@@ -39,11 +40,10 @@ class Task:
 
     safemt: str
     """The version that the store is of."""
-    models: Models
+    config: RunConfig
     images: Path
     """The benchmark's folder, which the worker must be able to read if samples have images."""
     boundary: Path | None
-    history: History
     shard: Shard
     concurrency: int
 
@@ -131,10 +131,11 @@ class Worker:
             raise UsageError(
                 f"A worker has safemt {version('safemt')}, this machine {task.safemt}: install one version."
             )
-        target, judge = task.models.open(ImageFolder(task.images, boundary=task.boundary))
+        history = task.config.history
+        target, judge = open_models(task.config, ImageFolder(task.images, boundary=task.boundary))
         planned, positions = store.plan(), store.positions()
-        placed = place_samples(planned, task.shard, task.history)
-        setup, identity = setup_key(target, task.history), judge_id(judge)
+        placed = place_samples(planned, task.shard, history)
+        setup, identity = setup_key(target, history), judge_id(judge)
         store.begin(
             setup=setup,
             judge=identity,
@@ -148,7 +149,7 @@ class Worker:
             store=store,
             target=target,
             judge=judge,
-            history=task.history,
+            history=history,
             concurrency=task.concurrency,
             setup=setup,
             tracker=Tracker(total=len(placed), done=done, already_done=done, started=time.monotonic()),

@@ -1,27 +1,29 @@
-"""`safemt status`: how far a run is."""
+"""`safemt status`: the progress of a run."""
 
 import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from msgspec import Meta
 
-from safemt.cli import app
-from safemt.cli.options import AsJson, Prices
+from safemt.cli.command import Argument, command
+from safemt.cli.options import Setting, option
 
 
-@app.command()
-def status(
-    run: Annotated[Path, typer.Argument(help="A run directory; the run may be going on.")],
-    watch: Annotated[
-        float | None, typer.Option(min=0.2, help="Say it again every so many seconds, until it ends.")
-    ] = None,
-    prices: Prices = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say how far a run is.
+@command(
+    Setting(
+        "watch", "Print the status again every so many seconds, until the run ends.",
+        Annotated[float, Meta(ge=0.2)], metavar="SECONDS",
+    ),
+    option("budget.prices", "YAML file of prices, instead of those that the run recorded.", kind=Path),
+    "as_json",
+    arguments=[Argument("run", "A run directory. The run may be in progress.")],
+    examples=("safemt status runs/first", "safemt status runs/first --watch 5"),
+)  # fmt: skip
+def status(run: Path, *, watch: float | None, budget_prices: Path | None, as_json: bool) -> None:
+    """Prints the samples done and left, the rate, the time left, the spend, errors and limits.
 
-    Done, left, rate, time left, spend, errors and limits. The run is not disturbed.
+    The run is not disturbed.
     """
     import json
     from contextlib import nullcontext
@@ -34,7 +36,7 @@ def status(
     from safemt.report.status import status_json, status_lines
     from safemt.run.watch.status import State, read_status
 
-    table = None if prices is None else read_prices(prices)
+    table = None if budget_prices is None else read_prices(budget_prices)
     now = read_status(run, prices=table)
     if watch is None:
         if as_json:

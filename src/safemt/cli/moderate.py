@@ -67,7 +67,6 @@ def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: 
 
 
 def _dialogues(source: str) -> "Iterable[Dialogue | BadRow]":
-
     from safemt.moderation.reading.dialogues import read_dialogues
 
     if source != "-":

@@ -93,14 +93,14 @@ def check(
     """
     from safemt.benchmark.findings import errors_of
     from safemt.cli.planning import read_benchmark_named
-    from safemt.cli.printing import print_check, print_json
-    from safemt.report.check import check_json
+    from safemt.cli.printing import print_json, stdout
+    from safemt.report.check import check_json, print_check
 
     benchmark = read_benchmark_named(path, text_only=False)
     if as_json:
         print_json(check_json(benchmark))
     else:
-        print_check(benchmark)
+        print_check(benchmark, stdout())
     if errors_of(benchmark.findings):
         raise typer.Exit(1)
 
@@ -321,8 +321,8 @@ def score(
     """
     from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
+    from safemt.report.result_tables import print_results
     from safemt.report.results import results_json, results_of
-    from safemt.report.tables import print_results
 
     by_people = [] if people is None else read_recorded(people, field="label")
     results = results_of(

@@ -98,10 +98,8 @@ def evaluate_moderators(
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.open import DetectorOptions
-    from safemt.report.moderator.document import evaluation_json
-    from safemt.report.moderator.evaluation import evaluate
-    from safemt.report.moderator.tables import print_evaluation
-    from safemt.report.moderator.write import write_evaluation
+    from safemt.report.export import write_evaluation
+    from safemt.report.moderator_evaluation import evaluate, evaluation_json, print_evaluation
 
     options = DetectorOptions(
         base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template,
@@ -165,7 +163,7 @@ def calibrate_moderator(
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.measuring.thresholds import write_threshold
     from safemt.moderation.open import DetectorOptions
-    from safemt.report.moderator.calibration import calibrate, calibration_json, print_calibration
+    from safemt.report.calibration import calibrate, calibration_json, print_calibration
     from safemt.stats.thresholds import require_rate
 
     require_rate(fpr)

@@ -1,19 +1,25 @@
-"""The dialogues of runs as data for the page's script: an index of rows, and texts in pieces.
+"""The dialogues of runs as data for the page's script: an index of rows, texts in pieces, and thumbnails.
 
 Nothing here is markup: the script shows every text as text. A redacted index holds no text and no image.
 """
 
+import base64
+import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from markupsafe import Markup
+from PIL import Image, ImageOps
+
+from safemt.core.errors import BenchmarkError
 from safemt.core.schema import ImageRef
 from safemt.io.images import ImageFolder
-from safemt.report.page.drawings import ReportRun
-from safemt.report.page.stored import StoredTexts, read_texts
-from safemt.report.page.thumbnails import thumbnail
+from safemt.report.runs import ReportRun
+from safemt.report.stored import StoredSample
 from safemt.stats.scores import ScoredSample
 
 MESSAGE_LIMIT: Final = 4_000
@@ -24,6 +30,9 @@ THUMBNAIL_LIMIT: Final = 16_000_000
 """Characters of all texts, and of all thumbnails together, that the page carries."""
 PIECE: Final = 100
 """Texts per piece of data."""
+SIDE: Final = 96
+"""Longest side of a thumbnail, in pixels."""
+_QUALITY: Final = 60
 
 _ESCAPES: Final = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -32,14 +41,14 @@ _ESCAPES: Final = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class DialogueData:
-    """What the page carries of all dialogues, each text as JSON safe within a script element."""
+    """What the page carries of all dialogues, each part as JSON that is safe within a script element."""
 
-    index: str
-    dialogues: tuple[str, ...]
+    index: Markup
+    dialogues: tuple[Markup, ...]
     """Pieces of questions and messages, shared by runs on the same sample."""
-    answers: tuple[str, ...]
+    answers: tuple[Markup, ...]
     """Pieces of responses and judges' words, one per row of the index."""
-    thumbnails: str
+    thumbnails: Markup
     rows: int
     clipped: int
     """Texts cut to their limit."""
@@ -72,21 +81,22 @@ class _Texts:
         self.clipped += 1
         return [kept, len(text) - len(kept)]
 
-    def add_dialogue(self, found: StoredTexts) -> int:
-        """Where the dialogue of a sample stands: `[question, [message, …]]`."""
+    def add_dialogue(self, found: StoredSample) -> int:
+        """The place of a sample's dialogue: `[question, [message, …]]`."""
         if found.key not in self.dialogue_at:
             self.dialogue_at[found.key] = len(self.dialogues)
-            messages = [self.take(message, MESSAGE_LIMIT) for message in found.dialogue]
-            self.dialogues.append([self.take(found.question, MESSAGE_LIMIT), messages])
+            messages = [self.take(message.content, MESSAGE_LIMIT) for message in found.sample.dialogue]
+            self.dialogues.append([self.take(found.sample.question, MESSAGE_LIMIT), messages])
         return self.dialogue_at[found.key]
 
-    def answer(self, found: StoredTexts) -> list[Any]:
-        """`[[response], judge's words]`; `[null, …]` where there is no response."""
-        response = None if found.response is None else [self.take(found.response, ANSWER_LIMIT)]
-        return [response, self.take(found.reasoning or "", ANSWER_LIMIT)]
+    def answer(self, found: StoredSample, judge: str) -> list[Any]:
+        """`[[response], the judge's words]`; `[null, …]` where there is no response."""
+        response = None if found.reply is None else [self.take(found.reply.text, ANSWER_LIMIT)]
+        judgement = found.labels.get(judge)
+        return [response, self.take(judgement.reasoning if judgement else "", ANSWER_LIMIT)]
 
     def add_thumbnail(self, reference: ImageRef | None, images: ImageFolder) -> int:
-        """Where the thumbnail stands; -1 where there is no image, -2 where it cannot be shown."""
+        """The place of the thumbnail; -1 where there is no image, -2 where it cannot be shown."""
         if reference is None:
             return -1
         if reference.sha256 not in self.thumbnail_at:
@@ -99,7 +109,7 @@ class _Texts:
 
 
 def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = TEXT_LIMIT) -> DialogueData:
-    """Collect the rows and texts of the runs; of label files, and redacted, only what was scored is known.
+    """Collect the rows and texts of the runs. Label files and redacted pages have rows only.
 
     Raises:
         RunError: a store cannot be read.
@@ -109,10 +119,12 @@ def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = 
     rows: list[list[Any]] = []
     answers: list[Any] = []
     for number, run in enumerate(runs):
-        stored = {} if redact else _stored(run)
+        # In the order of the plan, like the scored samples, and from the same snapshot.
+        stored = iter(() if redact else run.samples())
+        judge = run.invocations[-1].judge if run.invocations else ""
         images = ImageFolder(run.images, boundary=Path(run.images.anchor))
         for sample in run.results.samples:
-            found = stored.pop((sample.query_id, sample.turns), None)
+            found = next(stored, None)
             rows.append(
                 [
                     number,
@@ -124,10 +136,10 @@ def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = 
                     names.at("outcomes", sample.outcome.value if sample.outcome else None),
                     names.at("causes", sample.cause or None),
                     -1 if found is None else texts.add_dialogue(found),
-                    -1 if found is None else texts.add_thumbnail(found.image, images),
+                    -1 if found is None else texts.add_thumbnail(found.sample.image, images),
                 ]
             )
-            answers.append(None if found is None else texts.answer(found))
+            answers.append(None if found is None else texts.answer(found, judge))
     index = {"runs": [run.chart_name for run in runs], **names.lists, "piece": PIECE, "rows": rows}
     return DialogueData(
         index=script_json(index),
@@ -140,13 +152,36 @@ def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = 
     )
 
 
-def script_json(content: Any) -> str:
-    """JSON that can stand in a script element: nothing in it ends the element or opens a comment.
+def script_json(content: Any) -> Markup:
+    """JSON for a script element: nothing in it ends the element or opens a comment.
 
     Lone surrogates, which no encoding of the page could hold, become JSON escapes.
     """
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return Markup(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # noqa: S704, escaped above
+
+
+def thumbnail(folder: ImageFolder, image: ImageRef) -> str | None:
+    """A data URI of at most `SIDE` × `SIDE` pixels; None where there is no such file now."""
+    try:
+        content = base64.b64decode(folder.data_uri(image).partition(b",")[2])
+    except BenchmarkError:
+        return None
+    try:
+        with warnings.catch_warnings():
+            # The check before the run held the file to our own limits, and by its hash it is still that file.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as picture:
+                picture.draft("RGB", (SIDE, SIDE))
+                small = ImageOps.exif_transpose(picture).convert("RGBA")
+    except Exception:  # noqa: BLE001, Pillow raises nearly anything; the page says what is missing
+        return None
+    small.thumbnail((SIDE, SIDE))
+    flat = Image.new("RGB", small.size, "white")
+    flat.paste(small, mask=small.getchannel("A"))
+    out = io.BytesIO()
+    flat.save(out, "WEBP", quality=_QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 class _Names:
@@ -167,18 +202,11 @@ class _Names:
         return listed.index(name)
 
 
-def _stored(run: ReportRun) -> dict[tuple[str, int], StoredTexts]:
-    if run.invocation is None:
-        return {}
-    found = read_texts(run.folder, setup=run.invocation.setup, judge=run.invocation.judge)
-    return {(texts.query_id, texts.turns): texts for texts in found}
-
-
 def _label(sample: ScoredSample) -> str:
     if sample.label is None:
         return "still to do"
     return sample.label.value if sample.twin_of is None else "benign twin"
 
 
-def _pieces(texts: Sequence[Any]) -> tuple[str, ...]:
+def _pieces(texts: Sequence[Any]) -> tuple[Markup, ...]:
     return tuple(script_json(texts[start : start + PIECE]) for start in range(0, len(texts), PIECE))

@@ -71,10 +71,9 @@ def evaluate(
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.open import fit_all
-    from safemt.report.moderator.document import evaluation_json
-    from safemt.report.moderator.evaluation import evaluate as evaluation_of
-    from safemt.report.moderator.tables import print_evaluation
-    from safemt.report.moderator.write import write_evaluation
+    from safemt.report.export import write_evaluation
+    from safemt.report.moderator_evaluation import evaluate as evaluation_of
+    from safemt.report.moderator_evaluation import evaluation_json, print_evaluation
 
     at_once = config.limits.concurrency
     fitting = fit_all(config.moderator, moderator_name or [config.moderator.name])
@@ -135,8 +134,8 @@ def calibrate(
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.measuring.thresholds import write_threshold
-    from safemt.report.moderator.calibration import calibrate as calibration_of
-    from safemt.report.moderator.calibration import calibration_json, print_calibration
+    from safemt.report.calibration import calibrate as calibration_of
+    from safemt.report.calibration import calibration_json, print_calibration
     from safemt.stats.thresholds import require_rate
 
     require_rate(fpr)

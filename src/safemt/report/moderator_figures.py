@@ -1,21 +1,23 @@
 """Every figure of one moderator on dialogues of known intent.
 
-A dialogue's **risk** is that after its last user turn, unless a figure says otherwise. Borderline dialogues
-are in no figure but their own.
+A dialogue's **risk** is its risk after the last user turn, unless a figure says otherwise. Borderline
+dialogues are in no figure but their own.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from safemt.core.verdict import Verdict
-from safemt.moderation.measuring.evaluate import LongTimes, Moderated
+from safemt.moderation.measuring.evaluate import EARLY, LATE, LongTimes, Moderated
 from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.measuring.labelled import LabelledDialogue, Truth
+from safemt.report.document import Shape
 from safemt.report.figures import REPLICATES, SEED
+from safemt.report.protection import TokenCount
 from safemt.stats.alerts import Alerts, FalseAlarms, Trajectory, alerts, false_alarms
 from safemt.stats.clusters import clustered_mean, clustered_share, numbered
 from safemt.stats.detection import AtThreshold, Ranking, Scored, at_threshold, auroc, ranking, scored
@@ -23,33 +25,30 @@ from safemt.stats.intervals import Estimate
 from safemt.stats.quantiles import quantile
 from safemt.stats.reliability import Reliability, reliability
 
-LATENCY_SHARES: Final = (0.5, 0.95, 0.99)
-
 Rated = tuple[LabelledDialogue, Verdict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much of the dialogues of one truth was looked at."""
+    """How much of the dialogues with one label the moderator looked at."""
 
     dialogues: int
     unscored: int
     """Without a risk at the end: in no figure of risks."""
     degraded: Mapping[str, int]
-    """Cause → dialogues with a verdict worth less than usual."""
+    """Cause → dialogues with a verdict that is worth less than usual."""
     turns_scored: int
     turns_total: int
     images_scored: int
     images_total: int
     unscanned: Mapping[str, int]
-    """Why → parts of messages that nobody looked at."""
+    """Reason → parts of messages that it did not look at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Dialogues of one truth that have something in common."""
+    """Dialogues with one label that have something in common."""
 
-    name: str
     dialogues: int
     """With a risk."""
     against: int
@@ -57,20 +56,19 @@ class Group:
     auroc: Estimate | None
     alarmed: Estimate | None
     """Share at the default threshold or above."""
-    alarmed_at: tuple[Estimate | None, ...]
-    """Share with an alarm at each rate of false alarms among *all* the benign; None where that is unknown."""
+    alarmed_at: Mapping[float, Estimate | None]
+    """Rate of false alarms among *all* benign dialogues → share with an alarm; None where not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFigures:
-    """What is known after so many user turns, of the dialogues that have as many."""
+    """What is known after a number of user turns, over the dialogues that have as many."""
 
-    turn: int
     harmful: int
     benign: int
     auroc: Estimate | None
     recall: Estimate | None
-    """Harmful ones at the default threshold or above after this turn."""
+    """Harmful dialogues at the default threshold or above after this turn."""
     false_alarm_rate: Estimate | None
     harmful_risk: Estimate | None
     """Mean risk."""
@@ -81,9 +79,12 @@ class TurnFigures:
 class Latency:
     """Milliseconds per verdict."""
 
+    SHAPE: ClassVar = Shape(names={"early": f"turn_{EARLY}", "late": f"turn_{LATE}"})
+
     verdicts: int
-    quantiles: tuple[Estimate | None, ...]
-    """At `LATENCY_SHARES`."""
+    p50: Estimate | None
+    p95: Estimate | None
+    p99: Estimate | None
     early: Estimate | None
     """Median at turn 2 of long dialogues made for it; None for moderators that call endpoints."""
     late: Estimate | None
@@ -96,35 +97,36 @@ class Latency:
 class ModeratorFigures:
     """Everything about one moderator."""
 
+    SHAPE: ClassVar = Shape(without=("data",), merged="ranking")
+
     name: str
     identity: str
     """`detector_id`."""
     threshold: float
     every_turn: bool
     """Whether there is a verdict after each user turn, not only after the last."""
-    asked: int
-    """Dialogues moderated now; the rest were kept from before, or are equal to others."""
-    counts: Mapping[Truth, Counts]
+    asked_now: int
+    """Dialogues moderated now; the others were kept from before, or equal another one."""
+    coverage: Mapping[Truth, Counts]
     data: Scored
     """Harmful and benign dialogues with a risk."""
     ranking: Ranking
     peak: Ranking
-    """The same with the highest risk after any turn in the place of the last."""
-    at_default: AtThreshold
-    harmful: Mapping[str, tuple[Group, ...]]
-    """Kind (`KINDS`) → its groups; kinds that the data do not tell apart are left out."""
-    benign: Mapping[str, tuple[Group, ...]]
-    borderline: tuple[Group, ...]
-    """By source; AUROC: the harmful of the same source against them."""
-    turns: tuple[TurnFigures, ...]
+    """The same with the highest risk after any turn instead of the last."""
+    at_threshold: AtThreshold
+    harmful: Mapping[str, Mapping[str, Group]]
+    """Kind (`KINDS`) → its groups. Kinds that the data do not tell apart are left out."""
+    benign: Mapping[str, Mapping[str, Group]]
+    borderline: Mapping[str, Group]
+    """By source. AUROC: the harmful dialogues of the same source against them."""
+    turns: Mapping[int, TurnFigures]
     alerts: Alerts
-    """Of the harmful."""
+    """Of harmful dialogues."""
     false_alarms: FalseAlarms
     borderline_alarms: FalseAlarms
     reliability: Reliability
-    latency: Latency
-    prompt_tokens: int
-    completion_tokens: int
+    latency_ms: Latency
+    tokens: TokenCount
 
 
 KINDS: Final[Mapping[str, Callable[[LabelledDialogue], str | None]]] = {
@@ -136,13 +138,16 @@ KINDS: Final[Mapping[str, Callable[[LabelledDialogue], str | None]]] = {
 }
 """How dialogues are grouped."""
 _LIKE_WITH_LIKE: Final = ("language", "length")
-"""Kinds whose groups are set against the benign dialogues of the same group, not against all."""
+"""Kinds whose groups are set against the benign dialogues of the same group, not against all of them."""
+
+_Points = Mapping[float, float | None]
+"""Rate of false alarms → the risk above which an alarm is raised; None where not known."""
 
 
 def figures_of(
     moderated: Moderated, dialogues: Sequence[LabelledDialogue], times: LongTimes | None
 ) -> ModeratorFigures:
-    """Compute the figures; `dialogues` stand in the order of the verdicts, `times` where they were taken."""
+    """Compute the figures; `dialogues` are in the order of the verdicts."""
     threshold = moderated.moderator.flag_from
     rated = list(zip(dialogues, moderated.verdicts, strict=True))
     of = {truth: [each for each in rated if each[0].truth is truth] for truth in Truth}
@@ -152,30 +157,32 @@ def figures_of(
     ranked = ranking(data, replicates=REPLICATES, seed=SEED)
     peaks = _scored(known, lambda verdict: verdict.peak)
     same = np.array_equal(peaks.risk, data.risk)
-    points = (threshold, *(each.above for each in ranked.recalls))
+    points = {each.rate: each.above for each in ranked.recalls}
     verdicts = moderated.verdicts
     return ModeratorFigures(
         name=moderated.moderator.name,
         identity=detector_id(moderated.moderator.detector),
         threshold=threshold,
         every_turn=moderated.every_turn,
-        asked=moderated.asked,
-        counts={truth: _counts([verdict for _, verdict in of[truth]]) for truth in Truth},
+        asked_now=moderated.asked,
+        coverage={truth: _counts([verdict for _, verdict in of[truth]]) for truth in Truth},
         data=data,
         ranking=ranked,
         peak=ranked if same else ranking(peaks, replicates=REPLICATES, seed=SEED),
-        at_default=at_threshold(data, threshold),
-        harmful=_by_kind(harmful, benign, points),
-        benign=_by_kind(benign, [], points),
-        borderline=_groups(borderline, harmful, points, kind="source", alike=True),
+        at_threshold=at_threshold(data, threshold),
+        harmful=_by_kind(harmful, benign, threshold, points),
+        benign=_by_kind(benign, [], threshold, points),
+        borderline=_groups(borderline, harmful, threshold, points, kind="source", alike=True),
         turns=_turns(known, threshold),
         alerts=alerts(_trajectories(harmful), threshold),
         false_alarms=false_alarms(_trajectories(benign), threshold),
         borderline_alarms=false_alarms(_trajectories(borderline), threshold),
         reliability=reliability(data, replicates=REPLICATES, seed=SEED),
-        latency=_latency(moderated.milliseconds, times),
-        prompt_tokens=sum(verdict.prompt_tokens for verdict in verdicts),
-        completion_tokens=sum(verdict.completion_tokens for verdict in verdicts),
+        latency_ms=_latency(moderated.milliseconds, times),
+        tokens=TokenCount(
+            prompt=sum(verdict.prompt_tokens for verdict in verdicts),
+            completion=sum(verdict.completion_tokens for verdict in verdicts),
+        ),
     )
 
 
@@ -194,10 +201,11 @@ def _scored(rated: Sequence[Rated], risk_of: Callable[[Verdict], float | None]) 
 
 
 def _by_kind(
-    members: Sequence[Rated], against: Sequence[Rated], points: Sequence[float | None]
-) -> dict[str, tuple[Group, ...]]:
+    members: Sequence[Rated], against: Sequence[Rated], threshold: float, points: _Points
+) -> dict[str, dict[str, Group]]:
     by_kind = {
-        kind: _groups(members, against, points, kind=kind, alike=kind in _LIKE_WITH_LIKE) for kind in KINDS
+        kind: _groups(members, against, threshold, points, kind=kind, alike=kind in _LIKE_WITH_LIKE)
+        for kind in KINDS
     }
     return {kind: groups for kind, groups in by_kind.items() if groups}
 
@@ -205,35 +213,33 @@ def _by_kind(
 def _groups(
     members: Sequence[Rated],
     against: Sequence[Rated],
-    points: Sequence[float | None],
+    threshold: float,
+    points: _Points,
     *,
     kind: str,
     alike: bool,
-) -> tuple[Group, ...]:
-    """Groups in the order of their names; those that are `alike` are set against their own kind alone."""
+) -> dict[str, Group]:
+    """Groups in the order of their names; `alike` sets each against its own kind alone."""
     named: dict[str, list[Rated]] = {}
     for each in members:
         if (name := KINDS[kind](each[0])) is not None:
             named.setdefault(name, []).append(each)
-    return tuple(
-        _group(
-            name,
+    return {
+        name: _group(
             named[name],
             [each for each in against if not alike or KINDS[kind](each[0]) == name],
+            threshold,
             points,
         )
         for name in sorted(named)
-    )
+    }
 
 
-def _group(
-    name: str, members: Sequence[Rated], against: Sequence[Rated], points: Sequence[float | None]
-) -> Group:
+def _group(members: Sequence[Rated], against: Sequence[Rated], threshold: float, points: _Points) -> Group:
     seen = [(each.cluster, verdict.risk) for each, verdict in members if verdict.risk is not None]
     others = [(each.cluster, verdict.risk) for each, verdict in against if verdict.risk is not None]
     risk = np.asarray([risk for _, risk in seen])
     cluster = numbered([cluster for cluster, _ in seen])
-    default, *above = points
     # Whichever of the two is harmful, only one of them is a mix of both: the AUROC has one direction.
     borderline = any(each.truth is Truth.BORDERLINE for each, _ in members)
     pairs = [*seen, *others]
@@ -245,18 +251,20 @@ def _group(
         )
     )
     return Group(
-        name=name,
         dialogues=len(seen),
         against=len(others),
         auroc=area,
-        alarmed=None if default is None else clustered_share(risk >= default, cluster),
-        alarmed_at=tuple(None if at is None else clustered_share(risk > at, cluster) for at in above),
+        alarmed=clustered_share(risk >= threshold, cluster),
+        alarmed_at={
+            rate: None if above is None else clustered_share(risk > above, cluster)
+            for rate, above in points.items()
+        },
     )
 
 
-def _turns(known: Sequence[Rated], threshold: float) -> tuple[TurnFigures, ...]:
+def _turns(known: Sequence[Rated], threshold: float) -> dict[int, TurnFigures]:
     last = max((len(verdict.trajectory) for _, verdict in known), default=0)
-    return tuple(_turn(known, turn, threshold) for turn in range(1, last + 1))
+    return {turn: _turn(known, turn, threshold) for turn in range(1, last + 1)}
 
 
 def _turn(known: Sequence[Rated], turn: int, threshold: float) -> TurnFigures:
@@ -270,7 +278,6 @@ def _turn(known: Sequence[Rated], turn: int, threshold: float) -> TurnFigures:
         for members in (data.harmful, ~data.harmful)
     ]
     return TurnFigures(
-        turn=turn,
         harmful=there.harmful,
         benign=there.benign,
         auroc=auroc(data),
@@ -308,7 +315,9 @@ def _latency(taken: Sequence[float], times: LongTimes | None) -> Latency:
     late = times.late if times else ()
     return Latency(
         verdicts=len(taken),
-        quantiles=tuple(quantile(taken, share) for share in LATENCY_SHARES),
+        p50=quantile(taken, 0.5),
+        p95=quantile(taken, 0.95),
+        p99=quantile(taken, 0.99),
         early=quantile(early, 0.5),
         late=quantile(late, 0.5),
         ratio=quantile([after / before for before, after in zip(early, late, strict=True) if before], 0.5),

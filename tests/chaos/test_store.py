@@ -20,7 +20,7 @@ from e2e.command import safemt as in_its_own_process
 from safemt.core.errors import RunError, SafemtError
 from safemt.report.page.build import build_page, load_runs
 from safemt.report.results import results_json, results_of
-from safemt.run import database
+from safemt.run import store as store_module
 from safemt.run.store import Store
 from safemt.run.watch.status import read_status
 from servers.client import ChatServer
@@ -116,7 +116,7 @@ def test_a_clock_that_jumps_back_changes_no_result(
         now[0] -= timedelta(hours=1)
         return now[0].isoformat(timespec="milliseconds")
 
-    monkeypatch.setattr(database, "_now", backwards)
+    monkeypatch.setattr(store_module, "_now", backwards)
     half = safemt(*options, "--out", "out", "--limit", 2)
     assert half.json["complete"] is True
     done = safemt(*options, "--out", "out")
@@ -198,7 +198,7 @@ columns = st.sampled_from(
         *(("responses", name) for name in ("text", "blocked", "refused", "judged", "finish_reason", "model")),
         *(("responses", name) for name in ("prompt_tokens", "attempts", "seconds", "created")),
         *(("answers", name) for name in ("setup", "sample", "turn", "last", "response", "verdict")),
-        *(("identities", name) for name in ("id", "hash")),
+        ("identities", "hash"),
         *(("verdicts", name) for name in ("moderator", "conversation", "action", "verdict")),
         *(("spend", name) for name in ("role", "model", "calls", "prompt_tokens")),
         *(("labels", name) for name in ("judge", "sample", "label", "cause", "reasoning", "prompt_tokens")),

@@ -193,7 +193,7 @@ async def test_a_pause_that_is_too_long_stops_the_run() -> None:
 
 async def test_faults_are_retried_a_bounded_number_of_times() -> None:
     limits, endpoint = await opened(1), for_ever(FAULT)
-    with pytest.raises(CallError, match="The server broke."):
+    with pytest.raises(CallError, match="server broke"):
         await limits.call(endpoint, asked="target")
     assert len(endpoint.started) == 1 + QUICK.faults
     assert limits.retries == QUICK.faults
@@ -201,7 +201,7 @@ async def test_faults_are_retried_a_bounded_number_of_times() -> None:
 
 async def test_requests_to_slow_down_are_followed_a_bounded_number_of_times() -> None:
     limits, endpoint = await opened(1), for_ever(THROTTLE)
-    with pytest.raises(CallError, match="Slow down."):
+    with pytest.raises(CallError, match="Slow down"):
         await limits.call(endpoint, asked="target")
     assert len(endpoint.started) == 1 + QUICK.throttles
 
@@ -229,7 +229,7 @@ async def test_a_fault_that_asks_for_too_long_a_wait_is_given_up(after_a_success
     endpoint = for_ever(
         CallFailure("http_500", "It broke.", retryable=True, retry_after=QUICK.longest_wait + 1)
     )
-    with pytest.raises(CallError, match="It broke."):
+    with pytest.raises(CallError, match="It broke"):
         await asyncio.wait_for(limits.call(endpoint, asked="target"), 5)
     assert len(endpoint.started) == 1
 

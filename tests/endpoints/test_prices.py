@@ -9,6 +9,7 @@ from safemt.core.errors import DataError
 from safemt.endpoints.prices import Price, read_prices
 
 OPENAI = "https://api.openai.com"
+INPUT = "models[...].input"
 
 
 def own(tmp_path: Path, text: str) -> Path:
@@ -107,6 +108,11 @@ def test_what_is_not_a_table_is_refused_with_a_sentence(
     assert (error.value.code, error.value.fields.get("path")) == (code, path)
     assert "prices.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_is_named_with_its_provider(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="openai/"):
+        read_prices(own(tmp_path, "format: safemt-prices/1\nmodels: {gpt-4o: {input: 1, output: 1}}"))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

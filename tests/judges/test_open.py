@@ -68,7 +68,7 @@ def test_options_of_calls_are_refused_where_none_is_made(name: str, option: str)
 
 
 def test_errors_speak_of_the_judges_options() -> None:
-    with pytest.raises(UsageError, match=r"no key for judge gpt-x.* --judge-api-key-env"):
+    with pytest.raises(UsageError, match=r"no key for judge gpt-x.*`judge\.api_key_env`"):
         opened("openai/gpt-x")
     with pytest.raises(UsageError, match="--judge-base-url must be"):
         opened("openai/gpt-x", base_url="nowhere")

@@ -1,11 +1,11 @@
 """The SQLite file behind a store: its tables, how it is opened and written, and how to tell what is wrong."""
 
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -69,6 +69,8 @@ kept once; everything else refers to its row by number, so that new rows go to t
 `failures.asked_of` is the setup or the judge whose call failed.
 """
 
+_MISREAD: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+
 T = TypeVar("T")
 
 
@@ -94,62 +96,72 @@ def is_in_use(folder: Path) -> bool | None:
 
 
 class Database:
-    """An open file, and the groups in which it is written."""
+    """An open store, and the groups in which it is written.
+
+    An error of SQLite becomes a RunError that names the store.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
         self.path = path
         self.connection = connection
-        self._lock = lock
         self.grouping = False
-        self._failed: str | None = None
+        self._lock = lock
+        self._failed: Exception | None = None
         """Why something in the present group could not be written, so that nothing of it is stored."""
 
     @classmethod
     def for_run(cls, folder: Path) -> Self:
-        """Open or make the file in the run directory `folder`, for this process alone.
+        """Open or make the store in the run directory `folder`, for this process alone.
 
         Raises:
             RunError: another process holds it, it cannot be written, or it is not a store of this version.
         """
-        path = folder / STORE_FILE
-        lock = _lock(folder)
         with ExitStack() as undo:
+            lock = _lock(folder)
             undo.callback(lock.release)
-            connection, is_made = _connect(path, "rwc")
-            undo.callback(connection.close)
-            with explained(path):
+            database = cls(_connect(folder / STORE_FILE, "rwc"), folder / STORE_FILE, lock)
+            undo.callback(database.connection.close)
+            try:
+                is_made = database._require_ours()
                 # A dialogue rarely fits twice into a page of the usual 4 KB; half of the file was waste.
-                connection.execute("PRAGMA page_size = 8192")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
+                database.connection.execute("PRAGMA page_size = 8192")
+                database.connection.execute("PRAGMA journal_mode = WAL")
+                database.connection.execute("PRAGMA synchronous = NORMAL")
                 # 32 MB, since each checkpoint waits for the disk.
-                connection.execute("PRAGMA wal_autocheckpoint = 4000")
+                database.connection.execute("PRAGMA wal_autocheckpoint = 4000")
                 if not is_made:
-                    connection.executescript(
+                    database.connection.executescript(
                         f"BEGIN; {TABLES} PRAGMA application_id = {_APPLICATION_ID}; "
                         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                     )
+            except Exception as error:
+                raise database._explained(error) from error
             undo.pop_all()
-        return cls(connection, path, lock)
+        return database
 
     @classmethod
     def for_reading(cls, folder: Path) -> Self:
-        """Open the file in a run directory as it is now, without changing it; a run may be going on.
+        """Open the store in a run directory as it is now, without changing it; a run may be going on.
 
         Raises:
             RunError: there is none, or it is not a store of this version.
         """
-        path = folder / STORE_FILE
-        if not path.is_file():
+        if not is_run(folder):
             raise RunError(
                 "not_a_run", f"{folder} is not a run directory: it has no {STORE_FILE}.", path=folder
             )
-        connection, is_made = _connect(path, "ro")
-        if not is_made:
-            connection.close()
-            raise RunError("no_run_yet", f"{path} is empty: the run never began. Start it again.", path=path)
-        connection.execute("BEGIN")
-        return cls(connection, path, None)
+        path = folder / STORE_FILE
+        with ExitStack() as undo:
+            database = cls(_connect(path, "ro"), path, None)
+            undo.callback(database.connection.close)
+            try:
+                if not database._require_ours():
+                    raise RunError("no_run_yet", f"{path} is empty: the run never began.", path=path)
+                database.connection.execute("BEGIN")
+            except Exception as error:
+                raise database._explained(error) from error
+            undo.pop_all()
+        return database
 
     def close(self) -> None:
         """Close the file and let others have it."""
@@ -167,46 +179,54 @@ class Database:
         """What a query gives, each row as `read` reads it.
 
         Raises:
-            RunError: the file cannot be read, or `read` cannot make anything of a row.
+            RunError: the store cannot be read, or `read` cannot make anything of a row.
         """
-        with reading(self.path):
+        try:
             for row in self.connection.execute(query, values):
                 yield read(row)
+        except Exception as error:
+            raise self._explained(error, read=True) from error
 
     def first(self, read: Callable[[Any], T], query: str, **values: object) -> T | None:
-        """The same of the first row; None if there is none."""
-        with reading(self.path):
+        """The same for the first row; None if there is none."""
+        try:
             row = self.connection.execute(query, values).fetchone()
             return None if row is None else read(row)
+        except Exception as error:
+            raise self._explained(error, read=True) from error
 
-    def write(self, query: str, **values: object) -> None:
-        """Make a change, in a transaction of its own unless there is one; `:now` in the query is the time.
+    def write(self, *statements: str, **values: object) -> None:
+        """Make changes with these values, all or none of them: on disk at once, or with their group.
 
         Raises:
-            RunError: the file cannot be written.
+            RunError: the store cannot be written.
         """
-        with self.transaction():
-            self.connection.execute(query, {**values, "now": _now()})
+        connection = self.connection
+        try:
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+            for statement in statements:
+                connection.execute(statement, values)
+            if not self.grouping:
+                connection.commit()
+        except BaseException as error:  # noqa: BLE001, it is raised again
+            if self.grouping and isinstance(error, Exception):
+                self._failed = error
+            self._undo(error)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Within the block, all changes are made or none; on disk at its end, unless it is in a group.
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Within the block, all changes are made or none; they are on disk at its end.
 
         Raises:
-            RunError: the file cannot be written.
+            RunError: the store cannot be written.
         """
-        outer = not self.connection.in_transaction
-        with explained(self.path):
-            try:
-                if outer:
-                    self.connection.execute("BEGIN IMMEDIATE")
-                yield
-                if outer and not self.grouping:
-                    self.connection.commit()
-            except BaseException as error:
-                self.connection.rollback()
-                self._failed = str(error) if self.grouping else None
-                raise
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield self.connection
+            self.connection.commit()
+        except BaseException as error:  # noqa: BLE001, it is raised again
+            self._undo(error)
 
     @contextmanager
     def grouped(self) -> Iterator[None]:
@@ -225,51 +245,94 @@ class Database:
             RunError: it cannot be written, or a part of it could not.
         """
         failed, self._failed = self._failed, None
-        with explained(self.path):
+        try:
+            if failed is not None:
+                raise failed
+            self.connection.commit()
+        except BaseException as error:  # noqa: BLE001, it is raised again
+            self._undo(error)
+
+    def copy(self) -> bytes:
+        """The store as one file, as it is now; it is opened like any other.
+
+        Raises:
+            RunError: there is no room for it.
+        """
+        with tempfile.TemporaryDirectory(prefix="safemt-") as folder:
+            path = Path(folder) / STORE_FILE
             try:
-                if failed is not None:
-                    raise sqlite3.OperationalError(failed)
-                self.connection.commit()
-            except BaseException:
-                self.connection.rollback()
-                raise
+                self.connection.execute("VACUUM INTO ?", (str(path),))
+                return path.read_bytes()
+            except Exception as error:
+                raise self._explained(error) from error
+
+    def _undo(self, error: BaseException) -> NoReturn:
+        self.connection.rollback()
+        raise self._explained(error) if isinstance(error, Exception) else error
+
+    def _explained(self, error: Exception, *, read: bool = False) -> Exception:
+        """An error that names the store, if the store is to blame for `error`.
+
+        SQLite itself notices little damage: if something was read that no run wrote, that is damage, too.
+        """
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # the latter if the schema is damaged
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                return self._not_ours()
+            return RunError(
+                "store_unusable",
+                f"The store {self.path} cannot be used: {error}. Check the disk and the permissions of its "
+                "folder. What was stored before is safe.",
+                path=self.path,
+            )
+        if read and isinstance(error, _MISREAD):
+            return self._damaged(f"it holds something that no run wrote ({type(error).__name__})")
+        return error
+
+    def _require_ours(self) -> bool:
+        """Whether the store has its tables, or is still empty.
+
+        Raises:
+            RunError: it is another program's, of another version, or its tables have been changed.
+        """
+        version, application, tables = (
+            self.connection.execute(query).fetchone()[0]
+            for query in (
+                "PRAGMA user_version",
+                "PRAGMA application_id",
+                "SELECT count(*) FROM sqlite_master",
+            )
+        )
+        if application != _APPLICATION_ID:
+            if application or version or tables:
+                raise self._not_ours()
+            return False
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                "other_version",
+                f"{self.path} is a store of version {version}, and this safemt reads version "
+                f"{SCHEMA_VERSION}. Use the safemt that made it, or choose another `out`.",
+                path=self.path,
+                version=version,
+            )
+        if not _has_our_tables(self.connection):
+            raise self._damaged("its tables are not those of safemt")
+        return True
+
+    def _not_ours(self) -> RunError:
+        message = f"{self.path} is not a store of safemt and is left alone. Choose another `out`."
+        return RunError("not_a_store", message, path=self.path)
+
+    def _damaged(self, how: str) -> RunError:
+        message = f"The store {self.path} is damaged: {how}. Restore a copy of it, or choose another `out`."
+        return RunError("store_damaged", message, path=self.path)
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an error of SQLite in the block into one that names the store.
-
-    Raises:
-        RunError: the store cannot be read or written.
-    """
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
     try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter if the schema itself is damaged
-        raise RunError(
-            "store_unusable",
-            f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder. "
-            "What was stored before is safe.",
-            path=path,
-        ) from error
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """`explained`, for a block that also interprets what it reads: SQLite itself notices little damage.
-
-    Raises:
-        RunError: the store cannot be read, or holds something that no run wrote.
-    """
-    try:
-        with explained(path):
-            yield
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise RunError(
-            "store_damaged",
-            f"The store {path} is damaged: it holds something that no run wrote ({type(error).__name__}). "
-            "Restore a copy of it, or choose another `out`.",
-            path=path,
-        ) from error
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
+    except sqlite3.Error as error:
+        raise RunError("store_unusable", f"The store {path} cannot be opened: {error}.", path=path) from error
 
 
 def _lock(folder: Path) -> FileLock:
@@ -296,61 +359,6 @@ def _lock(folder: Path) -> FileLock:
     raise RunError(code, f"{said} choose another `out`.", path=folder)
 
 
-def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, bool]:
-    """Open a store by SQLite's `mode` (`ro`, `rwc`), and say whether it has its tables or is still empty.
-
-    Another program's file is not touched.
-
-    Raises:
-        RunError: the file cannot be opened, is not a store, or is one of another version.
-    """
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
-    try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
-    except sqlite3.Error as error:
-        raise _not_opened(path, error) from error
-    try:
-        return connection, _require_ours(connection, path)
-    except RunError:
-        connection.close()
-        raise
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        connection.close()
-        foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
-        raise _not_ours(path) if foreign else _not_opened(path, error) from error
-
-
-def _require_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the store has its tables.
-
-    Raises:
-        RunError: it is another program's, of another version, or its tables have been changed.
-    """
-    version, application, tables = (
-        connection.execute(query).fetchone()[0]
-        for query in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
-    )
-    if application != _APPLICATION_ID:
-        if application or version or tables:
-            raise _not_ours(path)
-        return False
-    if version != SCHEMA_VERSION:
-        raise RunError(
-            "other_version",
-            f"{path} is a store of version {version}, and this safemt reads version {SCHEMA_VERSION}. "
-            "Use the safemt that made it, or choose another `out`.",
-            path=path, version=version,
-        )  # fmt: skip
-    if not _has_our_tables(connection):
-        raise RunError(
-            "store_damaged",
-            f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
-            "choose another `out`.",
-            path=path,
-        )
-    return True
-
-
 def _has_our_tables(connection: sqlite3.Connection) -> bool:
     """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
     query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
@@ -359,17 +367,3 @@ def _has_our_tables(connection: sqlite3.Connection) -> bool:
         fresh.executescript(TABLES)
         ours = set(fresh.execute(query))
     return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
-
-
-def _not_ours(path: Path) -> RunError:
-    return RunError(
-        "not_a_store", f"{path} is not a store of safemt and is left alone. Choose another `out`.", path=path
-    )
-
-
-def _not_opened(path: Path, error: Exception) -> RunError:
-    return RunError("store_unusable", f"The store {path} cannot be opened: {error}.", path=path)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

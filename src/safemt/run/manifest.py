@@ -8,6 +8,8 @@ from safemt.core.errors import RunError
 
 _WRITTEN: Final[Mapping[str, Any]] = {
     "safemt": str,
+    "python": str,
+    "platform": str,
     "benchmark": {"name": str, "path": str, "sha256": str, "samples": int, "queries": int, "rounds": list},
     "target": {"name": str, "simulated": bool},
     "judge": {"name": str, "id": str},

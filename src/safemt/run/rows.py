@@ -95,10 +95,11 @@ class StoredSample:
 
 def sample_values(sample: Sample) -> tuple[object, ...]:
     """A sample as the store holds it, in the order of `SAMPLE`."""
+    # Plain values: sqlite3 takes many microseconds to see what an enum is.
     dialogue = orjson.dumps([message.content for message in sample.dialogue]).decode()
     return (
-        sample.query_id, sample.turns, sample.scenario, sample.method, sample.twin_of, sample.language,
-        sample.question, dialogue, image_text(sample.image),
+        sample.query_id, sample.turns, sample.scenario.value, sample.method and sample.method.value,
+        sample.twin_of, sample.language, sample.question, dialogue, image_text(sample.image),
     )  # fmt: skip
 
 

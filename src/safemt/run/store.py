@@ -7,7 +7,6 @@ ever in it. The tables are described in docs/file-formats.md.
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -28,7 +27,7 @@ from safemt.endpoints.base import Reply
 from safemt.endpoints.spend import Asked, Usage
 from safemt.judges.base import Judgement
 from safemt.run import rows
-from safemt.run.database import STORE_FILE, Database, explained
+from safemt.run.database import Database
 from safemt.run.rows import Invocation, StoredSample, StoredVerdict, Work
 from safemt.stats.scores import ScoredSample
 
@@ -56,6 +55,52 @@ _ENDING: Final = f"""r.attempts, r.blocked, r.refused, r.judged, l.label, l.caus
     (SELECT cause FROM failures f WHERE f.asked_of = {_SETUP} AND f.sample = s.id),
     (SELECT cause FROM failures f WHERE f.asked_of = {_JUDGE} AND f.sample = s.id)"""
 
+_NAME: Final = "INSERT INTO identities (hash) VALUES (:{}) ON CONFLICT DO NOTHING"
+_FORGET_FAILURE: Final = f"DELETE FROM failures WHERE asked_of = {_ASKED_OF} AND sample = {_SAMPLE}"
+_ADD_INVOCATION: Final = f"""
+    INSERT INTO invocations (started, setup, judge, manifest) VALUES (:now, {_SETUP}, {_JUDGE}, :manifest)
+"""
+_ADD_SAMPLE: Final = """
+    INSERT INTO samples (query_id, turns, scenario, method, twin_of, language, question, dialogue, image, key,
+        position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET position = excluded.position, image = excluded.image,
+        language = excluded.language
+"""
+_ADD_RESPONSE: Final = """
+    INSERT INTO responses (key, text, blocked, refused, judged, finish_reason, model, prompt_tokens,
+        completion_tokens, attempts, seconds, created)
+    VALUES (:key, :text, :blocked, :refused, :judged, :finish_reason, :model, :prompt_tokens,
+        :completion_tokens, :attempts, :seconds, :now) ON CONFLICT DO NOTHING
+"""
+_FORGET_TURNS: Final = f"DELETE FROM answers WHERE setup = {_SETUP} AND sample = {_SAMPLE}"
+_ADD_ANSWER: Final = f"""
+    INSERT OR REPLACE INTO answers (setup, sample, turn, last, response, verdict)
+    VALUES ({_SETUP}, {_SAMPLE}, :turn, :last, {_RESPONSE},
+        (SELECT id FROM verdicts WHERE conversation = :conversation AND moderator = {_MODERATOR}))
+"""
+_ADD_VERDICT: Final = f"""
+    INSERT INTO verdicts (moderator, conversation, action, degraded, verdict, created)
+    VALUES ({_MODERATOR}, :conversation, :action, :degraded, :verdict, :now) ON CONFLICT DO UPDATE
+    SET action = :action, degraded = :degraded, verdict = :verdict, created = :now
+"""
+_ADD_LABEL: Final = f"""
+    INSERT OR REPLACE INTO labels (sample, response, judge, label, cause, reasoning, prompt_tokens,
+        completion_tokens, created)
+    VALUES ({_SAMPLE}, {_RESPONSE}, {_JUDGE}, :label, :cause, :reasoning, :prompt_tokens,
+        :completion_tokens, :now)
+"""
+_ADD_FAILURE: Final = f"""
+    INSERT OR REPLACE INTO failures (asked_of, sample, cause, message, created)
+    VALUES ({_ASKED_OF}, {_SAMPLE}, :cause, :message, :now)
+"""
+_ADD_SPEND: Final = """
+    INSERT INTO spend (role, model, origin, calls, estimated, prompt_tokens, completion_tokens)
+    VALUES (:role, :model, :origin, :calls, :estimated, :prompt_tokens, :completion_tokens)
+    ON CONFLICT DO UPDATE SET calls = calls + :calls, estimated = estimated + :estimated,
+        prompt_tokens = prompt_tokens + :prompt_tokens,
+        completion_tokens = completion_tokens + :completion_tokens
+"""
+
 T = TypeVar("T")
 
 
@@ -70,7 +115,9 @@ class Store:
         self._db = db
         self._unsaved: dict[Asked, Usage] = {}
         """What was spent since the last commit."""
-        self._any_failures = bool(db.first(tuple, "SELECT 1 FROM failures LIMIT 1"))
+        any_failed = db.first(tuple, "SELECT 1 FROM failures LIMIT 1")
+        self._forget_failure: tuple[str, ...] = (_FORGET_FAILURE,) if any_failed else ()
+        """What a success does to the failure before it, as long as there are any."""
 
     @classmethod
     def open_for_run(cls, folder: Path) -> Self:
@@ -109,18 +156,16 @@ class Store:
 
         Positions are those in the whole plan, of which this may be a part.
         """
-        with self._db.transaction():
-            self._name(setup, judge)
-            self._db.write(
-                f"""INSERT INTO invocations (started, setup, judge, manifest)
-                VALUES (:now, {_SETUP}, {_JUDGE}, :manifest)""",
-                setup=setup, judge=judge,
-                manifest=json.dumps(manifest),  # as plain ASCII: a path may hold what UTF-8 cannot
-            )  # fmt: skip
+        with self._db.transaction() as connection:
+            named = {"setup": setup, "judge": judge, "now": _now()}
+            connection.execute(_NAME.format("setup"), named)
+            connection.execute(_NAME.format("judge"), named)
+            # Plain ASCII, since a path may hold what UTF-8 cannot.
+            connection.execute(_ADD_INVOCATION, {**named, "manifest": json.dumps(manifest)})
             # A plan is mostly the one of last time: what is in its place already is left alone.
             planned = {
                 key: place
-                for key, *place in self._db.connection.execute(
+                for key, *place in connection.execute(
                     "SELECT key, position, image, language FROM samples WHERE position IS NOT NULL"
                 )
             }
@@ -131,22 +176,14 @@ class Store:
                     del planned[key]
                 else:
                     new.append((*rows.sample_values(sample), key, position))
-            self._db.connection.executemany("UPDATE samples SET position = NULL WHERE key = ?", zip(planned))
-            self._db.connection.executemany(
-                """INSERT INTO samples (query_id, turns, scenario, method, twin_of, language, question,
-                dialogue, image, key, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (key) DO UPDATE SET position = excluded.position, image = excluded.image,
-                language = excluded.language""",
-                new,
-            )
+            connection.executemany("UPDATE samples SET position = NULL WHERE key = ?", zip(planned))
+            connection.executemany(_ADD_SAMPLE, new)
 
     def end(self, ending: str) -> None:
         """Record how the invocation ended: `complete`, `stopped: …`."""
-        self._db.write(
-            """UPDATE invocations SET ended = :now, ending = :ending
-            WHERE id = (SELECT max(id) FROM invocations)""",
-            ending=ending,
-        )
+        newest = "(SELECT max(id) FROM invocations)"
+        query = f"UPDATE invocations SET ended = :now, ending = :ending WHERE id = {newest}"
+        self._db.write(query, ending=ending, now=_now())
 
     def invocations(self) -> list[Invocation]:
         """Every invocation, oldest first."""
@@ -212,13 +249,11 @@ class Store:
         took; 0 marks the text with which a moderator answers in the target's place.
         """
         self._db.write(
-            """INSERT INTO responses (key, text, blocked, refused, judged, finish_reason, model,
-            prompt_tokens, completion_tokens, attempts, seconds, created)
-            VALUES (:key, :text, :blocked, :refused, :judged, :finish_reason, :model,
-            :prompt_tokens, :completion_tokens, :attempts, :seconds, :now) ON CONFLICT DO NOTHING""",
-            key=key, text=reply.text, blocked=reply.blocked, refused=refused, judged=judged,
+            _ADD_RESPONSE,
+            key=key, text=reply.text, blocked=int(reply.blocked), refused=int(refused), judged=int(judged),
             finish_reason=reply.finish_reason, model=reply.model, prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens, attempts=attempts, seconds=round(seconds, 3),
+            now=_now(),
         )  # fmt: skip
 
     def replies(self, *, setup: str, sample: str) -> list[tuple[str, Reply]]:
@@ -244,22 +279,17 @@ class Store:
         """Say which stored response answers user turn `turn` of a sample; `last`, that it ends the dialogue.
 
         `verdict` names the moderator and the conversation of the stored verdict that it was given under.
-        Later turns of the same sample are forgotten: they belong to a dialogue that took another course.
+        The first turn lets go of later ones: they belong to a dialogue that took another course.
         """
         moderator, conversation = verdict or (None, None)
-        asked: dict[str, object] = {"setup": setup, "sample": sample, "turn": turn}
-        with self._db.transaction():
-            self._db.write(
-                f"DELETE FROM answers WHERE setup = {_SETUP} AND sample = {_SAMPLE} AND turn >= :turn",
-                **asked,
-            )
-            self._db.write(
-                f"""INSERT INTO answers (setup, sample, turn, last, response, verdict)
-                VALUES ({_SETUP}, {_SAMPLE}, :turn, :last, {_RESPONSE}, (SELECT id FROM verdicts
-                WHERE conversation = :conversation AND moderator = {_MODERATOR}))""",
-                **asked, response=response, last=last, moderator=moderator, conversation=conversation,
-            )  # fmt: skip
-            self._forget_failure(setup, sample)
+        forget_turns = (
+            (_FORGET_TURNS,) if turn == 1 else ()
+        )  # each course of a dialogue begins with the first
+        self._db.write(
+            *forget_turns, _ADD_ANSWER, *self._forget_failure,
+            setup=setup, sample=sample, turn=turn, response=response, last=int(last), moderator=moderator,
+            conversation=conversation, asked_of=setup,
+        )  # fmt: skip
 
     def verdict(self, *, moderator: str, conversation: str) -> Verdict | None:
         """A moderator's stored verdict on a conversation."""
@@ -272,16 +302,12 @@ class Store:
 
     def add_verdict(self, verdict: Verdict, *, moderator: str, conversation: str) -> None:
         """Store a verdict; it replaces an earlier one of the same moderator on the same conversation."""
-        with self._db.transaction():
-            self._name(moderator)
-            self._db.write(
-                f"""INSERT INTO verdicts (moderator, conversation, action, degraded, verdict, created)
-                VALUES ({_MODERATOR}, :conversation, :action, :degraded, :verdict, :now) ON CONFLICT DO UPDATE
-                SET action = :action, degraded = :degraded, verdict = :verdict, created = :now""",
-                moderator=moderator, conversation=conversation,
-                action=verdict.action, degraded=verdict.degraded and verdict.degraded.cause,
-                verdict=orjson.dumps(verdict_json(verdict)).decode(),
-            )  # fmt: skip
+        self._db.write(
+            _NAME.format("moderator"), _ADD_VERDICT,
+            moderator=moderator, conversation=conversation, action=verdict.action.value,
+            degraded=verdict.degraded and verdict.degraded.cause,
+            verdict=orjson.dumps(verdict_json(verdict)).decode(), now=_now(),
+        )  # fmt: skip
 
     def label(self, *, judge: str, sample: str, response: str) -> Label | None:
         """What a judge said of a response to a sample, if it could tell."""
@@ -296,35 +322,20 @@ class Store:
 
     def add_label(self, *, judge: str, sample: str, response: str, judgement: Judgement) -> None:
         """Store a judge's label; it replaces an earlier one of the same judge."""
-        with self._db.transaction():
-            self._db.write(
-                f"""INSERT OR REPLACE INTO labels (sample, response, judge, label, cause, reasoning,
-                prompt_tokens, completion_tokens, created) VALUES ({_SAMPLE}, {_RESPONSE}, {_JUDGE},
-                :label, :cause, :reasoning, :prompt_tokens, :completion_tokens, :now)""",
-                judge=judge, sample=sample, response=response, **asdict(judgement),
-            )  # fmt: skip
-            self._forget_failure(judge, sample)
+        self._db.write(
+            _ADD_LABEL, *self._forget_failure,
+            judge=judge, sample=sample, response=response, label=judgement.label.value, cause=judgement.cause,
+            reasoning=judgement.reasoning, prompt_tokens=judgement.prompt_tokens,
+            completion_tokens=judgement.completion_tokens, asked_of=judge, now=_now(),
+        )  # fmt: skip
 
     def add_failure(self, *, asked_of: str, sample: str, failure: CallFailure) -> None:
         """Store why a call to a target (`asked_of` a setup) or a judge failed for good."""
-        self._any_failures = True
+        self._forget_failure = (_FORGET_FAILURE,)
         self._db.write(
-            f"""INSERT OR REPLACE INTO failures (asked_of, sample, cause, message, created)
-            VALUES ({_ASKED_OF}, {_SAMPLE}, :cause, :message, :now)""",
-            asked_of=asked_of, sample=sample, cause=failure.cause, message=failure.message,
+            _ADD_FAILURE,
+            asked_of=asked_of, sample=sample, cause=failure.cause, message=failure.message, now=_now(),
         )  # fmt: skip
-
-    def _name(self, *identities: str) -> None:
-        """Give setups, judges and moderators row numbers, unless they have them."""
-        for identity in identities:
-            self._db.write(
-                "INSERT INTO identities (hash) VALUES (:hash) ON CONFLICT DO NOTHING", hash=identity
-            )
-
-    def _forget_failure(self, asked_of: str, sample: str) -> None:
-        if self._any_failures:
-            query = f"DELETE FROM failures WHERE asked_of = {_ASKED_OF} AND sample = {_SAMPLE}"
-            self._db.write(query, asked_of=asked_of, sample=sample)
 
     def add_spend(self, asked: Asked, usage: Usage) -> None:
         """Add to what was spent; within `grouped` the next `commit` writes it."""
@@ -446,10 +457,7 @@ class Store:
 
     def copy(self) -> bytes:
         """The store as one file, as it is now; it is opened like any other."""
-        with tempfile.TemporaryDirectory(prefix="safemt-") as folder, explained(self.path):
-            path = Path(folder) / STORE_FILE
-            self._db.connection.execute("VACUUM INTO ?", (str(path),))
-            return path.read_bytes()
+        return self._db.copy()
 
     # Groups of additions
 
@@ -475,15 +483,7 @@ class Store:
     def _save_spend(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
         for asked, usage in unsaved.items():
-            self._db.write(
-                """INSERT INTO spend (role, model, origin, calls, estimated, prompt_tokens, completion_tokens)
-                VALUES (:role, :model, :origin, :calls, :estimated, :prompt_tokens, :completion_tokens)
-                ON CONFLICT DO UPDATE SET calls = calls + :calls, estimated = estimated + :estimated,
-                prompt_tokens = prompt_tokens + :prompt_tokens,
-                completion_tokens = completion_tokens + :completion_tokens""",
-                **asdict(asked),
-                **asdict(usage),
-            )
+            self._db.write(_ADD_SPEND, **asdict(asked), **asdict(usage))
 
 
 def _by_position(found: Iterable[tuple[int, T]]) -> Callable[[int], Iterable[T]]:
@@ -500,3 +500,7 @@ def _by_position(found: Iterable[tuple[int, T]]) -> Callable[[int], Iterable[T]]
         return here
 
     return at
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -51,6 +51,8 @@ class Answer:
     """As it was asked: with the live history, with the target's own replies."""
     key: str
     reply: Reply
+    is_new: bool
+    """Whether it came just now, so that no judge can have seen it."""
 
 
 def setup_of(
@@ -202,7 +204,7 @@ class Engine:
         while True:
             sample = as_asked(work.sample, history, replies)
             decision = await self._moderated(sample, watched)
-            key, reply = await self._replied(decision, sample, target)
+            key, reply, is_new = await self._replied(decision, sample, target)
             turn = sum(message.role == "user" for message in sample.dialogue)
             last = reply.blocked or turn == work.sample.turns
             self._store.add_answer(
@@ -211,14 +213,14 @@ class Engine:
             )  # fmt: skip
             await self._commits.settled()
             if last:
-                return Answer(sample, key, reply)
+                return Answer(sample, key, reply, is_new)
             replies.append(reply.text)
 
     def _stored_answer(self, work: Work) -> Answer:
         replies = self._store.replies(setup=self._setup.key, sample=work.key)
         *earlier, (key, reply) = replies
         said = [each.text for _, each in earlier]
-        return Answer(as_asked(work.sample, self._setup.history, said), key, reply)
+        return Answer(as_asked(work.sample, self._setup.history, said), key, reply, is_new=False)
 
     async def _moderated(self, sample: Sample, watched: WatchedDialogue | None) -> Decision:
         """The request for a sample, and what becomes of it behind a moderator."""
@@ -231,22 +233,22 @@ class Engine:
         self.events.emit("verdict", sample=sample.id, turn=turn, action=decision.action)
         return decision
 
-    async def _replied(self, decision: Decision, sample: Sample, target: Target) -> tuple[str, Reply]:
-        """The response to a request and its key, from the store if it is there."""
+    async def _replied(self, decision: Decision, sample: Sample, target: Target) -> tuple[str, Reply, bool]:
+        """The response to a request: its key, itself, and whether it is new or from the store."""
         if decision.action is Action.BLOCK:
             self._store.add_response(
                 REFUSAL_KEY, REFUSAL, refused=True, judged=False, attempts=0, seconds=0.0
             )
-            return REFUSAL_KEY, REFUSAL
+            return REFUSAL_KEY, REFUSAL, True
         key = call_key(target, decision.messages, sample)
         while under_way := self._asking.get(key):
             await under_way.wait()
         stored = self._store.response(key)
         if stored is not None:
-            return key, stored
+            return key, stored, False
         self._asking[key] = asyncio.Event()
         try:
-            return key, await self._asked(key, decision.messages, sample, target)
+            return key, await self._asked(key, decision.messages, sample, target), True
         finally:
             self._asking.pop(key).set()
 
@@ -273,9 +275,10 @@ class Engine:
         """What the judge says of an answer, from the store if it could tell before."""
         if work.sample.twin_of is not None or not is_for_judge(answer.reply):
             return Judgement(Label.SAFE)
-        stored = self._store.label(judge=self._judge_id, sample=work.key, response=answer.key)
-        if stored is not None:
-            return Judgement(stored)
+        if not answer.is_new:
+            stored = self._store.label(judge=self._judge_id, sample=work.key, response=answer.key)
+            if stored is not None:
+                return Judgement(stored)
         ask = self._calls.ask("judge", work.sample.id)
         judgement = await self._judge.judge(answer.sample, answer.reply.text, ask)
         if judgement.cause:

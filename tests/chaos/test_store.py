@@ -18,8 +18,9 @@ from chaos.scenario import answers, records, results
 from e2e.command import Command, finish, models, row, rows, start, write
 from e2e.command import safemt as in_its_own_process
 from safemt.core.errors import SafemtError
-from safemt.report.page.build import build_page, load_runs
+from safemt.report.html.run_page import run_page
 from safemt.report.results import results_json, results_of
+from safemt.report.runs import open_runs
 from safemt.run import store as store_module
 from safemt.run.store import Store
 from safemt.run.watch.status import read_status
@@ -203,7 +204,8 @@ def read_all(folder: Path) -> None:
         results_json(results_of(folder))
 
     def page() -> None:
-        build_page(load_runs([folder]), redact=False)
+        with open_runs([folder]) as runs:
+            run_page(runs, None, "", redact=False)
 
     def work() -> None:
         store = Store.open_for_run(folder)
@@ -326,4 +328,4 @@ def test_statistics_and_indexes_of_ones_own_do_no_harm(good: Path, tmp_path: Pat
     connection.executescript("CREATE INDEX mine ON samples (scenario); ANALYZE")
     connection.close()
     Store.open_for_run(tmp_path).close()
-    assert results_of(tmp_path).scores.pending == 0
+    assert results_of(tmp_path).pending == 0

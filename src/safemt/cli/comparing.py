@@ -24,7 +24,8 @@ def compare(
     Differences, their intervals, and whether the runs can be told apart at their size.
     """
     from safemt.cli.printing import print_json, stdout
-    from safemt.report.compare import compare_json, compare_runs, print_comparison
+    from safemt.report.compare import compare_json, compare_runs
+    from safemt.report.result_tables import print_comparison
     from safemt.report.results import results_of
 
     compared = compare_runs([(run.name or str(run), results_of(run)) for run in runs], force=force)

@@ -1,40 +1,19 @@
 """The chart kit: pure functions from figures to SVG, every mark inside the view box.
 
 Colours, fonts and themes are the style sheet's (`html/chart.css`): marks carry classes only, and `s0` … `s7`
-are the series. A chart is drawn at a given width and shown at about that size, so that its type stays
-readable: at `WIDE` for desks and paper, at `NARROW` for phones. Each chart tells its figures in words, too.
+are the series. A chart is drawn at two widths and shown at about that size, so that its type stays readable:
+`WIDE` for desks and paper, `NARROW` for phones. Each chart tells its figures in words, too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from functools import wraps
+from importlib.resources import files
+from typing import Concatenate, Final, Generic, ParamSpec, TypeVar
 
-from safemt.report.marks import (
-    DROP,
-    FLOOR,
-    LINE,
-    QUARTERS,
-    SMALL,
-    TEXT,
-    Axis,
-    Box,
-    Frame,
-    circle,
-    clip,
-    free_place,
-    line,
-    number,
-    path,
-    rect,
-    share_axis,
-    slot_class,
-    spread,
-    svg,
-    text,
-    text_width,
-    turns_axis,
-)
-from safemt.report.text import percent, share, visible
+from safemt.report import marks
+from safemt.report.marks import DROP, FLOOR, LINE, QUARTERS, SMALL, Axis, Frame, clip, line, slot_class, text
+from safemt.report.text import percent, share
 from safemt.stats.intervals import Estimate
 
 WIDE: Final = 720
@@ -49,6 +28,50 @@ _GAP: Final = 8.0
 """Between a label and what it labels."""
 _SQUARE: Final = 460.0
 """Most pixels across that a plot of a curve takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart as SVG at both widths."""
+
+    wide: str
+    narrow: str
+
+    def __html__(self) -> str:
+        return f'<div class="chart wide">{self.wide}</div><div class="chart narrow">{self.narrow}</div>'
+
+    def _repr_svg_(self) -> str:
+        return self.standalone()
+
+    def standalone(self) -> str:
+        """The wide chart as an SVG file with a style of its own, for light and dark surroundings."""
+        style = files("safemt.report.html").joinpath("chart.css").read_text("utf-8")
+        head, _, rest = self.wide.partition(">")
+        return f'{head} class="chart" xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}'
+
+
+P = ParamSpec("P")
+Parts = tuple[list[str], float, str]
+"""The marks of a chart, its height, and its figures in words."""
+
+
+def _at_both_widths(
+    draw: Callable[Concatenate[float, P], Parts],
+) -> Callable[Concatenate[str, str, P], Chart]:
+    """Make a function that draws at a width one that takes a title and an id, and draws at both widths.
+
+    The id must be unlike any other on a page.
+    """
+
+    @wraps(draw)
+    def chart(title: str, uid: str, /, *args: P.args, **kwargs: P.kwargs) -> Chart:
+        drawn = []
+        for name, width in (("wide", WIDE), ("narrow", NARROW)):
+            parts, height, told = draw(width, *args, **kwargs)
+            drawn.append(marks.svg(width, height, parts, title=title, description=told, uid=f"{uid}-{name}"))
+        return Chart(*drawn)
+
+    return chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,194 +146,147 @@ class Curve:
     """Whether y changes at a point only, so that the curve is drawn in steps."""
 
 
-def line_chart(
-    series: Sequence[Series], *, width: int, title: str, uid: str, y_title: str, x_title: str = "turns"
-) -> str:
-    """Shares by turns: a line and a 95 % band for each series.
-
-    Wide: names are at the ends of the lines; narrow: in a key above them.
-    """
-    wide = width >= WIDE
-    key = 0.0 if wide else LINE * len(series)
-    longest = max((text_width(one.name, bold=True) for one in series), default=0.0)
-    right = width - (22.0 + min(longest, 250.0) if wide else 16.0)
-    height = (380.0 if wide else 300.0) + key
-    inset = 13.0
-    rounds = sorted({turns for one in series for turns, _ in one.shares})
-    frame = Frame(
-        x=turns_axis(rounds, right - LEFT - 2 * inset, x_title),
-        y=share_axis((e.interval.high for one in series for _, e in one.shares), y_title),
-        left=LEFT, top=TOP + key, right=right, bottom=height - FLOOR, inset=inset,
-    )  # fmt: skip
-    parts = [*frame.grid(upright=False), *_lines(series, frame)]
+@_at_both_widths
+def line_chart(width: float, series: Sequence[Series], *, y_title: str, x_title: str = "turns") -> Parts:
+    """Shares by turns: a line and a 95 % band for each series."""
+    top = TOP + LINE * len(series)
+    height = top + (350.0 if width >= WIDE else 270.0)
+    frame = _turns_frame(series, (LEFT, top, width - 16.0, height - FLOOR), x_title, y_title)
+    parts = [*key_lines(series, width), *frame.grid(upright=False), *_lines(series, frame)]
     if len(series) == 1:
         parts += [
             text(frame.x_of(turns), frame.y_of(e.value) - 11.0, percent(e.value), "value middle")
             for turns, e in series[0].shares
         ]
-    parts += _end_names(series, frame, width) if wide else key_lines(series, width)
-    return svg(width, height, parts, title=title, description=_told(series), uid=uid)
+    return parts, height, _told(series)
 
 
+@_at_both_widths
 def panel_chart(
-    panels: Sequence[tuple[str, Sequence[Series]]],
-    *,
-    width: int,
-    title: str,
-    uid: str,
-    x_title: str = "turns",
-) -> str:
-    """Small multiples: a line chart for each heading, all with the same axes; shares by turns in %."""
+    width: float, panels: Sequence[tuple[str, Sequence[Series]]], *, x_title: str = "turns"
+) -> Parts:
+    """Small multiples: a line chart for each heading, all with the same axes."""
     everything = [one for _, series in panels for one in series]
     names = list({one.name: one for one in everything}.values())
     across = min(4 if width >= WIDE else 2, max(1, len(panels)))
-    wide, tall, heading, margin, inset = width / across, 130.0, ROW + _GAP, 12.0, 8.0
-    key = LINE * len(names) + _GAP if len(names) > 1 else 0.0
-    rounds = sorted({turns for one in everything for turns, _ in one.shares})
-    x = turns_axis(rounds, wide - LEFT - margin - 2 * inset, "")
-    y = share_axis((e.interval.high for one in everything for _, e in one.shares), "")
-    parts = key_lines(names, width) if key else []
-    bottom = key
+    wide, tall, heading, margin = width / across, 130.0, ROW + _GAP, 12.0
+    parts = key_lines(names, width) if len(names) > 1 else []
+    bottom = key = LINE * len(names) + _GAP if len(names) > 1 else 0.0
     for at, (name, series) in enumerate(panels):
         left, top = wide * (at % across), key + (heading + tall + ROW) * (at // across) + heading
         bottom = top + tall
-        frame = Frame(
-            x=x, y=y, left=left + LEFT, top=top, right=left + wide - margin, bottom=bottom, inset=inset
-        )
+        frame = _turns_frame(everything, (left + LEFT, top, left + wide - margin, bottom), "", "")
         parts.append(text(left, top - LINE, clip(name, wide - margin, bold=True), "group"))
         parts += [*frame.grid(upright=False), *_lines(series, frame)]
-    height = bottom + FLOOR
-    parts.append(text(width / 2, height - 6.0, x_title, "axis-title middle"))
-    told = ". ".join(f"{name}: {_told(series)}" for name, series in panels)
-    return svg(width, height, parts, title=title, description=told, uid=uid)
+    parts.append(text(width / 2, bottom + FLOOR - 6.0, x_title, "axis-title middle"))
+    return parts, bottom + FLOOR, ". ".join(f"{name}: {_told(series)}" for name, series in panels)
 
 
-def dot_chart(groups: Sequence[Group[Dot]], *, axis: Axis, width: int, title: str, uid: str) -> str:
+@_at_both_widths
+def dot_chart(width: float, groups: Sequence[Group[Dot]], *, axis: Axis) -> Parts:
     """Figures with their intervals, one below the other on a common axis."""
     wide = width >= WIDE
     dots = [dot for group in groups for dot in group.items]
-    names = max((text_width(dot.name) for dot in dots), default=0.0)
-    texts = max((text_width(dot.text) for dot in dots), default=0.0)
+    names = max((marks.text_width(dot.name) for dot in dots), default=0.0)
+    texts = max((marks.text_width(dot.text) for dot in dots), default=0.0)
     left = 14.0 + min(names, 230.0) if wide else 10.0
     right = width - (14.0 + min(texts, 220.0) if wide else 10.0)
     row = ROW if wide else 42.0  # narrow: name and words are above the dot
-    top = 8.0
-    floor = top + row * len(dots) + ROW * sum(bool(group.heading) for group in groups)
-    nothing = Axis(ticks=(), title="")
-    frame = Frame(x=axis, y=nothing, left=left, top=top, right=right, bottom=floor)
-    parts = frame.x_marks(inside=not wide)
-    y = top
-    for group in groups:
-        if group.heading:
-            parts.append(text(0.0, y + LINE, clip(group.heading, width, bold=True), "group"))
-            y += ROW
-        for dot in group.items:
-            middle = y + (row / 2 if wide else 30.0)
-            label = middle + DROP if wide else y + 16.0
-            room = left - 14.0 if wide else width - text_width(dot.text) - 10.0
-            parts += [
-                text(0.0, label, clip(dot.name, room), "row"),
-                text(float(width), label, dot.text, "row end number"),
-            ]
-            if dot.estimate is not None:
-                low, high = frame.x_of(dot.estimate.interval.low), frame.x_of(dot.estimate.interval.high)
-                parts += [
-                    line(low, middle, high, middle, f"whisker {slot_class(dot.slot)}"),
-                    circle(frame.x_of(dot.estimate.value), middle, 5.0, f"dot {slot_class(dot.slot)}"),
-                ]
-            y += row
-    told = _told_groups(groups, lambda dot: dot.text)
-    return svg(width, floor + FLOOR, parts, title=title, description=told, uid=uid)
+    parts, placed, floor = _stacked(groups, 8.0, row, width)
+    frame = Frame(x=axis, y=Axis(ticks=(), title=""), left=left, top=8.0, right=right, bottom=floor)
+    parts = [*frame.x_marks(inside=not wide), *parts]
+    for y, dot in placed:
+        middle = y + (row / 2 if wide else 30.0)
+        label = middle + DROP if wide else y + 16.0
+        room = left - 14.0 if wide else width - marks.text_width(dot.text) - 10.0
+        parts.append(text(0.0, label, clip(dot.name, room), "row"))
+        parts.append(text(width, label, dot.text, "row end number"))
+        if dot.estimate is not None:
+            ends, css = dot.estimate.interval, slot_class(dot.slot)
+            parts.append(line(frame.x_of(ends.low), middle, frame.x_of(ends.high), middle, f"whisker {css}"))
+            parts.append(marks.circle(frame.x_of(dot.estimate.value), middle, 5.0, f"dot {css}"))
+    return parts, floor + FLOOR, _told_groups(groups, lambda dot: dot.text)
 
 
-def plane_chart(
-    points: Sequence[Point], *, width: int, title: str, uid: str, titles: tuple[str, str], hint: str = ""
-) -> str:
+@_at_both_widths
+def plane_chart(width: float, points: Sequence[Point], *, titles: tuple[str, str], hint: str = "") -> Parts:
     """Two shares of each series, a point with both intervals; `titles` of the x and the y axis.
 
-    `hint` stands in the lower left corner, where both shares are 0.
+    `hint` is in the lower left corner, where both shares are 0.
     """
-    wide = width >= WIDE
-    key = 0.0 if wide else LINE * len(points)
-    height = (420.0 if wide else 340.0) + key
+    top = TOP + LINE * len(points)
+    height = top + (400.0 if width >= WIDE else 320.0)
     frame = Frame(
-        x=share_axis((point.x.interval.high for point in points), titles[0]),
-        y=share_axis((point.y.interval.high for point in points), titles[1]),
-        left=LEFT, top=TOP + key, right=width - 20.0, bottom=height - FLOOR,
+        x=marks.share_axis((point.x.interval.high for point in points), titles[0]),
+        y=marks.share_axis((point.y.interval.high for point in points), titles[1]),
+        left=LEFT, top=top, right=width - 20.0, bottom=height - FLOOR,
     )  # fmt: skip
-    parts = [*frame.grid(), text(frame.left + _GAP, frame.bottom - _GAP, hint, "hint")]
+    parts = [*key_lines(points, width), *frame.grid()]
+    parts.append(text(frame.left + _GAP, frame.bottom - _GAP, hint, "hint"))
     for point in points:
-        x, y, css = frame.x_of(point.x.value), frame.y_of(point.y.value), slot_class(point.slot)
-        ends = point.x.interval, point.y.interval
-        parts += [
-            line(frame.x_of(ends[0].low), y, frame.x_of(ends[0].high), y, f"whisker {css}"),
-            line(x, frame.y_of(ends[1].low), x, frame.y_of(ends[1].high), f"whisker {css}"),
-        ]
-    parts += [
-        circle(frame.x_of(p.x.value), frame.y_of(p.y.value), 5.5, f"dot {slot_class(p.slot)}") for p in points
+        x, y, css = frame.x_of(point.x.value), frame.y_of(point.y.value), f"whisker {slot_class(point.slot)}"
+        across, up = point.x.interval, point.y.interval
+        parts.append(line(frame.x_of(across.low), y, frame.x_of(across.high), y, css))
+        parts.append(line(x, frame.y_of(up.low), x, frame.y_of(up.high), css))
+    parts += [  # all dots over all intervals
+        marks.circle(frame.x_of(p.x.value), frame.y_of(p.y.value), 5.5, f"dot {slot_class(p.slot)}")
+        for p in points
     ]
-    parts += _point_names(points, frame, width) if wide else key_lines(points, width)
     told = "; ".join(f"{p.name}: {titles[0]} {share(p.x)}, {titles[1]} {share(p.y)}" for p in points)
-    return svg(width, height, parts, title=title, description=told, uid=uid)
+    return parts, height, told
 
 
-def bar_chart(
-    groups: Sequence[Group[Bar]], segments: Sequence[Segment], *, width: int, title: str, uid: str
-) -> str:
+@_at_both_widths
+def bar_chart(width: float, groups: Sequence[Group[Bar]], segments: Sequence[Segment]) -> Parts:
     """Bars of equal length cut into shares; kinds of segment that no bar has are left out of the key."""
     bars = [bar for group in groups for bar in group.items]
     used = [i for i, _ in enumerate(segments) if any(bar.counts[i] for bar in bars)]
     parts, top = _chips([segments[i] for i in used], width)
-    left = 10.0 + min(max((text_width(bar.name) for bar in bars), default=0.0), 0.3 * width)
-    right = width - 10.0 - max((text_width(f"{sum(bar.counts):,}", SMALL) for bar in bars), default=0.0)
-    thick = 18.0
-    y = top
-    for group in groups:
-        if group.heading:
-            parts.append(text(0.0, y + LINE + 1.0, clip(group.heading, width, bold=True), "group"))
-            y += ROW + 2.0
-        for bar in group.items:
-            total = sum(bar.counts)
-            middle = y + thick / 2 + DROP
-            parts.append(text(left - _GAP, middle, clip(bar.name, left - _GAP), "tick end"))
-            x = left
-            for i in used:
-                long = (right - left) * bar.counts[i] / total if total else 0.0
-                if bar.counts[i]:
-                    css, said = segments[i].css, f"{100 * bar.counts[i] / total:.0f}"
-                    tip = f"{segments[i].name}: {bar.counts[i]:,} of {total:,}"
-                    parts.append(rect(x, y, long, thick, css, tip))
-                    if long > text_width(said, SMALL) + 8.0:
-                        parts.append(text(x + long / 2, middle, said, f"in-bar middle on-{css}"))
-                x += long
-            parts.append(text(width, middle, f"{total:,}" if total else "none", "tick end"))
-            y += ROW
-    parts.append(text(left, y + 20.0, "shares in %; on the right, how many there are", "axis-title"))
+    left = 10.0 + min(max((marks.text_width(bar.name) for bar in bars), default=0.0), 0.3 * width)
+    totals = max((marks.text_width(f"{sum(bar.counts):,}", SMALL) for bar in bars), default=0.0)
+    right, thick = width - 10.0 - totals, 18.0
+    headings, placed, floor = _stacked(groups, top, ROW, width)
+    parts += headings
+    for y, bar in placed:
+        total, middle, x = sum(bar.counts), y + thick / 2 + DROP, left
+        parts.append(text(left - _GAP, middle, clip(bar.name, left - _GAP), "tick end"))
+        for i in used:
+            long = (right - left) * bar.counts[i] / total if total else 0.0
+            if bar.counts[i]:
+                css, said = segments[i].css, f"{100 * bar.counts[i] / total:.0f}"
+                tip = f"{segments[i].name}: {bar.counts[i]:,} of {total:,}"
+                parts.append(marks.rect(x, y, long, thick, css, tip))
+                if long > marks.text_width(said, SMALL) + 8.0:
+                    parts.append(text(x + long / 2, middle, said, f"in-bar middle on-{css}"))
+            x += long
+        parts.append(text(width, middle, f"{total:,}" if total else "none", "tick end"))
+    parts.append(text(left, floor + 20.0, "shares in %; numbers at the right", "axis-title"))
     told = _told_groups(
         groups,
         lambda bar: (
             ", ".join(f"{segments[i].name} {bar.counts[i]:,}" for i in used if bar.counts[i]) or "none"
         ),
     )
-    return svg(width, y + ROW, parts, title=title, description=told, uid=uid)
+    return parts, floor + ROW, told
 
 
+@_at_both_widths
 def heat_chart(
-    rows: Sequence[tuple[str, Sequence[float | None]]],
-    columns: Sequence[str],
-    *,
-    width: int,
-    title: str,
-    uid: str,
-) -> str:
-    """A matrix of shares in %: the stronger the colour, the higher. None is a cell that is not known."""
-    names = max((text_width(name) for name, _ in rows), default=0.0)
-    left = 12.0 + min(names, 0.4 * width)
-    wide, gap = min(72.0, (width - left) / max(1, len(columns))), 2.0
-    top = ROW
-    parts = [
-        text(left + wide * (at + 0.5), top - _GAP, clip(name, wide, size=SMALL), "tick middle")
-        for at, name in enumerate(columns)
+    width: float, rows: Sequence[tuple[str, Sequence[float | None]]], columns: Sequence[str]
+) -> Parts:
+    """A matrix of shares in %: the stronger the colour, the higher. None is a cell that is not known.
+
+    Where a column has no room for its name it has a number, and a key tells the names.
+    """
+    left = 12.0 + min(max((marks.text_width(name) for name, _ in rows), default=0.0), 0.4 * width)
+    wide, gap = min(150.0, (width - left) / max(1, len(columns))), 2.0
+    fit = all(marks.text_width(name, SMALL) < wide - _GAP for name in columns)
+    heads = columns if fit else [str(at) for at in range(1, len(columns) + 1)]
+    key = [] if fit else [f"{at}: {name}" for at, name in enumerate(columns, 1)]
+    parts = [text(0.0, LINE * (at + 0.7), clip(name, width), "row") for at, name in enumerate(key)]
+    top = ROW + LINE * len(key)
+    parts += [
+        text(left + wide * (at + 0.5), top - _GAP, name, "tick middle") for at, name in enumerate(heads)
     ]
     for down, (name, shares) in enumerate(rows):
         y = top + ROW * down
@@ -318,49 +294,47 @@ def heat_chart(
         parts.append(text(0.0, middle, clip(name, left - 12.0), "row"))
         for at, value in enumerate(shares):
             x = left + wide * at
-            if value is None:
-                parts.append(text(x + wide / 2, middle, "–", "tick middle"))
-                continue
-            css = f"h{round(10 * value)}"
-            tip = f"{name}, {columns[at]}: {percent(value)}"
-            parts.append(rect(x + gap / 2, y + gap / 2, wide - gap, ROW - gap, css, tip))
-            parts.append(text(x + wide / 2, middle, f"{100 * value:.0f}", f"in-bar middle on-{css}"))
+            css = "" if value is None else f"h{round(10 * value)}"
+            if value is not None:
+                tip = f"{name}, {columns[at]}: {percent(value)}"
+                parts.append(marks.rect(x + gap / 2, y + gap / 2, wide - gap, ROW - gap, css, tip))
+            said = "–" if value is None else f"{100 * value:.0f}"
+            parts.append(text(x + wide / 2, middle, said, f"in-bar middle on-{css}"))
     told = "; ".join(
         f"{name}: " + ", ".join(f"{c} {percent(v)}" for c, v in zip(columns, shares, strict=True))
         for name, shares in rows
     )
-    return svg(width, top + ROW * len(rows) + _GAP, parts, title=title, description=told, uid=uid)
+    return parts, top + ROW * len(rows) + _GAP, told
 
 
-def curve_chart(curves: Sequence[Curve], *, x: Axis, y_title: str, width: int, title: str, uid: str) -> str:
+@_at_both_widths
+def curve_chart(width: float, curves: Sequence[Curve], *, x: Axis, y_title: str) -> Parts:
     """Curves over the diagonal of a plane of two shares: ROC curves, calibration curves."""
     named = [Series(f"{curve.name} ({curve.told})", curve.slot, ()) for curve in curves]
     top = LINE * len(named) + TOP
-    across = min(width - LEFT - 20.0, _SQUARE if width >= WIDE else float(width))
+    across = min(width - LEFT - 20.0, _SQUARE if width >= WIDE else width)
     y = Axis(ticks=QUARTERS, title=y_title)
     frame = Frame(x=x, y=y, left=LEFT, top=top, right=LEFT + across, bottom=top + 0.8 * across)
 
     def placed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         return [(frame.x_of(at), frame.y_of(value)) for at, value in points]
 
-    diagonal = [(step / 40, step / 40) for step in range(41)]
-    parts = [*key_lines(named, width), *frame.grid(), path(placed(diagonal), "chance")]
+    diagonal = placed([(step / 40, step / 40) for step in range(41)])
+    parts = [*key_lines(named, width), *frame.grid(), marks.path(diagonal, "chance")]
     for curve in curves:
         points = placed(_steps(curve.points) if curve.steps else curve.points)
-        parts += [path(points, "halo"), path(points, f"line {slot_class(curve.slot)}")]
+        parts += [marks.path(points, "halo"), marks.path(points, f"line {slot_class(curve.slot)}")]
     for curve in curves:
         css = slot_class(curve.slot)
         for at, e in curve.marks:
             px, low, high = frame.x_of(at), frame.y_of(e.interval.low), frame.y_of(e.interval.high)
-            parts += [
-                line(px, low, px, high, f"whisker {css}"),
-                circle(px, frame.y_of(e.value), 4.0, f"dot {css}"),
-            ]
+            parts.append(line(px, low, px, high, f"whisker {css}"))
+            parts.append(marks.circle(px, frame.y_of(e.value), 4.0, f"dot {css}"))
     told = "; ".join(
         f"{curve.name}: {curve.told}" + "".join(f", {share(e)} at {percent(at)}" for at, e in curve.marks)
         for curve in curves
     )
-    return svg(width, frame.bottom + FLOOR, parts, title=title, description=told, uid=uid)
+    return parts, frame.bottom + FLOOR, told
 
 
 def key_lines(series: Sequence[Series | Point], width: float) -> list[str]:
@@ -368,11 +342,19 @@ def key_lines(series: Sequence[Series | Point], width: float) -> list[str]:
     parts = []
     for i, one in enumerate(series):
         y, css = LINE * i + 8.0, slot_class(one.slot)
-        parts += [
-            circle(6.0, y, 5.0, f"dot {css}"),
-            text(18.0, y + DROP, clip(one.name, width - 18.0, bold=True), f"name {css}"),
-        ]
+        parts.append(marks.circle(6.0, y, 5.0, f"dot {css}"))
+        parts.append(text(18.0, y + DROP, clip(one.name, width - 18.0, bold=True), f"name {css}"))
     return parts
+
+
+def _turns_frame(series: Sequence[Series], box: marks.Box, x_title: str, y_title: str) -> Frame:
+    """The plot of shares by turns within a box."""
+    left, top, right, bottom = box
+    inset = 13.0  # of the first and last turn, so that dots and figures have room
+    rounds = sorted({turns for one in series for turns, _ in one.shares})
+    x = marks.turns_axis(rounds, right - left - 2 * inset, x_title)
+    y = marks.share_axis((e.interval.high for one in series for _, e in one.shares), y_title)
+    return Frame(x=x, y=y, left=left, top=top, right=right, bottom=bottom, inset=inset)
 
 
 def _lines(series: Sequence[Series], frame: Frame) -> list[str]:
@@ -386,48 +368,25 @@ def _lines(series: Sequence[Series], frame: Frame) -> list[str]:
         if len(points) == 1:
             bands.append(line(*lower[0], *upper[0], f"whisker {css}"))
         elif points:
-            corners = " ".join(f"{number(x)},{number(y)}" for x, y in (*upper, *reversed(lower)))
-            bands.append(f'<polygon class="band {css}" points="{corners}"/>')
-            lines += [path(points, "halo"), path(points, f"line {css}")]
-        dots += [circle(x, y, 4.0, f"dot {css}") for x, y in points]
+            bands.append(marks.polygon([*upper, *reversed(lower)], f"band {css}"))
+            lines += [marks.path(points, "halo"), marks.path(points, f"line {css}")]
+        dots += [marks.circle(x, y, 4.0, f"dot {css}") for x, y in points]
     return [*bands, *lines, *dots]
 
 
-def _end_names(series: Sequence[Series], frame: Frame, width: float) -> list[str]:
-    """Each name beside the end of its line, or as near as others let it."""
-    ended = [one for one in series if one.shares]
-    ends = [frame.y_of(one.shares[-1][1].value) for one in ended]
-    parts = []
-    for one, end, at in zip(
-        ended, ends, spread(ends, gap=LINE, low=frame.top, high=frame.bottom), strict=True
-    ):
-        css, x = slot_class(one.slot), frame.x_of(one.shares[-1][0])
-        parts += [
-            line(x + 7.0, end, frame.right + 6.0, at, f"leader {css}"),
-            text(
-                frame.right + 10.0,
-                at + DROP,
-                clip(one.name, width - frame.right - 12.0, bold=True),
-                f"name {css}",
-            ),
-        ]
-    return parts
-
-
-def _point_names(points: Sequence[Point], frame: Frame, width: float) -> list[str]:
-    """Each name beside its point, where there is room."""
-    inside = (frame.left, frame.top, width - 4.0, frame.bottom)
-    parts: list[str] = []
-    taken: list[Box] = []
-    for point in sorted(points, key=lambda one: frame.y_of(one.y.value)):
-        name = clip(point.name, 0.45 * width, bold=True)
-        dots = [(frame.x_of(o.x.value), frame.y_of(o.y.value)) for o in points if o is not point]
-        around = [(x - 7.0, y - 7.0, x + 7.0, y + 7.0) for x, y in dots]
-        x, y = frame.x_of(point.x.value), frame.y_of(point.y.value)
-        at = free_place(x, y, text_width(name, TEXT, bold=True), [*taken, *around], inside)
-        taken.append(at)
-        parts.append(text(at[0], at[3] - 4.0, name, f"name {slot_class(point.slot)}"))
-    return parts
+def _stacked(
+    groups: Sequence[Group[Item]], top: float, row: float, width: float
+) -> tuple[list[str], list[tuple[float, Item]], float]:
+    """The headings of groups one below the other, each item with the top of its row, and the bottom."""
+    headings, placed, y = [], [], top
+    for group in groups:
+        if group.heading:
+            headings.append(text(0.0, y + LINE, clip(group.heading, width, bold=True), "group"))
+            y += ROW
+        for item in group.items:
+            placed.append((y, item))
+            y += row
+    return headings, placed, y
 
 
 def _chips(segments: Sequence[Segment], width: float) -> tuple[list[str], float]:
@@ -437,10 +396,10 @@ def _chips(segments: Sequence[Segment], width: float) -> tuple[list[str], float]
     chip, gap = 11.0, 16.0
     for segment in segments:
         name = clip(segment.name, width - gap, size=SMALL)
-        long = gap + text_width(name, SMALL)
+        long = gap + marks.text_width(name, SMALL)
         if x and x + long > width:
             x, y = 0.0, y + LINE
-        parts += [rect(x, y, chip, chip, segment.css, name), text(x + gap, y + 10.0, name, "tick")]
+        parts += [marks.rect(x, y, chip, chip, segment.css, name), text(x + gap, y + 10.0, name, "tick")]
         x += long + gap
     return parts, y + LINE + _GAP
 
@@ -461,7 +420,7 @@ def _told(series: Sequence[Series]) -> str:
 
 def _told_groups(groups: Sequence[Group[Item]], say: Callable[[Item], str]) -> str:
     return "; ".join(
-        f"{visible(group.heading)}{', ' if group.heading else ''}{item.name}: {say(item)}"
+        f"{group.heading}{', ' if group.heading else ''}{item.name}: {say(item)}"
         for group in groups
         for item in group.items
     )

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from safemt.core.errors import RunError, UsageError
-from safemt.report import result_tables as tables
-from safemt.report.compare import Compared, difference_table
+from safemt.report.compare import Compared
 from safemt.report.figures import Asr, Results
 from safemt.report.moderator_evaluation import Evaluation, evaluation_json
-from safemt.report.protection import settings
+from safemt.report.result_tables import markdown
 from safemt.report.runs import ReportRun, compare_if_fair, open_runs
 from safemt.report.stored import StoredSample, samples
-from safemt.report.table import Table, columns, markdown_table, markdown_text
 from safemt.report.text import visible
 from safemt.run.store import Store
 from safemt.stats.comparison import Comparison
@@ -195,27 +193,6 @@ def write_whole(path: Path, content: bytes) -> None:
         raise RunError("cannot_write", f"{path} cannot be written: {error.strerror}.", path=path) from error
 
 
-def markdown(runs: Sequence[ReportRun], compared: Compared | None, unfair: str) -> str:
-    """The tables of a report, and each run in a few sentences; `unfair` says why there is no comparison."""
-    parts = ["# Safety report\n\n"]
-    for run in runs:
-        sentences = " ".join(tables.summary(run.results))
-        parts.append(f"**{markdown_text(str(run.shown))}**: {markdown_text(sentences)}\n\n")
-    listed = [tables.turn_table(runs), tables.overview_table(runs)]
-    listed += [tables.group_table(runs, kind) for kind in ("scenario", "method")]
-    if any(run.results.outcomes for run in runs):
-        listed.append(tables.outcome_table(runs))
-    listed += [tables.over_refusal_table(runs), tables.moderation_table(runs)]
-    if compared is not None:
-        for run, comparison in zip(runs[1:], compared.comparisons, strict=True):
-            listed.append(difference_table(str(run.shown), str(runs[0].shown), comparison))
-    parts += map(markdown_table, listed)
-    if unfair:
-        parts.append(f"Not compared: {markdown_text(unfair)}.\n\n")
-    parts.append(markdown_table(_provenance_table(runs)))
-    return "".join(parts).rstrip() + "\n"
-
-
 def figure_rows(runs: Sequence[ReportRun], compared: Compared | None) -> list[FigureRow]:
     """Every figure of runs as one long table."""
     rows = [FigureRow(**_about(run), **cells) for run in runs for cells in _figures(run.results)]
@@ -314,19 +291,6 @@ def _require_format(path: Path, known: Iterable[str]) -> None:
             path=path,
             known=endings,
         )
-
-
-def _provenance_table(runs: Sequence[ReportRun]) -> Table:
-    rows = []
-    for run in runs:
-        if p := run.results.provenance:
-            benchmark = f"{p['benchmark']['name']} {p['benchmark']['sha256'][:16]}"
-            moderator = p.get("moderator")
-            protected = f"{moderator['name']} ({settings(moderator)})" if moderator else None
-            judge = f"{p['judge']['name']} {p['judge']['id'][:16]}"
-            rows.append((run.shown, benchmark, judge, protected, str(p.get("seed")), p["safemt"]))
-    headings = ("Run", "Benchmark", "Judge", "Moderator", "Seed", "safemt")
-    return Table("Provenance", columns(*headings, text=headings), tuple(rows))
 
 
 def _figures(results: Results) -> Iterable[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Final
 from safemt.judges.validation import Validation
 from safemt.report.document import Shape
 from safemt.report.protection import Causes, Protection
-from safemt.stats.agreement import agreement
 from safemt.stats.comparison import over_refusal
 from safemt.stats.intervals import Estimate, Uncertainty, bootstrap
 from safemt.stats.judge_error import (
@@ -92,23 +91,6 @@ class IndexFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeValidation:
-    """The newest check of the judge against people."""
-
-    labels: str
-    """The file's name."""
-    labels_sha256: str
-    selection: str
-    checked: str
-    """When: ISO 8601, UTC."""
-    rows: int
-    sensitivity: Estimate | None
-    specificity: Estimate | None
-    kappa: Estimate | None
-    readable: Estimate | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherJudge:
     """Another judge of the same responses."""
 
@@ -142,7 +124,7 @@ class Results:
     """
 
     SHAPE: ClassVar = Shape(
-        without=("samples", "provenance", "overall"),
+        without=("samples", "provenance", "overall", "judge_validation"),
         optional=("moderation", "answer_cost"),
         extra=("complete",),
     )
@@ -165,7 +147,8 @@ class Results:
     safety_index: IndexFigure
     trend: Trend
     first_unsafe: FirstUnsafe
-    judge_validation: JudgeValidation | None
+    judge_validation: Validation | None
+    """The newest check of the judge against people."""
     prediction_powered: PredictionPowered | None
     """ASR by people's standard, where people labelled a part of this run."""
     other_judges: tuple[OtherJudge, ...] = ()
@@ -225,7 +208,7 @@ def results_of_samples(
         ),
         trend=trend(matrix, replicates=REPLICATES, seed=SEED),
         first_unsafe=first_unsafe(matrix),
-        judge_validation=_judge_validation(validation) if validation else None,
+        judge_validation=validation,
         prediction_powered=prediction_powered(matrix, label_matrix(people)) if people else None,
     )
 
@@ -296,18 +279,3 @@ def _over_refusal(samples: Sequence[ScoredSample], scores: Scores) -> OverRefusa
         )
 
     return rate(scores.over_refusal, {k: rate([k], {}) for k in scores.over_refusal})
-
-
-def _judge_validation(validation: Validation) -> JudgeValidation:
-    figures = agreement(validation.confusion)
-    return JudgeValidation(
-        labels=validation.labels,
-        labels_sha256=validation.labels_sha256,
-        selection=validation.selection,
-        checked=validation.checked,
-        rows=validation.confusion.graded + validation.confusion.unread,
-        sensitivity=figures.sensitivity,
-        specificity=figures.specificity,
-        kappa=figures.kappa,
-        readable=figures.readable,
-    )

@@ -72,6 +72,12 @@ def path(points: Sequence[tuple[float, float]], css: str) -> str:
     return f'<path class="{css}" d="{commands}"/>'
 
 
+def polygon(points: Sequence[tuple[float, float]], css: str) -> str:
+    """A filled shape."""
+    corners = " ".join(f"{number(x)},{number(y)}" for x, y in points)
+    return f'<polygon class="{css}" points="{corners}"/>'
+
+
 def rect(x: float, y: float, width: float, height: float, css: str, tip: str) -> str:
     """A filled box with words to show beside the pointer."""
     return (
@@ -97,48 +103,6 @@ def svg(width: float, height: float, parts: Sequence[str], *, title: str, descri
         f'<title id="{uid}-t">{escape(visible(title))}</title>'
         f'<desc id="{uid}-d">{escape(visible(description))}</desc>{"".join(parts)}</svg>'
     )
-
-
-def spread(wanted: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Places near `wanted`, in the same order, at least `gap` apart and within `low` … `high`.
-
-    Where there is no room for the gap they are spread evenly.
-    """
-    order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    if len(order) > 1:
-        gap = min(gap, (high - low) / (len(order) - 1))
-    places = [0.0] * len(wanted)
-    floor = low
-    for i in order:
-        places[i] = max(floor, min(wanted[i], high))
-        floor = places[i] + gap
-    ceiling = high
-    for i in reversed(order):
-        places[i] = max(low, min(places[i], ceiling))
-        ceiling = places[i] - gap
-    return places
-
-
-def free_place(x: float, y: float, long: float, taken: Sequence[Box], inside: Box) -> Box:
-    """A box for a name of width `long` beside the point (x, y), if possible clear of all boxes in `taken`.
-
-    The first choice is just above and right of the point, then left, below, and further up and down.
-    """
-    left, top, right, bottom = inside
-    aside, above = 9.0, 8.0  # clear of the dot
-    boxes = [
-        (start, up - LINE, start + long, up)
-        for shift in range(12)
-        for up in (y - above - LINE * shift, y + above + LINE * (shift + 1))
-        for start in (x + aside, x - aside - long)
-        if start >= left and start + long <= right and up - LINE >= top and up <= bottom
-    ]
-    for box in boxes:
-        if not any(b[0] < box[2] and box[0] < b[2] and b[1] < box[3] and box[1] < b[3] for b in taken):
-            return box
-    start = max(left, min(x + aside, right - long))
-    under = max(top + LINE, min(y - above, bottom))
-    return boxes[0] if boxes else (start, under - LINE, start + long, under)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Several moderators on the same dialogues: their figures, compared, as a document, tables and sentences."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from safemt.moderation.measuring.evaluate import EARLY, LATE, LongTimes, Moderated
 from safemt.moderation.measuring.labelled import LabelledData, LabelledDialogue, Truth
@@ -45,6 +45,15 @@ _BAD_ROWS: Final = 3
 
 Groups = Callable[[ModeratorFigures], Mapping[str, Group]]
 """What takes the groups of one kind out of a moderator's figures."""
+
+
+class Grouping(NamedTuple):
+    """One way in which dialogues with one label are told apart."""
+
+    label: Truth
+    kind: str
+    """`source`, `scenario`, …"""
+    groups: Groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +124,9 @@ def print_evaluation(evaluation: Evaluation, console: "Console") -> None:
         say(console, sentence)
     if any(not_looked_at(counts) for each in moderators for counts in each.coverage.values()):
         print_table(coverage_table(moderators), console)
-    for title, kind, groups in group_kinds(moderators[0]):
-        if len(groups(moderators[0])) > 1 or kind == "":
-            print_table(group_overview(moderators, title, kind, groups).first(_LISTED), console)
+    for grouping in group_kinds(moderators[0]):
+        if len(grouping.groups(moderators[0])) > 1 or grouping.label is Truth.BORDERLINE:
+            print_table(group_table(moderators, grouping, with_rates=False).first(_LISTED), console)
     if moderators[0].borderline:
         say(console, "The AUROC of borderline dialogues is against the harmful dialogues of the same source.")
     for each in moderators:
@@ -222,23 +231,25 @@ def figure_table(moderators: Sequence[ModeratorFigures]) -> Table:
     return Table("Figures by moderator", heads, rows)
 
 
-def group_kinds(first: ModeratorFigures) -> Iterable[tuple[str, str, Groups]]:
-    """Each way in which dialogues are grouped: a title, the kind (empty for borderline), and its groups."""
+def group_kinds(first: ModeratorFigures) -> Iterator[Grouping]:
+    """Each way in which the data tell dialogues apart."""
 
     def of(label: Truth, kind: str) -> Groups:
         return lambda each: (each.harmful if label is Truth.HARMFUL else each.benign)[kind]
 
     for label, kinds in ((Truth.HARMFUL, first.harmful), (Truth.BENIGN, first.benign)):
         for kind in kinds:
-            yield f"{label.capitalize()} by {kind}", kind, of(label, kind)
+            yield Grouping(label, kind, of(label, kind))
     if first.borderline:
-        yield "Borderline by source", "", lambda m: m.borderline
+        yield Grouping(Truth.BORDERLINE, "source", lambda each: each.borderline)
 
 
-def group_table(moderators: Sequence[ModeratorFigures], title: str, kind: str, groups: Groups) -> Table:
-    """The figures of each group, and within it of each moderator."""
+def group_table(
+    moderators: Sequence[ModeratorFigures], grouping: Grouping, *, with_rates: bool = True
+) -> Table:
+    """The figures of each group and, in it, of each moderator; `with_rates` at rates of false alarms too."""
     many = len(moderators) > 1
-    rates = [recall.rate for recall in moderators[0].ranking.recalls]
+    rates = [recall.rate for recall in moderators[0].ranking.recalls if with_rates]
 
     def row(name: str, slot: int, group: Group) -> Row:
         moderator = [Name(moderators[slot].name, slot)] if many else []
@@ -246,37 +257,15 @@ def group_table(moderators: Sequence[ModeratorFigures], title: str, kind: str, g
         return (name, *moderator, group.dialogues, in_words(group.auroc, index), *map(share, alarms))
 
     rows = tuple(
-        row(name, slot, groups(each)[name])
-        for name in groups(moderators[0])
+        row(name, slot, grouping.groups(each)[name])
+        for name in grouping.groups(moderators[0])
         for slot, each in enumerate(moderators)
     )
     headings = ["Dialogues", "AUROC", "Alarm at the default", *(f"Alarm at {rate(at)}" for at in rates)]
     named = [Column("Moderator", Kind.TEXT)] if many else []
-    first = Column((kind or "source").capitalize(), Kind.GROUP if many else Kind.TEXT)
+    first = Column(grouping.kind.capitalize(), Kind.GROUP if many else Kind.TEXT)
+    title = f"{grouping.label.capitalize()} by {grouping.kind}"
     return Table(title, (first, *named, *columns(*headings)), rows)
-
-
-def group_overview(moderators: Sequence[ModeratorFigures], title: str, kind: str, groups: Groups) -> Table:
-    """The main figures of each group, a group in each row: AUROC, or alarms where no group has one.
-
-    Several moderators are side by side.
-    """
-    with_area = any(group.auroc for group in groups(moderators[0]).values())
-
-    def main(group: Group) -> Cell:
-        return in_words(group.auroc, index) if with_area else share(group.alarmed)
-
-    alarm = "Alarm at the default threshold"
-    if len(moderators) > 1:
-        headings, title = [each.name for each in moderators], f"{title}: {'AUROC' if with_area else alarm}"
-    else:
-        headings = ["AUROC", alarm] if with_area else [alarm]
-    rows = []
-    for name, group in groups(moderators[0]).items():
-        more = [] if len(moderators) > 1 or not with_area else [share(group.alarmed)]
-        rows.append((name, group.dialogues, *(main(groups(each)[name]) for each in moderators), *more))
-    named = (kind or "source").capitalize()
-    return Table(title, columns(named, "Dialogues", *headings, text=(named,)), tuple(rows))
 
 
 def turn_table(moderators: Sequence[ModeratorFigures]) -> Table:
@@ -340,6 +329,21 @@ def coverage_table(moderators: Sequence[ModeratorFigures]) -> Table:
     headings = ["Dialogues", "All", "Without a risk", "Turns read", "Pictures looked at", missed]
     text = ("Dialogues", missed)
     return _by_moderator("What the moderators looked at", moderators, headings, rows, text=text)
+
+
+def provenance_table(evaluation: Evaluation, command: str) -> Table:
+    """Where the figures come from."""
+    rows: list[Row] = []
+    for file in evaluation.data.files:
+        rows.append(("Data", f"{'/'.join(file.path.parts[-2:])}, {count(file.dialogues, 'dialogue')}"))
+        rows.append(("Its SHA-256", file.sha256))
+    if lines := left_out(evaluation):
+        rows.append(("Left out", ", ".join(lines)))
+    for figures in evaluation.moderators:
+        rows.append((figures.name, f"threshold {figures.threshold:g}"))
+        rows.append(("Its configuration, SHA-256", figures.identity))
+    rows.append(("Command", command))
+    return Table("Provenance", columns("From", "", text=("From", "")), tuple(rows))
 
 
 def not_looked_at(counts: Counts) -> str:

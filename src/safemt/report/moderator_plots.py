@@ -1,15 +1,15 @@
-"""The charts of an evaluation of moderators, at both widths."""
+"""The charts of an evaluation of moderators."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from safemt.report import charts
-from safemt.report.charts import Curve, Dot, Group, Series
+from safemt.report.charts import Chart, Curve, Dot, Group, Series
 from safemt.report.marks import QUARTERS, Axis, index_axis, rare_axis
 from safemt.report.moderator_evaluation import SHOWN_TURNS, Groups
 from safemt.report.moderator_figures import Group as Dialogues
 from safemt.report.moderator_figures import ModeratorFigures
-from safemt.report.plots import Chart, dot_plot, drawn, share_dot, share_plot
+from safemt.report.plots import share_chart, share_dot
 from safemt.report.text import in_words, index
 from safemt.stats.detection import roc_curve
 
@@ -40,36 +40,26 @@ def roc(moderators: Sequence[ModeratorFigures], *, rare: bool) -> Chart | None:
     x_title = "false alarms: benign dialogues with an alarm"
     axis = rare_axis(x_title) if rare else Axis(ticks=QUARTERS, title=x_title)
     title = "ROC curve where false alarms are rare" if rare else "ROC curve"
-    y_title = "Recall: harmful dialogues with an alarm"
-    return drawn(
-        lambda width, uid: charts.curve_chart(
-            curves, x=axis, y_title=y_title, width=width, title=title, uid=uid
-        ),
-        "roc-rare" if rare else "roc",
-    )
+    uid, y_title = "roc-rare" if rare else "roc", "Recall: harmful dialogues with an alarm"
+    return charts.curve_chart(title, uid, curves, x=axis, y_title=y_title)
 
 
 def risk_by_turn(figures: ModeratorFigures, slot: int) -> Chart | None:
     """Mean risk of harmful and of benign dialogues after each turn; None for dialogues of one turn."""
     turns = [(turn, each) for turn, each in figures.turns.items() if turn in SHOWN_TURNS]
-    lines = (
+    risks = (
         ("harmful", 1, [(turn, each.harmful_risk) for turn, each in turns if each.harmful >= _FEWEST]),
         ("benign", 2, [(turn, each.benign_risk) for turn, each in turns if each.benign >= _FEWEST]),
     )
     series = [
-        Series(name, colour, tuple((turn, risk) for turn, risk in risks if risk is not None))
-        for name, colour, risks in lines
-        if risks
+        Series(name, colour, tuple((turn, risk) for turn, risk in known if risk is not None))
+        for name, colour, known in risks
+        if known
     ]
     if max((len(one.shares) for one in series), default=0) < 2:
         return None
     title, y_title = f"Mean risk by turn, {figures.name}", "Mean risk (95 % band)"
-    return drawn(
-        lambda width, uid: charts.line_chart(
-            series, width=width, title=title, uid=uid, y_title=y_title, x_title="turn of the dialogue"
-        ),
-        f"risk-{slot}",
-    )
+    return charts.line_chart(title, f"risk-{slot}", series, y_title=y_title, x_title="turn of the dialogue")
 
 
 def areas(moderators: Sequence[ModeratorFigures], groups: Groups, uid: str) -> Chart | None:
@@ -78,13 +68,14 @@ def areas(moderators: Sequence[ModeratorFigures], groups: Groups, uid: str) -> C
     def dot(name: str, slot: int, group: Dialogues) -> Dot:
         return Dot(name, slot, group.auroc, str(in_words(group.auroc, index)))
 
-    drawn_groups = _grouped(moderators, groups, dot)
-    shown = [group for group in drawn_groups if any(one.estimate for one in group.items)]
+    grouped = _grouped(moderators, groups, dot)
+    shown = [group for group in grouped if any(one.estimate for one in group.items)]
     if len(moderators) == 1:
-        shown = [Group("", tuple(one for group in drawn_groups for one in group.items if one.estimate))]
+        shown = [Group("", tuple(one for group in grouped for one in group.items if one.estimate))]
     if not 0 < sum(len(group.items) for group in shown) <= _MOST_DOTS:
         return None
-    return dot_plot(shown, index_axis("AUROC (0.5 is a coin)"), "AUROC by group", f"area-{uid}")
+    axis = index_axis("AUROC (0.5 is a coin)")
+    return charts.dot_chart("AUROC by group", f"area-{uid}", shown, axis=axis)
 
 
 def alarms(moderators: Sequence[ModeratorFigures], groups: Groups, uid: str, title: str) -> Chart | None:
@@ -93,7 +84,7 @@ def alarms(moderators: Sequence[ModeratorFigures], groups: Groups, uid: str, tit
     estimates = [one.estimate for group in shown for one in group.items]
     if not any(estimates) or len(estimates) > _MOST_DOTS:
         return None
-    return share_plot(shown, title, title, f"alarms-{uid}")
+    return share_chart(title, f"alarms-{uid}", shown, title)
 
 
 def reliability(moderators: Sequence[ModeratorFigures]) -> Chart | None:
@@ -113,12 +104,7 @@ def reliability(moderators: Sequence[ModeratorFigures]) -> Chart | None:
         return None
     axis = Axis(ticks=QUARTERS, title="mean risk of the dialogues in a bin")
     y_title = "Share of them that is harmful"
-    return drawn(
-        lambda width, uid: charts.curve_chart(
-            curves, x=axis, y_title=y_title, width=width, title="Reliability", uid=uid
-        ),
-        "reliability",
-    )
+    return charts.curve_chart("Reliability", "reliability", curves, x=axis, y_title=y_title)
 
 
 def _grouped(

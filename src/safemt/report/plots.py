@@ -1,17 +1,15 @@
-"""The charts of runs: what each shows, at both widths. `PLOTS` names those that need nothing but runs."""
+"""The charts of runs. `PLOTS` names those that need nothing but runs."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import Final
 
 from safemt.core.taxonomy import Label, Outcome
 from safemt.report import charts
-from safemt.report.charts import Bar, Dot, Group, Point, Segment, Series
+from safemt.report.charts import Bar, Chart, Dot, Group, Point, Segment, Series
 from safemt.report.compare import Compared
 from safemt.report.figures import Asr
-from safemt.report.marks import Axis, difference_axis, index_axis, share_axis
+from safemt.report.marks import difference_axis, index_axis, share_axis
 from safemt.report.runs import ReportRun
 from safemt.report.text import count, in_words, index, share, signed_points
 from safemt.stats.intervals import Estimate
@@ -26,56 +24,22 @@ OUTCOMES: Final = (
     Segment("moderated", "moderated"),
     Segment("error", "error"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart as SVG at two widths: one for desks and paper, one for phones. The style sheet colours it."""
-
-    wide: str
-    narrow: str
-
-    def __html__(self) -> str:
-        return f'<div class="chart wide">{self.wide}</div><div class="chart narrow">{self.narrow}</div>'
-
-    def _repr_svg_(self) -> str:
-        return self.standalone()
-
-    def standalone(self) -> str:
-        """The wide chart as an SVG file with a style of its own, for light and dark surroundings."""
-        style = files("safemt.report.html").joinpath("chart.css").read_text("utf-8")
-        head, _, rest = self.wide.partition(">")
-        return f'{head} class="chart" xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}'
-
-
-def drawn(draw: Callable[[int, str], str], uid: str) -> Chart:
-    """A chart as `draw` makes it for a width and an id."""
-    return Chart(draw(charts.WIDE, f"{uid}-wide"), draw(charts.NARROW, f"{uid}-narrow"))
+_TURNS: Final = "turns in the dialogue"
 
 
 def asr_by_turns(runs: Sequence[ReportRun]) -> Chart:
     """ASR by turns with bands."""
     series = [_series(run, run.results.turns) for run in runs]
     y_title = "Attack success rate (95 % band)"
-    return drawn(
-        lambda width, uid: charts.line_chart(
-            series,
-            width=width,
-            title="ASR by turns",
-            uid=uid,
-            y_title=y_title,
-            x_title="turns in the dialogue",
-        ),
-        "asr",
-    )
+    return charts.line_chart("ASR by turns", "asr", series, y_title=y_title, x_title=_TURNS)
 
 
 def safety_index(runs: Sequence[ReportRun]) -> Chart:
     """The Safety Index of each run with its interval."""
     found = [(run, run.results.safety_index.value) for run in runs]
-    dots = [Dot(r.chart_name, r.slot, e, str(in_words(e, index, "nothing graded"))) for r, e in found]
+    dots = tuple(Dot(r.chart_name, r.slot, e, str(in_words(e, index, "nothing graded"))) for r, e in found)
     axis = index_axis("Safety Index (1 is always safe)")
-    return dot_plot([Group("", tuple(dots))], axis, "Safety Index", "si")
+    return charts.dot_chart("Safety Index", "si", [Group("", dots)], axis=axis)
 
 
 def over_refusal(runs: Sequence[ReportRun]) -> Chart | None:
@@ -89,67 +53,35 @@ def over_refusal(runs: Sequence[ReportRun]) -> Chart | None:
     if not points:
         return None
     titles = "Attack success rate over all turns", "Over-refusal: benign twins turned away"
-    return drawn(
-        lambda width, uid: charts.plane_chart(
-            points, width=width, title="Over-refusal against ASR", uid=uid, titles=titles,
-            hint="↙ safer and more helpful",
-        ),
-        "plane",
-    )  # fmt: skip
+    hint = "↙ safer and more helpful"
+    return charts.plane_chart("Over-refusal against ASR", "plane", points, titles=titles, hint=hint)
 
 
 def scenarios(runs: Sequence[ReportRun]) -> Chart | None:
-    """ASR by scenario, as a matrix: by turns for one run, by run for several. None without scenarios."""
+    """ASR by scenario as a matrix, by turns for one run, by run for several; None without scenarios."""
     names = sorted({name for run in runs for name in run.results.scenarios})
-    if not names:
-        return None
     if len(runs) == 1:
         rounds = list(runs[0].results.turns)
-        columns = [count(k, "turn") for k in rounds]
-        groups = runs[0].results.scenarios
-        rows = [(name, [_value(groups[name].turns.get(k)) for k in rounds]) for name in names]
+        columns = [*(str(k) for k in rounds), "all"]
+        groups = [(name, runs[0].results.scenarios[name]) for name in names]
+        rows = [
+            (name, [*(_value(group.turns.get(k)) for k in rounds), _value(group)]) for name, group in groups
+        ]
     else:
         columns = [run.chart_name for run in runs]
         rows = [(name, [_value(run.results.scenarios.get(name)) for run in runs]) for name in names]
-    return drawn(
-        lambda width, uid: charts.heat_chart(
-            rows, columns, width=width, title="ASR by scenario, in %", uid=uid
-        ),
-        "scenarios",
-    )
+    return charts.heat_chart("ASR by scenario, in %", "scenarios", rows, columns) if rows else None
 
 
 def methods(runs: Sequence[ReportRun]) -> Chart | None:
-    """ASR by method over all turns; None where no sample has a method."""
-    names = sorted({name for run in runs for name in run.results.methods})
-    if not names:
-        return None
-
-    def dot(name: str, run: ReportRun, method: str) -> Dot:
-        group = run.results.methods.get(method)
-        return share_dot(name, run.slot, group.asr if group else None)
-
-    if len(runs) == 1:
-        groups = [Group("", tuple(dot(name, runs[0], name) for name in names))]
-    else:
-        groups = [Group(name, tuple(dot(run.chart_name, run, name) for run in runs)) for name in names]
-    return share_plot(groups, "attack success rate over all turns", "ASR by method", "methods")
-
-
-def methods_by_turns(runs: Sequence[ReportRun]) -> Chart | None:
     """ASR by turns, a panel for each method; None where no sample has a method."""
     names = sorted({name for run in runs for name in run.results.methods})
-    if not names:
-        return None
     panels = [
-        (name, [_series(run, run.results.methods[name].turns) for run in runs if name in run.results.methods])
+        (name, [_series(run, found[name].turns) for run in runs if name in (found := run.results.methods)])
         for name in names
     ]
-    return drawn(
-        lambda width, uid: charts.panel_chart(
-            panels, width=width, title="ASR by method and turns", uid=uid, x_title="turns in the dialogue"
-        ),
-        "method-turns",
+    return (
+        charts.panel_chart("ASR by method and turns", "methods", panels, x_title=_TURNS) if panels else None
     )
 
 
@@ -163,46 +95,31 @@ def outcomes(runs: Sequence[ReportRun]) -> Chart:
             for k in sorted({sample.turns for sample in tried})
         ]
         groups.append(Group(run.chart_name if len(runs) > 1 else "", tuple(bars)))
-    return drawn(
-        lambda width, uid: charts.bar_chart(
-            groups, OUTCOMES, width=width, title="Outcomes by turns", uid=uid
-        ),
-        "outcomes",
-    )
+    return charts.bar_chart("Outcomes by turns", "outcomes", groups, OUTCOMES)
 
 
 def trend(runs: Sequence[ReportRun]) -> Chart:
     """Change of ASR per doubling of turns."""
     found = [(run, run.results.trend.slope) for run in runs]
     missing = "no query graded twice"
-    dots = [Dot(r.chart_name, r.slot, e, str(in_words(e, signed_points, missing))) for r, e in found]
+    dots = tuple(Dot(r.chart_name, r.slot, e, str(in_words(e, signed_points, missing))) for r, e in found)
     axis = difference_axis((e for _, e in found), "change of ASR per doubling of turns, in points")
-    return dot_plot([Group("", tuple(dots))], axis, "Trend of ASR over turns", "trend")
+    return charts.dot_chart("Trend of ASR over turns", "trend", [Group("", dots)], axis=axis)
 
 
 def first_unsafe(runs: Sequence[ReportRun]) -> Chart:
     """At how many turns queries first get an unsafe response."""
     rounds = sorted({k for run in runs for k in run.results.first_unsafe.rounds})
-    segments = [
-        *(Segment(f"first at {count(k, 'turn')}", f"first-{min(i, 7)}") for i, k in enumerate(rounds)),
-        Segment("never", "never"),
-    ]
-    bars = []
+    segments = [Segment(f"first at {count(k, 'turn')}", f"first-{min(i, 7)}") for i, k in enumerate(rounds)]
+    groups = []
     for run in runs:
         found = run.results.first_unsafe
         shares = dict(zip(found.rounds, found.by_round, strict=True))
         parts = [*(shares.get(k) for k in rounds), found.never]
-        bars.append(Bar(run.chart_name, tuple(round(e.value * found.queries) if e else 0 for e in parts)))
-
-    def draw(width: int, uid: str) -> str:
-        if width < charts.WIDE:  # names above their bars
-            groups = [Group(bar.name, (Bar("", bar.counts),)) for bar in bars]
-        else:
-            groups = [Group("", tuple(bars))]
-        title = "Queries by their first unsafe response"
-        return charts.bar_chart(groups, segments, width=width, title=title, uid=uid)
-
-    return drawn(draw, "first")
+        bar = Bar("", tuple(round(e.value * found.queries) if e else 0 for e in parts))
+        groups.append(Group(run.chart_name, (bar,)))
+    title = "Queries by their first unsafe response"
+    return charts.bar_chart(title, "first", groups, [*segments, Segment("never", "never")])
 
 
 def differences(compared: Compared, runs: Sequence[ReportRun]) -> Chart:
@@ -210,16 +127,17 @@ def differences(compared: Compared, runs: Sequence[ReportRun]) -> Chart:
     groups = []
     for run, comparison in zip(runs[1:], compared.comparisons, strict=True):
         by_turns = zip(comparison.rounds, comparison.by_round, strict=True)
-        rows = [*((count(k, "turn"), each) for k, each in by_turns), ("all turns", comparison.pooled)]
         dots = []
-        for label, difference in rows:
-            estimate = Estimate(difference.value, difference.interval) if difference else None
-            said = str(in_words(estimate, signed_points, "no shared sample"))
-            dots.append(Dot(label, run.slot, estimate, said))
+        for name, d in (
+            *((count(k, "turn"), each) for k, each in by_turns),
+            ("all turns", comparison.pooled),
+        ):
+            estimate = Estimate(d.value, d.interval) if d else None
+            dots.append(Dot(name, run.slot, estimate, str(in_words(d, signed_points, "no shared sample"))))
         groups.append(Group(f"{run.chart_name} less {runs[0].chart_name}", tuple(dots)))
     estimates = (dot.estimate for group in groups for dot in group.items)
     axis = difference_axis(estimates, "difference of ASR, in points")
-    return dot_plot(groups, axis, "Differences of ASR", "differences")
+    return charts.dot_chart("Differences of ASR", "differences", groups, axis=axis)
 
 
 PLOTS: Final[Mapping[str, Callable[[Sequence[ReportRun]], Chart | None]]] = {
@@ -228,7 +146,6 @@ PLOTS: Final[Mapping[str, Callable[[Sequence[ReportRun]], Chart | None]]] = {
     "over_refusal": over_refusal,
     "scenarios": scenarios,
     "methods": methods,
-    "methods_by_turns": methods_by_turns,
     "outcomes": outcomes,
     "trend": trend,
     "first_unsafe": first_unsafe,
@@ -241,17 +158,10 @@ def share_dot(name: str, slot: int, estimate: Estimate | None) -> Dot:
     return Dot(name, slot, estimate, str(share(estimate, "no data")))
 
 
-def share_plot(groups: Sequence[Group[Dot]], x_title: str, title: str, uid: str) -> Chart:
+def share_chart(title: str, uid: str, groups: Sequence[Group[Dot]], x_title: str) -> Chart:
     """A dot chart of shares."""
     ends = (e.interval.high for group in groups for dot in group.items if (e := dot.estimate) is not None)
-    return dot_plot(groups, share_axis(ends, x_title), title, uid)
-
-
-def dot_plot(groups: Sequence[Group[Dot]], axis: Axis, title: str, uid: str) -> Chart:
-    """A dot chart at both widths."""
-    return drawn(
-        lambda width, uid: charts.dot_chart(groups, axis=axis, width=width, title=title, uid=uid), uid
-    )
+    return charts.dot_chart(title, uid, groups, axis=share_axis(ends, x_title))
 
 
 def _series(run: ReportRun, turns: Mapping[int, Asr]) -> Series:

@@ -1,43 +1,73 @@
-"""The results of runs as tables and sentences, for terminal, Markdown and pages alike."""
+"""The results of runs as tables and sentences: what terminal, Markdown and pages show alike."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from safemt.report.figures import Asr, JudgeValidation, OverRefusalRate, Results
-from safemt.report.protection import settings
+from safemt.endpoints.spend import dollars
+from safemt.judges.validation import Validation
+from safemt.report import text
+from safemt.report.compare import ABOUT_DIFFERENCES, Compared, difference_table
+from safemt.report.figures import Asr, OverRefusalRate, Results
+from safemt.report.protection import Protection, settings
 from safemt.report.runs import ReportRun
-from safemt.report.table import (
-    Cell,
-    Column,
-    Heat,
-    Kind,
-    Row,
-    Table,
-    columns,
-    print_table,
-    say,
-)
-from safemt.report.text import (
-    Figure,
-    count,
-    counted,
-    in_words,
-    index,
-    number,
-    percent,
-    share,
-    signed_points,
-    visible,
-)
+from safemt.report.table import Cell, Row, Table, columns, markdown_table, markdown_text, print_table, say
+from safemt.report.text import Figure, count, counted, in_words, percent, share
+from safemt.stats.agreement import agreement
 from safemt.stats.trend import Bound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_DIRECTIONS: Final = {
-    "rises": "More turns make it less safe",
-    "falls": "More turns make it safer",
-}
+_DIRECTIONS: Final = {"rises": "More turns make it less safe", "falls": "More turns make it safer"}
+
+
+def print_results(results: Results, console: "Console", *, compat: bool = False) -> None:
+    """Print the figures of one run; with `compat` those of the published computation alone."""
+    run = ReportRun(results.target, results)
+    say(console)
+    say(console, str(run.shown), "bold")
+    if results.pending:
+        say(console, f"{count(results.pending, 'sample')} still to do: these figures are partial.", "yellow")
+    if compat:
+        for table in (turn_table([run], certain=True), *_group_tables([run], certain=True)):
+            print_table(table, console)
+        say(console)
+        index = text.number(results.safety_index.compat, 4)
+        say(console, f"Safety Index {index}{_simulated([run])}, as published", "bold")
+    else:
+        say(console, " ".join(summary(results)))
+        _print_tables([*_tables([run]), *_group_tables([run])], console)
+        for sentence in remarks(results):
+            say(console, sentence)
+
+
+def print_comparison(compared: Compared, console: "Console") -> None:
+    """Print the figures of runs, then each run's differences from the first."""
+    for reason in compared.differing:
+        say(console, f"Compared although {reason}.", "yellow")
+    named = zip(compared.names, compared.results, strict=True)
+    runs = [ReportRun(name, results, slot) for slot, (name, results) in enumerate(named)]
+    _print_tables([*_tables(runs), *difference_tables(compared)], console)
+    for name, comparison in zip(compared.names[1:], compared.comparisons, strict=True):
+        if any(comparison.unpaired):
+            one, other = comparison.unpaired
+            left_out = f"{one:,} samples of {compared.names[0]} and {other:,} of {name}"
+            say(console, f"Left out, because only one of two runs graded them: {left_out}.")
+    say(console, ABOUT_DIFFERENCES)
+
+
+def markdown(runs: Sequence[ReportRun], compared: Compared | None, unfair: str) -> str:
+    """The report as Markdown; `unfair` says why there is no comparison."""
+    parts = ["# Safety report\n\n"]
+    for run in runs:
+        sentences = " ".join([*summary(run.results), *remarks(run.results)])
+        parts.append(f"**{markdown_text(str(run.shown))}**: {markdown_text(sentences)}\n\n")
+    differences = difference_tables(compared) if compared else []
+    parts += map(markdown_table, [*_tables(runs), *_group_tables(runs), *differences])
+    if unfair:
+        parts.append(f"Not compared: {markdown_text(unfair)}.\n\n")
+    parts.append(markdown_table(provenance_table(runs)))
+    return "".join(parts).rstrip() + "\n"
 
 
 def summary(results: Results) -> list[str]:
@@ -51,12 +81,11 @@ def summary(results: Results) -> list[str]:
         said += f" and in {share(asr_of_last)} of {last}-turn dialogues"
     sentences = [f"{said}."]
     if (slope := results.trend.slope) is not None:
-        found = _DIRECTIONS.get(
-            results.trend.direction, "There are too few samples to tell whether more turns change that"
-        )
-        sentences.append(f"{found}: {in_words(slope, signed_points)} points per doubling of turns.")
+        unclear = "There are too few samples to tell whether more turns change that"
+        found = _DIRECTIONS.get(results.trend.direction, unclear)
+        sentences.append(f"{found}: {in_words(slope, text.signed_points)} points per doubling of turns.")
     if results.moderation is not None:
-        name = visible(str(results.provenance["moderator"]["name"]))
+        name = text.visible(str(results.provenance["moderator"]["name"]))
         harmful = results.moderation.harmful
         sentences.append(f"The moderator {name} read {count(harmful.n, 'harmful sample')} first: {harmful}.")
     sentences.append(
@@ -65,40 +94,41 @@ def summary(results: Results) -> list[str]:
     if (judge := results.provenance.get("judge")) is None:
         return [*sentences, "The labels come from files."]
     checked = "was checked" if results.judge_validation else "has not been checked"
-    return [*sentences, f"The judge, {visible(str(judge['name']))}, {checked} against people."]
+    return [*sentences, f"The judge, {text.visible(str(judge['name']))}, {checked} against people."]
 
 
-def print_results(results: Results, console: "Console", *, compat: bool = False) -> None:
-    """Print ASR by turns, scenario and method, outcomes, over-refusal, and the Safety Index."""
-    run = ReportRun(results.target, results)
-    simulated = " (simulated)" if results.simulated else ""
-    say(console)
-    say(console, f"{results.target}{simulated}", "bold")
-    if judge := results.provenance.get("judge"):
-        say(console, f"Judged by {judge['name']}")
-    if results.pending:
-        say(console, f"{count(results.pending, 'sample')} still to do: these figures are partial.", "yellow")
-    print_table(turn_table([run], certain=compat), console)
-    for kind in ("scenario", "method"):
-        print_table(group_table([run], kind, certain=compat), console)
-    say(console)
-    if results.outcomes:
-        say(console, f"Outcomes{simulated}: {counted(results.outcomes)}")
+def remarks(results: Results) -> Iterator[str]:
+    """What else to know before believing the figures."""
     if results.ungraded.n:
         again = " Continuing the run tries them again." if results.provenance else ""
-        say(console, f"Ungraded, in no figure: {counted(results.ungraded.causes)}.{again}", "yellow")
-    if results.over_refusal.turns:
-        by_turns = ", ".join(
-            f"{percent(each.rate.value if each.rate else None)} at {count(k, 'turn')}"
-            for k, each in results.over_refusal.turns.items()
+        yield f"Ungraded, in no figure: {counted(results.ungraded.causes)}.{again}"
+    if results.safety_index.missing_rounds and results.safety_index.rounds:
+        yield missing_rounds(results)
+    if (m := results.moderation) is not None and m.degraded.n:
+        yield f"Degraded verdicts: {counted(m.degraded.causes)}."
+    for other in results.other_judges:
+        same = f"{share(other.agreement)} of {count(other.shared, 'response')}"
+        yield f"Judge {other.name}: ASR {share(other.asr)}; same label on {same}."
+    if (validation := results.judge_validation) is not None:
+        known = agreement(validation.confusion)
+        yield (
+            f"This judge against people ({validation.labels}): it finds {share(known.sensitivity)} of unsafe "
+            f"responses and passes {share(known.specificity)} of safe ones."
         )
-        rate = share(results.over_refusal.rate)
-        say(console, f"Over-refusal on benign twins{simulated}: {rate}; {by_turns}")
-    _print_index(results, console, simulated=simulated, compat=compat)
-    if not compat:
-        for sentence in _trust(results):
-            say(console, sentence)
-    _print_moderation(results, console)
+    if (powered := results.prediction_powered) is not None:
+        yield (
+            f"By people’s standard, from {count(powered.labelled, 'label')} of theirs and the judge’s on the "
+            f"rest: ASR {share(powered.estimate)}."
+        )
+
+
+def missing_rounds(results: Results) -> str:
+    """What the Safety Index does where published numbers of turns have no graded sample."""
+    missing = ", ".join(map(str, results.safety_index.missing_rounds))
+    return (
+        f"No graded sample at {missing} turns: the other rounds take over their weight in the Safety Index. "
+        "The published computation counts them as perfectly safe."
+    )
 
 
 def turn_table(runs: Sequence[ReportRun], *, certain: bool = False) -> Table:
@@ -109,7 +139,7 @@ def turn_table(runs: Sequence[ReportRun], *, certain: bool = False) -> Table:
         more = [_corrected(asr)] if corrected else []
         return (turns, _asr(asr, certain=certain), *more, asr.unsafe, asr.safe, asr.ungraded)
 
-    def rows(results: Results) -> Iterable[Row]:
+    def rows(results: Results) -> Iterator[Row]:
         for k, asr in results.turns.items():
             yield row(k, asr)
         if not certain and len(results.turns) > 1:
@@ -125,63 +155,39 @@ def group_table(runs: Sequence[ReportRun], kind: str, *, certain: bool = False) 
     rounds = sorted({k for run in runs for k in run.results.turns})
     ungraded = any(run.results.ungraded.n for run in runs)
 
-    def rows(results: Results) -> Iterable[Row]:
+    def rows(results: Results) -> Iterator[Row]:
         groups = results.scenarios if kind == "scenario" else results.methods
         for name, group in groups.items():
+            found = [group.turns.get(k) for k in rounds]
+            cells = [text.points(each.asr.value) if each and each.asr else None for each in found]
             more = [group.ungraded] if ungraded else []
-            yield (name, *(_heat(group.turns.get(k)) for k in rounds), _asr(group, certain=certain), *more)
+            yield (name, *cells, _asr(group, certain=certain), *more)
 
-    heads = (
-        Column(kind.capitalize(), Kind.TEXT),
-        *(Column(str(k), Kind.HEAT) for k in rounds),
-        Column("All" if certain else "All, 95 % interval"),
-        *([Column("Ungraded")] if ungraded else []),
-    )
-    table = _table(f"ASR in % by {kind} and turns", runs, (), rows)
-    group = [Column("Run", Kind.GROUP)] if len(runs) > 1 else []
-    return Table(table.title, (*group, *heads), table.rows)
+    whole = "All" if certain else "All, 95 % interval"
+    headings = [kind.capitalize(), *map(str, rounds), whole, *(["Ungraded"] if ungraded else [])]
+    return _table(f"ASR in % by {kind} and turns", runs, headings, rows, named=headings[:1])
 
 
 def overview_table(runs: Sequence[ReportRun]) -> Table:
-    """The main figures, a run in each row."""
-
-    def row(results: Results) -> Row:
-        return (
-            in_words(results.safety_index.value, index),
-            share(results.overall.asr),
-            share(results.over_refusal.rate),
-            in_words(results.trend.slope, signed_points),
-            results.ungraded.n,
-            results.pending,
-        )
-
-    headings = [
-        "Safety Index",
-        "ASR",
-        "Over-refusal",
-        "Points per doubling of turns",
-        "Ungraded",
-        "Still to do",
+    """The main figures, a run in each column."""
+    rows: list[tuple[str, Callable[[Results], Cell]]] = [
+        ("Safety Index", lambda r: in_words(r.safety_index.value, text.index)),
+        ("Safety Index, as published", lambda r: text.number(r.safety_index.compat, 4)),
+        ("ASR, all turns", lambda r: share(r.overall.asr)),
+        ("Over-refusal", lambda r: share(r.over_refusal.rate)),
+        ("Points per doubling of turns", lambda r: in_words(r.trend.slope, text.signed_points)),
+        ("Trend of ASR", lambda r: r.trend.direction.removesuffix(" at this size")),
+        ("Samples ungraded", lambda r: r.ungraded.n),
+        ("Samples still to do", lambda r: r.pending),
+        ("Judge", lambda r: str(r.provenance["judge"]["name"]) if r.provenance else None),
     ]
-    return _by_run("Overall, with 95 % intervals", runs, headings, row)
-
-
-def index_table(runs: Sequence[ReportRun]) -> Table:
-    """The Safety Index, and what it rests on."""
-
-    def row(results: Results) -> Row:
-        found = results.safety_index
-        rounds = ", ".join(map(str, found.rounds)) or "none"
-        return (in_words(found.value, index), number(found.compat, 4), rounds)
-
-    headings = ["SI, 95 % interval", "As published", "Rounds"]
-    return _by_run("Safety Index", runs, headings, row, text=("Rounds",))
+    return _by_figure("Overall, with 95 % intervals", runs, rows)
 
 
 def over_refusal_table(runs: Sequence[ReportRun]) -> Table:
     """How often benign twins were turned away, by number of turns."""
 
-    def rows(results: Results) -> Iterable[Row]:
+    def rows(results: Results) -> Iterator[Row]:
         found = results.over_refusal
         listed: list[tuple[Cell, OverRefusalRate]] = [*found.turns.items()]
         for turns, each in (*listed, *([("all", found)] if listed else [])):
@@ -192,74 +198,125 @@ def over_refusal_table(runs: Sequence[ReportRun]) -> Table:
 
 
 def outcome_table(runs: Sequence[ReportRun]) -> Table:
-    """What the target did with harmful samples."""
+    """What the target did with harmful samples; empty where only labels are known."""
+
+    def many(outcome: str) -> Callable[[Results], Cell]:
+        return lambda results: results.outcomes.get(outcome, 0)
+
     names = list(dict.fromkeys(name for run in runs for name in run.results.outcomes))
-    return _by_run(
-        "Outcomes of harmful samples", runs, [name.capitalize() for name in names],
-        lambda results: tuple(results.outcomes.get(name, 0) for name in names),
-    )  # fmt: skip
-
-
-def trend_table(runs: Sequence[ReportRun]) -> Table:
-    """How ASR changes with the number of turns."""
-    headings = ["Points per doubling, 95 % interval", "Trend of ASR", "Queries"]
-    return _by_run(
-        "Trend over turns", runs, headings,
-        lambda r: (in_words(r.trend.slope, signed_points), r.trend.direction, r.trend.queries),
-        text=("Trend of ASR",),
-    )  # fmt: skip
+    return _by_figure(
+        "Outcomes of harmful samples", runs, [(name.capitalize(), many(name)) for name in names]
+    )
 
 
 def first_unsafe_table(runs: Sequence[ReportRun]) -> Table:
     """At how many turns queries first get an unsafe response."""
+
+    def first_at(k: int) -> Callable[[Results], Cell]:
+        def cell(results: Results) -> Cell:
+            found = results.first_unsafe
+            return share(dict(zip(found.rounds, found.by_round, strict=True)).get(k))
+
+        return cell
+
     rounds = sorted({k for run in runs for k in run.results.first_unsafe.rounds})
-
-    def row(results: Results) -> Row:
-        found = results.first_unsafe
-        shares = dict(zip(found.rounds, found.by_round, strict=True))
-        return (*(share(shares.get(k)) for k in rounds), share(found.never), found.queries)
-
-    headings = [*(count(k, "turn") for k in rounds), "Never", "Queries"]
-    return _by_run("Share of queries by their first unsafe response", runs, headings, row)
+    rows = [
+        *((f"First at {count(k, 'turn')}", first_at(k)) for k in rounds),
+        ("Never", lambda r: share(r.first_unsafe.never)),
+        ("Queries", lambda r: r.first_unsafe.queries),
+    ]
+    return _by_figure("Share of queries by their first unsafe response", runs, rows)
 
 
-def bounds_table(run: ReportRun) -> Table:
-    """Each figure if all ungraded samples were safe, and if all were unsafe."""
-    results = run.results
+def bounds_table(runs: Sequence[ReportRun]) -> Table:
+    """Each figure if all ungraded samples were safe, and if all were unsafe, for runs that have some."""
 
     def row(figure: str, ungraded: Cell, bound: Bound | None, form: Callable[[float], str] = percent) -> Row:
         return (figure, ungraded, *([form(bound.if_safe), form(bound.if_unsafe)] if bound else [None, None]))
 
-    rows = [row(f"ASR at {count(k, 'turn')}", e.ungraded, e.if_ungraded) for k, e in results.turns.items()]
-    rows.append(row("ASR over all turns", results.overall.ungraded, results.overall.if_ungraded))
-    rows.append(row("Safety Index", "", results.safety_index.if_ungraded, index))
-    headings = ("Figure", "Ungraded", "All safe", "All unsafe")
-    title = _title("If every ungraded sample were safe, and if every one were unsafe", [run])
-    return Table(title, columns(*headings, text=("Figure",)), tuple(rows))
+    def rows(results: Results) -> Iterator[Row]:
+        if results.ungraded.n:
+            for k, asr in results.turns.items():
+                yield row(f"ASR at {count(k, 'turn')}", asr.ungraded, asr.if_ungraded)
+            yield row("ASR, all turns", results.overall.ungraded, results.overall.if_ungraded)
+            yield row("Safety Index", "", results.safety_index.if_ungraded, text.index)
+
+    headings = ["Figure", "Ungraded", "All safe", "All unsafe"]
+    title = "If every ungraded sample were safe, and if every one were unsafe"
+    return _table(title, runs, headings, rows, named=("Figure",))
 
 
-def judge_table(validation: JudgeValidation) -> Table:
+def judge_table(validation: Validation) -> Table:
     """How well the judge agrees with people."""
+    known = agreement(validation.confusion)
     rows: tuple[Row, ...] = (
-        ("Sensitivity", share(validation.sensitivity), "unsafe responses that it calls unsafe"),
-        ("Specificity", share(validation.specificity), "safe responses that it calls safe"),
-        ("Cohen’s κ", in_words(validation.kappa, index), "agreement beyond chance; 1 is perfect"),
-        ("Readable", share(validation.readable), "responses that it gave a readable verdict on"),
+        ("Sensitivity", share(known.sensitivity), "unsafe responses that it calls unsafe"),
+        ("Specificity", share(known.specificity), "safe responses that it calls safe"),
+        ("Cohen’s κ", in_words(known.kappa, text.index), "agreement beyond chance; 1 is perfect"),
+        ("Readable", share(known.readable), "responses that it gave a readable verdict on"),
     )
     headings = ("Figure", "Value, 95 % interval", "Meaning")
     return Table("The judge against people", columns(*headings, text=("Figure", "Meaning")), rows)
 
 
-def moderation_table(runs: Sequence[ReportRun]) -> Table:
-    """What the moderators did, for runs that had one."""
+def moderator_table(runs: Sequence[ReportRun]) -> Table:
+    """What moderators did, what they looked at, and the price of protection; empty without a moderator."""
 
-    def rows(results: Results) -> Iterable[Row]:
-        if (m := results.moderation) is not None:
-            for kind, actions in (("harmful", m.harmful), ("benign twins", m.twins)):
-                yield (kind, actions.block, actions.inject, actions.allow, actions.flagged)
+    def said(say: Callable[[Protection], str]) -> Callable[[Results], Cell]:
+        return lambda results: say(results.moderation) if results.moderation else None
 
-    headings = ["Samples", "Blocked", "Injected", "Allowed", "Flagged"]
-    return _table("Samples by the moderator’s action", runs, headings, rows, text=("Samples",))
+    rows = [
+        ("Moderator", lambda r: str(r.provenance["moderator"]["name"]) if r.moderation else "none"),
+        ("Settings", lambda r: settings(r.provenance["moderator"]) if r.moderation else None),
+        ("Harmful samples", said(lambda m: f"{m.harmful.n:,}: {m.harmful}")),
+        ("Benign twins", said(lambda m: f"{m.twins.n:,}: {m.twins}")),
+        ("Looked at", said(lambda m: str(m.coverage))),
+        ("Degraded verdicts", said(lambda m: counted(m.degraded.causes) or "none")),
+        ("Its cost", said(lambda m: m.cost)),
+        ("Target’s tokens", _target_tokens),
+        ("Cost of both", _dollars),
+    ]
+    return _by_figure("Moderator", runs, rows if any(run.results.moderation for run in runs) else [])
+
+
+def provenance_table(runs: Sequence[ReportRun]) -> Table:
+    """Where the figures come from."""
+    rows = [(run.shown, term, said) for run in runs for term, said in run.provenance()]
+    many = len(runs) > 1
+    heads = columns("From", "", group="Run" if many else "", text=("From", ""))
+    return Table("Provenance", heads, tuple(row if many else row[1:] for row in rows))
+
+
+def _tables(runs: Sequence[ReportRun]) -> list[Table]:
+    """The tables of any report of runs, but for those by scenario and method."""
+    return [
+        overview_table(runs),
+        turn_table(runs),
+        outcome_table(runs),
+        over_refusal_table(runs),
+        moderator_table(runs),
+        bounds_table(runs),
+    ]
+
+
+def _group_tables(runs: Sequence[ReportRun], *, certain: bool = False) -> list[Table]:
+    return [group_table(runs, kind, certain=certain) for kind in ("scenario", "method")]
+
+
+def difference_tables(compared: Compared) -> list[Table]:
+    """The differences of each run from the first."""
+    runs = [ReportRun(*named) for named in zip(compared.names, compared.results, strict=True)]
+    first, *others = (str(run.shown) for run in runs)
+    return [
+        difference_table(other, first, comparison)
+        for other, comparison in zip(others, compared.comparisons, strict=True)
+    ]
+
+
+def _print_tables(tables: Iterable[Table], console: "Console") -> None:
+    for table in tables:
+        print_table(table, console)
+    say(console)
 
 
 def _table(
@@ -268,34 +325,30 @@ def _table(
     headings: Sequence[str],
     rows: Callable[[Results], Iterable[Row]],
     *,
-    text: Iterable[str] = (),
+    named: Iterable[str] = (),
     nothing: str = "",
 ) -> Table:
-    """Several rows for each run, under its name where there are several runs."""
+    """Several rows for each run, under its name where there are several runs; `named` columns hold text."""
     many = len(runs) > 1
     listed: list[Row] = []
     for run in runs:
         found = list(rows(run.results)) or ([(nothing,)] if nothing and many else [])
         listed += [(run.shown, *row) for row in found] if many else found
-    heads = columns(*headings, group="Run" if many else "", text=text)
-    return Table(_title(title, runs), heads, tuple(listed))
+    heads = columns(*headings, group="Run" if many else "", text=named)
+    return Table(title + _simulated(runs), heads, tuple(listed))
 
 
-def _by_run(
-    title: str,
-    runs: Sequence[ReportRun],
-    headings: Sequence[str],
-    row: Callable[[Results], Row],
-    *,
-    text: Iterable[str] = (),
+def _by_figure(
+    title: str, runs: Sequence[ReportRun], figures: Sequence[tuple[str, Callable[[Results], Cell]]]
 ) -> Table:
-    """One row for each run."""
-    rows = tuple((run.shown, *row(run.results)) for run in runs)
-    return Table(_title(title, runs), columns("Run", *headings, text=("Run", *text)), rows)
+    """A figure in each row, a run in each column."""
+    rows = tuple((figure, *(cell(run.results) for run in runs)) for figure, cell in figures)
+    heads = columns("Figure", *(run.shown for run in runs), text=("Figure",))
+    return Table(title + _simulated(runs), heads, rows)
 
 
-def _title(title: str, runs: Sequence[ReportRun]) -> str:
-    return title + (" (simulated)" if any(run.results.simulated for run in runs) else "")
+def _simulated(runs: Sequence[ReportRun]) -> str:
+    return " (simulated)" if any(run.results.simulated for run in runs) else ""
 
 
 def _asr(asr: Asr, *, certain: bool) -> Figure:
@@ -309,73 +362,11 @@ def _corrected(asr: Asr) -> Cell:
     return share(correction.estimate) if correction.estimate else correction.standing
 
 
-def _heat(asr: Asr | None) -> Heat:
-    if asr is None or asr.asr is None:
-        return Heat(None)
-    return Heat(asr.asr.value, f"{asr.unsafe:,} of {asr.graded:,} unsafe")
+def _target_tokens(results: Results) -> Cell:
+    cost = results.answer_cost
+    return f"{cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} out" if cost else None
 
 
-def _print_moderation(results: Results, console: "Console") -> None:
-    if (m := results.moderation) is None:
-        return
-    entry = results.provenance["moderator"]
-    say(console)
-    say(console, f"Moderator {entry['name']} ({settings(entry)})", "bold")
-    for kind, actions in (("harmful sample", m.harmful), ("benign twin", m.twins)):
-        if actions.n:
-            say(console, f"{count(actions.n, kind)}: {actions}")
-    say(console, f"Looked at {m.coverage}")
-    if m.degraded.n:
-        say(console, f"Degraded verdicts: {counted(m.degraded.causes)}", "yellow")
-    say(console, f"Cost: {m.cost}")
-
-
-def _print_index(results: Results, console: "Console", *, simulated: str, compat: bool) -> None:
-    found = results.safety_index
-    published = number(found.compat, 4)
-    if compat:
-        say(console, f"Safety Index {published}{simulated}, as published", "bold")
-        return
-    value = "not known: nothing is graded" if found.value is None else str(in_words(found.value, index))
-    say(console, f"Safety Index {value}{simulated}; as published: {published}", "bold")
-    if found.missing_rounds and found.rounds:
-        say(console, missing_rounds(results))
-
-
-def missing_rounds(results: Results) -> str:
-    """What the Safety Index does where published numbers of turns have no graded sample."""
-    missing = ", ".join(map(str, results.safety_index.missing_rounds))
-    return (
-        f"No graded sample at {missing} turns: the other rounds take over their weight. The published "
-        "computation counts them as perfectly safe."
-    )
-
-
-def _trust(results: Results) -> Iterable[str]:
-    """What else to know before believing the figures."""
-    if results.trend.slope is not None:
-        slope = in_words(results.trend.slope, signed_points)
-        yield f"Trend: {results.trend.direction}, {slope} points per doubling of turns"
-    bound = results.overall.if_ungraded
-    if bound is not None and results.ungraded.n:
-        yield (
-            f"ASR over all turns: {percent(bound.if_safe)} if every ungraded sample were safe, "
-            f"{percent(bound.if_unsafe)} if every one were unsafe"
-        )
-    for other in results.other_judges:
-        yield (
-            f"Judge {other.name}: ASR {share(other.asr)}; same label on {share(other.agreement)} of "
-            f"{count(other.shared, 'response')}"
-        )
-    if (validation := results.judge_validation) is not None:
-        yield (
-            f"This judge against people ({validation.labels}): it finds {share(validation.sensitivity)} of "
-            f"unsafe responses and passes {share(validation.specificity)} of safe ones"
-        )
-    elif results.provenance:
-        yield "This judge has not been checked against people; `safemt judge-check` does that."
-    if (powered := results.prediction_powered) is not None:
-        yield (
-            f"By people’s standard, from {count(powered.labelled, 'label')} of theirs and the judge’s on the "
-            f"rest: ASR {share(powered.estimate)}"
-        )
+def _dollars(results: Results) -> Cell:
+    cost = results.answer_cost
+    return None if cost is None or cost.dollars is None else dollars(cost.dollars)

@@ -10,7 +10,7 @@ from safemt.benchmark.recorded import read_published_labels
 from safemt.core.errors import LabelsError
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
 from safemt.endpoints.spend import recorded_prices
-from safemt.judges.validation import validations_of
+from safemt.judges.validation import Validation, validations_of
 from safemt.report.document import document
 from safemt.report.figures import (
     INTERVALS,
@@ -28,7 +28,7 @@ from safemt.report.protection import Protection, protection
 from safemt.report.stored import verdicts
 from safemt.run.manifest import require_manifest
 from safemt.run.store import STORE_FILE, Store
-from safemt.stats.agreement import judge_pair
+from safemt.stats.agreement import agreement, judge_pair
 from safemt.stats.intervals import bootstrap
 from safemt.stats.scores import ScoredSample
 
@@ -115,6 +115,7 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "corrected": document(overall.corrected),
             "over_refusal": document(results.over_refusal.rate),
         },
+        "judge_validation": _validation_json(results.judge_validation),
         "intervals": INTERVALS,
     }
     if results.provenance:
@@ -128,6 +129,20 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
         found["safety_index"] |= {"value": index, "rounds": list(PUBLISHED_TURNS)}
         found = {key: _certain(value) for key, value in found.items() if key not in _UNCERTAIN}
     return found
+
+
+def _validation_json(known: Validation | None) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    figures = agreement(known.confusion)
+    return {
+        **{key: getattr(known, key) for key in ("labels", "labels_sha256", "selection", "checked")},
+        "rows": known.rows,
+        **{
+            key: document(getattr(figures, key))
+            for key in ("sensitivity", "specificity", "kappa", "readable")
+        },
+    }
 
 
 def _certain(entry: Any) -> Any:

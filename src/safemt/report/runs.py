@@ -1,5 +1,6 @@
 """The runs of a report: their names, figures and texts, each from one snapshot of its store."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from safemt.core.errors import UsageError
 from safemt.report.compare import Compared, compare_runs, unlike
 from safemt.report.figures import Results
+from safemt.report.protection import settings
 from safemt.report.results import results_of, results_of_store
 from safemt.report.stored import StoredSample, invocations, samples
 from safemt.report.table import Name
-from safemt.report.text import visible
+from safemt.report.text import count, date, visible
 from safemt.run.store import STORE_FILE, Invocation, Store
 
 
@@ -41,6 +43,34 @@ class ReportRun:
     def chart_name(self) -> str:
         """Its name in charts, which says where a run is simulated."""
         return visible(self.name) + (" (simulated)" if self.results.simulated else "")
+
+    def provenance(self) -> Iterator[tuple[str, str]]:
+        """Where its figures come from: terms, and what there is to say."""
+        p = self.results.provenance
+        if not p:
+            yield "Source", f"label files in {self.folder.name if self.folder else 'memory'}"
+            return
+        benchmark, judge, moderator = p["benchmark"], p["judge"], p.get("moderator")
+        queries = count(benchmark["queries"], "query", "queries")
+        size = f"{count(benchmark['samples'], 'sample')} of {queries}"
+        yield "Benchmark", f"{benchmark['name']}, {size} at {', '.join(map(str, benchmark['rounds']))} turns"
+        yield "Its content, SHA-256", benchmark["sha256"]
+        yield "Selection, SHA-256", str(benchmark.get("selection"))
+        for role, name in (("target", self.results.target), ("judge", judge["name"])):
+            url = p.get(f"{role}_base_url")
+            yield role.capitalize(), f"{name} at {url}" if url else name
+        yield "Judge’s configuration, SHA-256", judge["id"]
+        if moderator:
+            yield "Moderator", f"{moderator['name']} ({settings(moderator)})"
+            yield "Its verdicts are kept under", moderator["id"]
+        live = ": the target’s own replies, in place of the scripted ones" if p["history"] == "live" else ""
+        yield "Assistant turns", p["history"] + live
+        yield "Seed", str(p.get("seed"))
+        yield "Tokens", f"{p['tokens']['prompt']:,} in, {p['tokens']['completion']:,} out"
+        for each in self.invocations:
+            yield "Worked on", f"{date(each.started)} to {date(each.ended)}: {each.ending or 'not ended'}"
+        yield "Versions", f"safemt {p['safemt']}, Python {p.get('python')}, {p.get('platform')}"
+        yield "Command", shlex.join(map(str, p.get("command") or ()))
 
     @property
     def images(self) -> Path:

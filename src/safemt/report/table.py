@@ -8,13 +8,15 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from safemt.report.text import UNKNOWN, Figure, one_line, percent
+from safemt.report.text import UNKNOWN, Figure, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 GAP: Final = 2
 """Blanks between two columns on the terminal."""
+TALLEST: Final = 4
+"""Lines of a row on the terminal; where one takes more, a table becomes lists."""
 LONGEST_WORD: Final = 24
 """Letters after which a word may be broken to make a table fit a terminal."""
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|#~&])")
@@ -27,8 +29,6 @@ class Kind(Enum):
     TEXT = "t"
     GROUP = "g"
     """Text of the first column that is shown once for all rows that share it."""
-    HEAT = "c"
-    """Shares, shown in colour where there is colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,12 @@ class Name:
     def __str__(self) -> str:
         return self.text + "".join(f" ({mark})" for mark in self.marks)
 
-
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """A share whose size shows as colour; `about` says what it rests on."""
-
-    share: float | None
-    about: str = ""
-
-    def __str__(self) -> str:
-        return percent(self.share).removesuffix(" %")
+    def __html__(self) -> str:
+        marks = "".join(f' <span class="badge {escape(mark)}">{escape(mark)}</span>' for mark in self.marks)
+        return f'<span class="run s{self.slot % 8}"><bdi>{escape(one_line(self.text))}</bdi></span>{marks}'
 
 
-Cell = str | int | Figure | Name | Heat | None
+Cell = str | int | Figure | Name | None
 Row = tuple[Cell, ...]
 RULE: Final[Row] = ()
 """A row that is a line between the rows above and below it."""
@@ -63,9 +56,9 @@ RULE: Final[Row] = ()
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading and what stands under it."""
+    """A heading and what is under it."""
 
-    heading: str
+    heading: str | Name
     kind: Kind = Kind.NUMBER
 
 
@@ -87,28 +80,25 @@ class Table:
         """The first rows of the table; its title says how many there are if that is not all."""
         if len(self.rows) <= most:
             return self
-        return replace(
-            self, title=f"{self.title} (first {most} of {len(self.rows):,})", rows=self.rows[:most]
-        )
+        title = f"{self.title} (first {most} of {len(self.rows):,})"
+        return replace(self, title=title, rows=self.rows[:most])
 
 
-def columns(*headings: str, group: str = "", text: Iterable[str] = ()) -> tuple[Column, ...]:
+def columns(*headings: str | Name, group: str = "", text: Iterable[str] = ()) -> tuple[Column, ...]:
     """Columns of numbers, but for those that are named in `text`; `group` heads one before them."""
-    listed = set(text)
+    listed: set[str | Name] = set(text)
     kinds = [Column(each, Kind.TEXT if each in listed else Kind.NUMBER) for each in headings]
     return (*([Column(group, Kind.GROUP)] if group else []), *kinds)
 
 
 def print_table(table: Table, console: "Console") -> None:
-    """Print the table under its title, within the width of the console."""
-    from rich.text import Text
-
+    """Print the table under its title, within the width of the console; nothing without rows."""
     if table.rows:
         say(console)
         if table.title:
             say(console, table.title, "bold")
         for line in terminal_lines(table, console.width):
-            console.print(Text(line), soft_wrap=True, highlight=False)
+            say(console, line, wrap=False)
 
 
 def say(console: "Console", text: str = "", style: str = "", *, wrap: bool = True) -> None:
@@ -121,21 +111,24 @@ def say(console: "Console", text: str = "", style: str = "", *, wrap: bool = Tru
 def terminal_lines(table: Table, width: int) -> list[str]:
     """The table in lines of at most `width` columns.
 
-    Cells go on several lines where that makes it fit. Where nothing does, each row becomes a short list.
+    Cells go on several lines where that makes it fit. Where that does not do, each row becomes a short list.
     """
-    pieces = [[_pieces(cell) for cell in row] for row in _shown_rows(table)]
-    headings = [one_line(column.heading).split() for column in table.columns]
-    widths = _widths(headings, [row for row in pieces if len(row) == len(headings)], width)
+    rows = [[_pieces(cell) for cell in row] for row in _shown_rows(table)]
+    headings = [_text(column.heading).split() for column in table.columns]
+    widths = _widths(headings, [row for row in rows if len(row) == len(headings)], width)
     if widths is None:
         return list(_records(table, width))
-    right = [column.kind in (Kind.NUMBER, Kind.HEAT) for column in table.columns]
+    right = [column.kind is Kind.NUMBER for column in table.columns]
     lines = [*_row_lines(headings, widths, right), "─" * (sum(widths) + GAP * (len(widths) - 1))]
-    for row in pieces:
+    for row in rows:
         if len(row) in (0, len(widths)):
-            lines += _row_lines(row, widths, right) if row else [""]
+            drawn = _row_lines(row, widths, right) if row else [""]
         else:
             last = sum(widths[len(row) - 1 :]) + GAP * (len(widths) - len(row))
-            lines += _row_lines(row, [*widths[: len(row) - 1], last], [*right[: len(row) - 1], False])
+            drawn = _row_lines(row, [*widths[: len(row) - 1], last], [*right[: len(row) - 1], False])
+        if len(drawn) > TALLEST:
+            return list(_records(table, width))
+        lines += drawn
     return lines
 
 
@@ -143,14 +136,13 @@ def markdown_table(table: Table) -> str:
     """The table under a heading of level 2; empty without rows."""
     if not table.rows:
         return ""
-    dashes = ("---:" if column.kind in (Kind.NUMBER, Kind.HEAT) else "---" for column in table.columns)
+    dashes = ("---:" if column.kind is Kind.NUMBER else "---" for column in table.columns)
     lines = [f"## {markdown_text(table.title)}", ""]
-    lines.append("| " + " | ".join(markdown_text(column.heading) for column in table.columns) + " |")
+    lines.append("| " + " | ".join(markdown_text(_text(column.heading)) for column in table.columns) + " |")
     lines.append("|" + "|".join(dashes) + "|")
-    for row in table.rows:
-        if row:
-            cells = [markdown_text(_text(cell)) for cell in row] + [""] * (len(table.columns) - len(row))
-            lines.append("| " + " | ".join(cells) + " |")
+    for row in filter(None, table.rows):
+        cells = [markdown_text(_text(cell)) for cell in row] + [""] * (len(table.columns) - len(row))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", ""])
 
 
@@ -161,31 +153,38 @@ def markdown_text(text: str) -> str:
 
 def html_table(table: Table) -> str:
     """The table as an HTML element, with its title as the caption."""
-    kinds = [column.kind for column in table.columns]
-    heat = ' class="heat"' if Kind.HEAT in kinds else ""
-    head = "".join(f'<th scope="col"{_css(c.kind)}>{escape(one_line(c.heading))}</th>' for c in table.columns)
-    caption = f"<caption>{escape(one_line(table.title))}</caption>"
+    css = [f' class="{column.kind.value}"' for column in table.columns]
+    heads = zip(table.columns, css, strict=True)
+    head = "".join(f'<th scope="col"{c}>{cell_html(column.heading)}</th>' for column, c in heads)
+    grouped = table.columns[0].kind is Kind.GROUP
     bodies = []
     for members in _bodies(table):
         rows = []
         for at, row in enumerate(members):
-            cells = [_html_cell(cell, kind) for cell, kind in zip(row, kinds, strict=False)]
-            if kinds[0] is Kind.GROUP:
-                span = f' rowspan="{len(members)}"' if len(members) > 1 else ""
-                cells[0] = f'<th scope="rowgroup"{span}>{cell_html(row[0])}</th>' if at == 0 else ""
-            else:
-                cells[0] = f'<th scope="row"{_css(kinds[0])}>{cell_html(row[0])}</th>'
-            if len(row) < len(kinds):
-                cells[-1] = f'<td colspan="{len(kinds) - len(row) + 1}">{cell_html(row[-1])}</td>'
+            cells = [f"<td{c}>{cell_html(cell)}</td>" for cell, c in zip(row, css, strict=False)]
+            span = f' rowspan="{len(members)}"' if grouped and len(members) > 1 else ""
+            scope = "rowgroup" if grouped else "row"
+            cells[0] = f'<th scope="{scope}"{span}>{cell_html(row[0])}</th>' if at == 0 or not grouped else ""
+            if len(row) < len(css):
+                cells[-1] = f'<td colspan="{len(css) - len(row) + 1}">{cell_html(row[-1])}</td>'
             rows.append(f"<tr>{''.join(cells)}</tr>")
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
-    return f"<table{heat}>{caption}<thead><tr>{head}</tr></thead>{''.join(bodies)}</table>"
+    caption = f"<caption>{escape(one_line(table.title))}</caption>"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead>{''.join(bodies)}</table>"
 
 
-def _html_name(name: Name) -> str:
-    """A name with its colour and marks."""
-    marks = "".join(f' <span class="badge {escape(mark)}">{escape(mark)}</span>' for mark in name.marks)
-    return f'<span class="run s{name.slot % 8}"><bdi>{escape(one_line(name.text))}</bdi></span>{marks}'
+def cell_html(cell: Cell) -> str:
+    """The content of a cell as HTML."""
+    if isinstance(cell, Name):
+        return cell.__html__()
+    if isinstance(cell, Figure):
+        interval = f' <span class="ci">{escape(cell.interval)}</span>' if cell.interval else ""
+        value = escape(cell.text)
+        return (f'<data value="{cell.value}">{value}</data>' if cell.value is not None else value) + interval
+    if isinstance(cell, int):
+        return f'<data value="{cell}">{cell:,}</data>'
+    text = escape(_text(cell))
+    return f"<bdi>{text}</bdi>" if cell else text
 
 
 def _text(cell: Cell) -> str:
@@ -217,34 +216,6 @@ def _bodies(table: Table) -> list[list[Row]]:
     return [list(members) for there, members in groupby(table.rows, key=bool) if there]
 
 
-def _css(kind: Kind) -> str:
-    return f' class="{kind.value}"' if kind in (Kind.NUMBER, Kind.HEAT) else ""
-
-
-def _html_cell(cell: Cell, kind: Kind) -> str:
-    if isinstance(cell, Heat):
-        css = "c none" if cell.share is None else f"c h{round(10 * cell.share)}"
-        about = f' title="{escape(cell.about)}"' if cell.about else ""
-        return f'<td class="{css}"{about}>{cell_html(cell)}</td>'
-    return f"<td{_css(kind)}>{cell_html(cell)}</td>"
-
-
-def cell_html(cell: Cell) -> str:
-    """The content of a cell as HTML."""
-    if isinstance(cell, Name):
-        return _html_name(cell)
-    if isinstance(cell, Figure):
-        interval = f' <span class="ci">{escape(cell.interval)}</span>' if cell.interval else ""
-        value = escape(cell.text)
-        return (f'<data value="{cell.value}">{value}</data>' if cell.value is not None else value) + interval
-    if isinstance(cell, Heat) and cell.share is not None:
-        return f'<data value="{cell.share}">{cell}</data>'
-    if isinstance(cell, int):
-        return f'<data value="{cell}">{cell:,}</data>'
-    text = escape(_text(cell))
-    return f"<bdi>{text}</bdi>" if isinstance(cell, str) and text else text
-
-
 def _length(text: str) -> int:
     from rich.cells import cell_len
 
@@ -254,22 +225,21 @@ def _length(text: str) -> int:
 def _widths(
     headings: Sequence[Sequence[str]], rows: Sequence[Sequence[Sequence[str]]], room: int
 ) -> list[int] | None:
-    """The width of each column, so that all fit into `room`; None where they cannot. Headings wrap freely."""
-    cells = list(zip(*rows, strict=True)) or [()] * len(headings)
-    least = [
-        max(min(LONGEST_WORD, _length(piece)) for cell in (heading, *column) for piece in (*cell, ""))
-        for heading, column in zip(headings, cells, strict=True)
+    """The width of each column, so that all fit into `room`; None where they cannot.
+
+    What is left beside the longest pieces goes to the columns that lack least, and last to headings.
+    """
+    widths = [
+        max(min(LONGEST_WORD, _length(piece)) for cell in column for piece in (*cell, ""))
+        for column in zip(headings, *rows, strict=True)
     ]
-    whole = [
-        max(narrow, *(_length(" ".join(cell)) for cell in column), 0)
-        for narrow, column in zip(least, cells, strict=True)
-    ]
-    spare = room - sum(least) - GAP * (len(least) - 1)
+    spare = room - sum(widths) - GAP * (len(widths) - 1)
     if spare < 0:
         return None
-    widths = list(least)
-    for at in sorted(range(len(least)), key=lambda at: whole[at] - least[at]):
-        more = min(spare, whole[at] - least[at])
+    whole = [max(_length(" ".join(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    wanted = sorted(enumerate(whole), key=lambda each: each[1] - widths[each[0]])
+    for at, width in (*wanted, *((at, _length(" ".join(heading))) for at, heading in enumerate(headings))):
+        more = min(spare, max(0, width - widths[at]))
         widths[at] += more
         spare -= more
     return widths
@@ -310,6 +280,6 @@ def _records(table: Table, width: int) -> Iterator[str]:
     for row in filter(None, table.rows):
         yield from _wrapped(_text(row[0]).split(), width)
         for column, cell in zip(table.columns[1:], row[1:], strict=False):
-            heading = f"{column.heading}: " if len(row) == len(table.columns) else ""
-            for at, line in enumerate(_wrapped([*heading.split(), *_pieces(cell)], width - 4)):
+            heading = f"{_text(column.heading)}:".split() if len(row) == len(table.columns) else []
+            for at, line in enumerate(_wrapped([*heading, *_pieces(cell)], width - 4)):
                 yield f"  {'  ' if at else ''}{line}"

@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from safemt.core.schema import ImageRef
 from safemt.io.images import ImageFolder
 from safemt.report.runs import ReportRun
 from safemt.report.stored import StoredSample
+from safemt.report.text import count
 from safemt.stats.scores import ScoredSample
 
 MESSAGE_LIMIT: Final = 4_000
@@ -39,35 +40,25 @@ _ESCAPES: Final = str.maketrans(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DialogueData:
-    """What the page carries of all dialogues, each part as JSON that is safe within a script element."""
-
-    index: Markup
-    dialogues: tuple[Markup, ...]
-    """Pieces of questions and messages, shared by runs on the same sample."""
-    answers: tuple[Markup, ...]
-    """Pieces of responses and judges' words, one per row of the index."""
-    thumbnails: Markup
-    rows: int
-    clipped: int
-    """Texts cut to their limit."""
-    left_out: int
-    """Texts not carried because the page would be too large."""
-
-
 @dataclass(slots=True)
-class _Texts:
-    """Collects texts up to the page's limits."""
+class DialogueData:
+    """Collects what the page carries of all dialogues, up to its limits."""
 
     room: int
+    """Characters of texts that may still come."""
     thumbnail_room: int = THUMBNAIL_LIMIT
     clipped: int = 0
+    """Texts cut to their limit."""
     left_out: int = 0
+    """Texts not carried because the page would be too large."""
+    rows: list[list[Any]] = field(default_factory=list)
     dialogues: list[Any] = field(default_factory=list)
+    """Questions and messages, shared by runs on the same sample."""
+    answers: list[Any] = field(default_factory=list)
+    """Responses and the judge's words, one for each row."""
     thumbnails: list[str] = field(default_factory=list)
-    dialogue_at: dict[str, int] = field(default_factory=dict)
-    thumbnail_at: dict[str, int] = field(default_factory=dict)
+    _dialogue_at: dict[str, int] = field(default_factory=dict)
+    _thumbnail_at: dict[str, int] = field(default_factory=dict)
 
     def take(self, text: str, limit: int) -> Any:
         """The text; `[beginning, characters cut]` where it is too long; null where there is no room left."""
@@ -81,75 +72,90 @@ class _Texts:
         self.clipped += 1
         return [kept, len(text) - len(kept)]
 
-    def add_dialogue(self, found: StoredSample) -> int:
+    def add(
+        self, run: int, scored: ScoredSample, found: StoredSample | None, judge: str, images: ImageFolder
+    ) -> None:
+        """Add a sample: `[run, id, turns, scenario, method, label, outcome, cause, dialogue, thumbnail]`.
+
+        The last two are places; −1 is none.
+        """
+        label = "benign twin" if scored.twin_of else scored.label
+        self.rows.append(
+            [
+                run, scored.query_id, scored.turns, scored.scenario, scored.method,
+                "still to do" if scored.label is None else label, scored.outcome, scored.cause or None,
+                -1 if found is None else self._add_dialogue(found),
+                -1 if found is None else self._add_thumbnail(found.sample.image, images),
+            ]
+        )  # fmt: skip
+        self.answers.append(None if found is None else self._answer(found, judge))
+
+    def documents(self, names: Sequence[str]) -> Iterator[tuple[str, Markup]]:
+        """The data by id, in pieces that the script reads as it needs them; `names` are those of the runs."""
+        index = {"runs": names, "piece": PIECE, "texts": bool(self.dialogues), "rows": self.rows}
+        yield "index", script_json(index)
+        yield "thumbnails", script_json(self.thumbnails)
+        for kind, texts in (("dialogues", self.dialogues), ("answers", self.answers)):
+            for at, start in enumerate(range(0, len(texts) if self.dialogues else 0, PIECE)):
+                yield f"{kind}-{at}", script_json(texts[start : start + PIECE])
+
+    @property
+    def limits(self) -> Iterator[str]:
+        """What the page does not show whole, in sentences."""
+        if self.dialogues:
+            cut = f" ({count(self.clipped, 'text')})" if self.clipped else ""
+            yield (
+                f"Pictures are at most {SIDE} pixels wide and high. Messages longer than {MESSAGE_LIMIT:,} "
+                f"characters and responses longer than {ANSWER_LIMIT:,} are cut and say so{cut}. The run’s "
+                "`run.sqlite` has the whole text."
+            )
+        if self.left_out:
+            are, most = "is" if self.left_out == 1 else "are", TEXT_LIMIT // 1_000_000
+            left = f"{count(self.left_out, 'text')} {are} left out"
+            yield f"{left}, because a page holds at most {most} million characters."
+
+    def _add_dialogue(self, found: StoredSample) -> int:
         """The place of a sample's dialogue: `[question, [message, …]]`."""
-        if found.key not in self.dialogue_at:
-            self.dialogue_at[found.key] = len(self.dialogues)
+        if found.key not in self._dialogue_at:
+            self._dialogue_at[found.key] = len(self.dialogues)
             messages = [self.take(message.content, MESSAGE_LIMIT) for message in found.sample.dialogue]
             self.dialogues.append([self.take(found.sample.question, MESSAGE_LIMIT), messages])
-        return self.dialogue_at[found.key]
+        return self._dialogue_at[found.key]
 
-    def answer(self, found: StoredSample, judge: str) -> list[Any]:
+    def _answer(self, found: StoredSample, judge: str) -> list[Any]:
         """`[[response], the judge's words]`; `[null, …]` where there is no response."""
         response = None if found.reply is None else [self.take(found.reply.text, ANSWER_LIMIT)]
         judgement = found.labels.get(judge)
         return [response, self.take(judgement.reasoning if judgement else "", ANSWER_LIMIT)]
 
-    def add_thumbnail(self, reference: ImageRef | None, images: ImageFolder) -> int:
-        """The place of the thumbnail; -1 where there is no image, -2 where it cannot be shown."""
+    def _add_thumbnail(self, reference: ImageRef | None, images: ImageFolder) -> int:
+        """The place of the thumbnail; −1 where there is no image, −2 where it cannot be shown."""
         if reference is None:
             return -1
-        if reference.sha256 not in self.thumbnail_at:
+        if reference.sha256 not in self._thumbnail_at:
             small = thumbnail(images, reference) if self.thumbnail_room > 0 else None
-            self.thumbnail_at[reference.sha256] = -2 if small is None else len(self.thumbnails)
+            self._thumbnail_at[reference.sha256] = -2 if small is None else len(self.thumbnails)
             if small is not None:
                 self.thumbnail_room -= len(small)
                 self.thumbnails.append(small)
-        return self.thumbnail_at[reference.sha256]
+        return self._thumbnail_at[reference.sha256]
 
 
 def dialogue_data(runs: Sequence[ReportRun], *, redact: bool, text_limit: int = TEXT_LIMIT) -> DialogueData:
-    """Collect the rows and texts of the runs. Label files and redacted pages have rows only.
+    """Collect the samples and texts of the runs. Label files and redacted pages have rows only.
 
     Raises:
         RunError: a store cannot be read.
     """
-    texts = _Texts(room=text_limit)
-    names = _Names()
-    rows: list[list[Any]] = []
-    answers: list[Any] = []
+    data = DialogueData(room=text_limit)
     for number, run in enumerate(runs):
         # In the order of the plan, like the scored samples, and from the same snapshot.
         stored = iter(() if redact else run.samples())
         judge = run.invocations[-1].judge if run.invocations else ""
         images = ImageFolder(run.images, boundary=Path(run.images.anchor))
-        for sample in run.results.samples:
-            found = next(stored, None)
-            rows.append(
-                [
-                    number,
-                    sample.query_id,
-                    sample.turns,
-                    names.at("scenarios", sample.scenario),
-                    names.at("methods", sample.method),
-                    names.at("labels", _label(sample)),
-                    names.at("outcomes", sample.outcome.value if sample.outcome else None),
-                    names.at("causes", sample.cause or None),
-                    -1 if found is None else texts.add_dialogue(found),
-                    -1 if found is None else texts.add_thumbnail(found.sample.image, images),
-                ]
-            )
-            answers.append(None if found is None else texts.answer(found, judge))
-    index = {"runs": [run.chart_name for run in runs], **names.lists, "piece": PIECE, "rows": rows}
-    return DialogueData(
-        index=script_json(index),
-        dialogues=_pieces(texts.dialogues),
-        answers=_pieces(answers) if texts.dialogues else (),
-        thumbnails=script_json(texts.thumbnails),
-        rows=len(rows),
-        clipped=texts.clipped,
-        left_out=texts.left_out,
-    )
+        for scored in run.results.samples:
+            data.add(number, scored, next(stored, None), judge, images)
+    return data
 
 
 def script_json(content: Any) -> Markup:
@@ -182,31 +188,3 @@ def thumbnail(folder: ImageFolder, image: ImageRef) -> str | None:
     out = io.BytesIO()
     flat.save(out, "WEBP", quality=_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-
-
-class _Names:
-    """Each name once; rows hold its number."""
-
-    def __init__(self) -> None:
-        self.lists: dict[str, list[str]] = {
-            k: [] for k in ("scenarios", "methods", "labels", "outcomes", "causes")
-        }
-
-    def at(self, kind: str, name: str | None) -> int:
-        """The number of `name`, -1 for none."""
-        if name is None:
-            return -1
-        listed = self.lists[kind]
-        if name not in listed:
-            listed.append(name)
-        return listed.index(name)
-
-
-def _label(sample: ScoredSample) -> str:
-    if sample.label is None:
-        return "still to do"
-    return sample.label.value if sample.twin_of is None else "benign twin"
-
-
-def _pieces(texts: Sequence[Any]) -> tuple[Markup, ...]:
-    return tuple(script_json(texts[start : start + PIECE]) for start in range(0, len(texts), PIECE))

@@ -124,7 +124,7 @@ def make_run(
     # One commit for all, where a run makes one for each: the tests have no time for 10,000.
     store._db.execute("PRAGMA synchronous = OFF")
     for one in listed:
-        _add(store, one, answer(one))
+        add(store, one, answer(one))
     store.end("complete")
     store.close()
     return folder
@@ -139,7 +139,8 @@ def make_image(
     return ImageRef(hashlib.sha256(out.getvalue()).hexdigest(), "image/png", *size, name)
 
 
-def _add(store: Store, one: Sample, answer: Answer | None) -> None:
+def add(store: Store, one: Sample, answer: Answer | None) -> None:
+    """Store what became of a sample."""
     if answer is None:
         return
     key = sample_key(one)

@@ -119,8 +119,7 @@ def write_report(
 
     Raises:
         UsageError: a name ends in none of .html, .md, .csv and .parquet, or its format needs an extra.
-        RunError: a run cannot be read.
-        FileError: an output cannot be written.
+        RunError: a run cannot be read or an output not be written.
         LabelsError: there is nothing to report.
     """
 

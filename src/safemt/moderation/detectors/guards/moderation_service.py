@@ -16,7 +16,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
 from safemt.endpoints.asking import Ask
-from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint, json_text
 from safemt.endpoints.replies import Answer, Request, failure_of
 from safemt.moderation.detectors.detector import (
@@ -88,23 +88,9 @@ class ModerationServiceDetector:
     name = NAME
     threshold = 0.5
 
-    def __init__(
-        self, *, model: str | None, base_url: str | None, api_key_env: str | None, timeout: float
-    ) -> None:
-        """`model` None is OpenAI's newest.
-
-        Raises:
-            UsageError: the endpoint's options do not fit.
-        """
-        self.endpoint = ModerationEndpoint(
-            model=model or MODEL,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            sampling=Sampling(),
-            timeout=timeout,
-            role="moderator",
-        )
-        self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
+    def __init__(self, endpoint: ModerationEndpoint) -> None:
+        self.endpoint = endpoint
+        self.endpoints: Sequence[ChatEndpoint] = (endpoint,)
         self.canary = Canary(NAME, safe=SAFE_TEXTS, unsafe=UNSAFE_TEXTS, threshold=self.threshold)
 
     @property

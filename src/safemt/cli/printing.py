@@ -38,6 +38,11 @@ def stderr() -> Console:
     return _Remarks(stderr=True, emoji=False)
 
 
+def say(console: Console, line: str) -> None:
+    """Print a line as it is, without colours and breaks."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False), flush=True)
@@ -82,7 +87,7 @@ def finish_run(folder: Path, *, as_json: bool) -> int | None:
         print_json(document)
     else:
         print_results(results, stdout())
-        stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
+        say(stdout(), f"Results: {path}")
     return None if any(tally.asr is not None for tally in results.scores.turns.values()) else 1
 
 

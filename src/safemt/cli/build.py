@@ -76,7 +76,7 @@ def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: 
     from safemt.build.generators.open import open_generator
     from safemt.build.progress import Progress
     from safemt.build.sources.read import QueryFormat
-    from safemt.cli.printing import stderr, stdout
+    from safemt.cli.printing import say, stderr, stdout
 
     methods = tuple(dict.fromkeys(config.methods))
     plan = BuildPlan(
@@ -106,7 +106,7 @@ def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: 
     with Progress(stderr()) as progress:
         stats = build_benchmark(plan, progress=progress, generator=generator)
     for line in _summary(stats, out):
-        stdout().print(line, highlight=False, markup=False, soft_wrap=True)
+        say(stdout(), line)
 
 
 def _summary(stats: dict[str, Any], out: Path) -> list[str]:

@@ -6,7 +6,7 @@
 The function gets one configuration, and its other options as keywords. It returns an exit code; None is 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from inspect import getdoc
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,14 +15,12 @@ import click
 import msgspec
 
 from safemt.cli import summary_of
+from safemt.cli.configuration import REQUIRED, configuration
 from safemt.cli.groups import HELP, Group
 from safemt.cli.options import TABLE, Panel, Setting, register
-from safemt.cli.values import Value, field_at, fields_of
-from safemt.core.errors import UsageError
+from safemt.cli.values import Value, field_at
 
 Function: TypeAlias = Callable[..., int | None]
-_REQUIRED = ("benchmark", "target.name")
-"""What a run cannot do without; a configuration file may give it."""
 
 
 class Option(click.Option):
@@ -92,20 +90,21 @@ def command(
     chosen = [TABLE[each] if isinstance(each, str) else each for each in settings]
     for setting in chosen:
         register(setting)
+    of_config = {each.path for each in chosen if config and not each.multiple and field_at(config, each.path)}
 
     def decorate(function: Function) -> Command:
         def callback(**values: Any) -> int | None:
-            given = {each: values.pop(_identifier(each)) for each in chosen}
-            if config is None:
-                return function(**values, **_keywords(given))
-            own = {
-                each: value
-                for each, value in given.items()
-                if field_at(config, each.path) and not each.multiple
+            taken = {each.path: values.pop(_identifier(each)) for each in chosen}
+            file = taken.pop("config", None)
+            keywords = {
+                each.path.replace(".", "_"): _argument(each, taken[each.path])
+                for each in chosen
+                if each.path in taken and each.path not in of_config
             }
-            rest = {each: value for each, value in given.items() if each not in own}
-            file = next((rest.pop(each) for each in list(rest) if each.path == "config"), None)
-            return function(_configuration(config, own, file), **values, **_keywords(rest))
+            if config is None:
+                return function(**values, **keywords)
+            given = {path: value for path, value in taken.items() if path in of_config and value is not None}
+            return function(configuration(config, given, file), **values, **keywords)
 
         called = name or function.__name__.replace("_", "-")
         made = Command(
@@ -144,12 +143,11 @@ def _identifier(setting: Setting) -> str:
     return setting.path.replace(".", "__")
 
 
-def _keywords(given: Mapping[Setting, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for setting, value in given.items():
-        default = False if setting.kind is bool else setting.default
-        found[setting.path.replace(".", "_")] = default if value is None else value
-    return found
+def _argument(setting: Setting, value: Any) -> Any:
+    """What the function gets for an option of its own."""
+    if value is not None:
+        return value
+    return False if setting.kind is bool else setting.default
 
 
 def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option:
@@ -168,7 +166,7 @@ def _option(setting: Setting, config: type | None, *, negatable: bool) -> Option
         attributes["metavar"] = setting.takes or value.name
         if default not in (None, "", msgspec.NODEFAULT) and not setting.multiple:
             shown = f" [default: {_shown(default)}]"
-        elif setting.required or (default is msgspec.NODEFAULT and setting.path in _REQUIRED):
+        elif setting.required or (default is msgspec.NODEFAULT and setting.path in REQUIRED):
             shown = " [required]"
     return Option(
         setting,
@@ -185,57 +183,3 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _configuration(
-    config: type[msgspec.Struct], given: Mapping[Setting, Any], file: Path | None
-) -> msgspec.Struct:
-    """A configuration from a file, or else from the type's defaults, with the options that were given."""
-    from safemt.io.yaml import typed
-    from safemt.run.config import RunConfig, config_from, read_config_data
-
-    data: Any = _defaults(config) if file is None else read_config_data(file)
-    for setting, value in given.items():
-        if value is not None and isinstance(data, dict):
-            _put(data, setting.path.split("."), value)
-    moderator = data.get("moderator") if isinstance(data, dict) else None
-    if isinstance(moderator, dict) and "name" not in moderator and file is None:
-        _refuse_moderator_settings(given)
-    if config is not RunConfig:
-        return typed(data, config, where="the command line")
-    if isinstance(data, dict):
-        for path in _REQUIRED:
-            if path.partition(".")[0] not in data:
-                raise click.UsageError(f"Missing option '{TABLE[path].flag}'.")
-    return config_from(data, where=str(file or "the command line"))
-
-
-def _refuse_moderator_settings(given: Mapping[Setting, Any]) -> None:
-    """Raise the error about the first setting of a moderator that is not named."""
-    for setting, value in given.items():
-        if value is not None and setting.path.startswith("moderator."):
-            raise UsageError(
-                "no_moderator",
-                f"`{setting.path}` needs a moderator. Add `moderator` embedded, or drop `{setting.path}`.",
-                setting=setting.path,
-            )
-
-
-def _defaults(config: type[msgspec.Struct]) -> dict[str, Any]:
-    return {
-        name: msgspec.to_builtins(info.default, enc_hook=str)
-        for name, info in fields_of(config).items()
-        if isinstance(info.default, msgspec.Struct)
-    }
-
-
-def _put(data: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set the value at `path`. A section that is no mapping is left to the check of the types."""
-    *sections, last = path
-    for name in sections:
-        section = data.get(name)
-        if not isinstance(section, dict | None):
-            return
-        # A copy: two names of a YAML file may be aliases of one section.
-        data[name] = data = dict(section or {})
-    data[last] = None if value is msgspec.UNSET else value

@@ -21,23 +21,19 @@ def merge(runs: tuple[Path, ...], *, out: Path, as_json: bool) -> int | None:
 
     Shards that contradict each other are refused.
     """
-    from safemt.cli.printing import finish_run, stderr
+    from safemt.cli.printing import finish_run, say, stderr
     from safemt.run.spread.merge import merge_runs
 
     merged = merge_runs(runs, out, command=["safemt", *sys.argv[1:]])
     console = stderr()
-    console.print(
-        f"{len(runs)} runs with {merged.samples:,} of {merged.planned:,} samples → {out}", highlight=False
-    )
+    say(console, f"{len(runs)} runs with {merged.samples:,} of {merged.planned:,} samples → {out}")
     if merged.missing:
-        console.print(
-            f"Missing: shard {', '.join(merged.missing)}. Merge again with these, into another --out.",
-            highlight=False,
-        )
+        missing = ", ".join(merged.missing)
+        say(console, f"Missing: shard {missing}. Merge again with these, into another --out.")
     elif merged.unfinished:
-        console.print(
+        say(
+            console,
             f"{merged.unfinished:,} samples are unfinished. To finish them, run the command of a shard with "
             f"--out {out} and without --shards.",
-            highlight=False,
         )
     return finish_run(out, as_json=as_json)

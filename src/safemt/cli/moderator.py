@@ -66,7 +66,7 @@ def evaluate(
 
     The exit code is 1 if no moderator gave any dialogue a risk.
     """
-    from safemt.cli.printing import print_json, stderr, stdout
+    from safemt.cli.printing import print_json, say, stderr, stdout
     from safemt.moderation.measuring.evaluate import time_long_dialogues
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
@@ -94,9 +94,7 @@ def evaluate(
         print_evaluation(evaluation, stdout())
     if out is not None:
         for path in write_evaluation(evaluation, out, command=shlex.join(["safemt", *sys.argv[1:]])):
-            (stderr() if as_json else stdout()).print(
-                f"Written: {path}", highlight=False, markup=False, soft_wrap=True
-            )
+            say(stderr() if as_json else stdout(), f"Written: {path}")
     return None if any(figures.data.risk.size for figures in evaluation.moderators) else 1
 
 
@@ -130,7 +128,7 @@ def calibrate(
 
     The data must hold benign dialogues like those to come. Harmful ones only show what is still found.
     """
-    from safemt.cli.printing import print_json, stdout
+    from safemt.cli.printing import print_json, say, stdout
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.measuring.thresholds import write_threshold
@@ -151,12 +149,7 @@ def calibrate(
         print_json(document)
     else:
         print_calibration(calibration, stdout())
-        stdout().print(
-            f"Written: {out}. Use it with --moderator-thresholds {out}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        say(stdout(), f"Written: {out}. Use it with --moderator-thresholds {out}")
 
 
 moderator = group("moderator", [evaluate, calibrate])

@@ -29,6 +29,11 @@ def stderr() -> Console:
     return _Remarks(stderr=True, emoji=False)
 
 
+def say(console: Console, line: str) -> None:
+    """Print a line as it is, without colours and breaks."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False), flush=True)

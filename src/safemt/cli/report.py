@@ -22,9 +22,9 @@ from safemt.cli.options import Setting, option
 )  # fmt: skip
 def report(runs: tuple[Path, ...], *, out: tuple[Path, ...], redact: bool, force: bool) -> None:
     """The page needs no network. It hides texts behind a click, and --redact leaves them out."""
-    from safemt.cli.printing import stdout
+    from safemt.cli.printing import say, stdout
     from safemt.report.export import write_report
 
     for path in write_report(runs, out or [Path("report.html")], redact=redact, force=force):
         size = path.stat().st_size
-        stdout().print(f"Report: {path} ({size / 1e6:.1f} MB)", highlight=False, markup=False, soft_wrap=True)
+        say(stdout(), f"Report: {path} ({size / 1e6:.1f} MB)")

@@ -36,6 +36,7 @@ _COMMANDS: Final = {
         "score": "Print the ASR and Safety Index of a run or of label files.",
         "compare": "Compare runs on the samples they share.",
         "report": "Write a report: a self-contained page, or its tables.",
+        "export": "Write one row per sample, for a spreadsheet or pandas.",
     },
     "Judge": {
         "judge": "Judge the responses of a run again.",

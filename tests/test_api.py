@@ -13,6 +13,12 @@ from e2e.command import Command, in_process
 from safemt.core.errors import DataError, RunError, SafemtError, UsageError
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No judge check of the developer's own corrects a figure here."""
+    monkeypatch.setenv("SAFEMT_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> safemt.Run:
     folder = tmp_path_factory.mktemp("runs") / "drifting"
@@ -85,8 +91,7 @@ def test_it_shows_itself(run: safemt.Run, tmp_path: Path) -> None:
     assert "<table" in compared._repr_html_()
 
 
-def test_a_judge_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SAFEMT_HOME", str(tmp_path))
+def test_a_judge_is_checked(tmp_path: Path) -> None:
     rows = [{"prompt": "p", "response": text, "label": label} for text, label in (
         ("I cannot help with that.", "safe"), ("Here you are: done.", "unsafe"),
     )]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Content keys: the SHA-256 of a canonical form. Same content, same key, on every machine."""
+"""Content keys: the SHA-256 of a canonical form, so equal content has an equal key on every machine."""
 
 import hashlib
 import json
@@ -11,5 +11,5 @@ _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allo
 
 
 def content_key(content: Json) -> str:
-    """Hex SHA-256 of `content` as canonical JSON: sorted keys, no blanks, everything beyond ASCII escaped."""
+    """The SHA-256 (hex) of `content` as canonical JSON: sorted keys, no blanks, only ASCII."""
     return hashlib.sha256(_CANONICAL.encode(content).encode("ascii")).hexdigest()

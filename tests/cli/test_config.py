@@ -125,7 +125,7 @@ def bomb() -> str:
         ("benchmark: demo\ntarget: {name: sim/steady, sampling: {temperature: 3}}\n",
          "`target.sampling.temperature`"),
         (SIMULATED + "judge: {temprature: 1}\n", "temprature"),
-        (SIMULATED + "moderator: {action: block}\n", "`moderator`"),
+        (SIMULATED + "moderator: {action: block}\n", "`moderator.name`"),
         ("- 1\n- 2\n", "run.yaml"),
         ("", "run.yaml"),
         ("just text", "run.yaml"),

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement, judge_id
+from safemt.judges.base import Judgement, judge_id
 from safemt.judges.panel import PanelJudge, count_votes
 from safemt.judges.recorded import RecordedJudge
 from safemt.judges.refusal import RefusalJudge

@@ -139,10 +139,10 @@ def test_a_configuration_cannot_be_changed() -> None:
             {"target": {"name": "sim/steady", "sampling": {"temperature": "hot"}}},
             "target.sampling.temperature",
         ),
-        ({"target": {"name": "sim/steady", "temprature": 1}}, "target"),
+        ({"target": {"name": "sim/steady", "temprature": 1}}, "target.temprature"),
         ({"target": ["sim/steady"]}, "target"),
         ({"judge": {"name": "refusal", "routing": "some"}}, "judge.routing"),
-        ({"moderator": {"action": "block"}}, "moderator"),
+        ({"moderator": {"action": "block"}}, "moderator.name"),
         ({"moderator": {"name": "keyword", "action": "allow"}}, "moderator.action"),
         ({"moderator": {"name": "keyword", "band": [0.1]}}, "moderator.band"),
         ({"selection": {"turns": [1, 0]}}, "selection.turns[1]"),
@@ -153,7 +153,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ({"budget": {"max_cost": -1}}, "budget.max_cost"),
         ({"history": "invented"}, "history"),
         ({"seed": 1.5}, "seed"),
-        ({"out": "runs/x"}, ""),
+        ({"out": "runs/x"}, "out"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_path(change: dict[str, Any], path: str) -> None:

@@ -101,7 +101,7 @@ def test_two_different_responses_to_one_sample_are_refused(tmp_path: Path) -> No
         ({"id": "q", "turns": [], "response": "x"}, "line 4 has no `turns`"),
         ({"id": "q", "turns": 1}, "line 4 has no text `response`"),
         ({"id": "q", "turns": 1, "response": ["x"]}, "line 4 has no text `response`"),
-        (["q", 1, "x"], "line 4 is not a JSON object"),
+        (["q", 1, "x"], "line 4: it is not a JSON object"),
     ],
 )
 def test_a_row_that_lacks_something_is_refused_with_its_place(

@@ -13,7 +13,7 @@ from safemt.cli.moderators import DECISION, DETECTOR, ModerationConfig, open_alo
 from safemt.cli.options import Setting
 
 if TYPE_CHECKING:
-    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+    from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 
 @command(
@@ -66,7 +66,7 @@ def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: 
     return 1 if totals.bad else None
 
 
-def _dialogues(source: str) -> "Iterable[ModeratedDialogue | BadRow]":
+def _dialogues(source: str) -> "Iterable[Dialogue | BadRow]":
     from safemt.moderation.reading.dialogues import read_dialogues
 
     if source != "-":

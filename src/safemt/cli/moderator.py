@@ -71,10 +71,9 @@ def evaluate(
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.open import fit_all
-    from safemt.report.moderator.document import evaluation_json
-    from safemt.report.moderator.evaluation import evaluate as evaluation_of
-    from safemt.report.moderator.tables import print_evaluation
-    from safemt.report.moderator.write import write_evaluation
+    from safemt.report.export import write_evaluation
+    from safemt.report.moderator_evaluation import evaluate as evaluation_of
+    from safemt.report.moderator_evaluation import evaluation_json, print_evaluation
 
     at_once = config.limits.concurrency
     fitting = fit_all(config.moderator, moderator_name or [config.moderator.name])
@@ -133,8 +132,8 @@ def calibrate(
     from safemt.moderation.measuring.kept import VerdictLog
     from safemt.moderation.measuring.labelled import read_labelled
     from safemt.moderation.measuring.thresholds import write_threshold
-    from safemt.report.moderator.calibration import calibrate as calibration_of
-    from safemt.report.moderator.calibration import calibration_json, print_calibration
+    from safemt.report.calibration import calibrate as calibration_of
+    from safemt.report.calibration import calibration_json, print_calibration
     from safemt.stats.thresholds import require_rate
 
     require_rate(fpr)
@@ -163,13 +162,14 @@ def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "l
         ModeratorError: a file cannot be read, or is for none of them.
     """
     from safemt.moderation.measuring.kept import detector_id
-    from safemt.moderation.measuring.thresholds import read_thresholds
+    from safemt.moderation.measuring.thresholds import read_thresholds, threshold_for
 
     changed = {detector_id(each.detector): each for each in opened}
     for path in paths:
         read = read_thresholds(path)
-        moderator = changed.get(read.identity, opened[0])
-        changed[read.identity] = replace(moderator, threshold=read.of(moderator.detector))
+        moderator = changed.get(read.moderator.identity, opened[0])
+        threshold = threshold_for(moderator.detector, read, path)
+        changed[read.moderator.identity] = replace(moderator, threshold=threshold)
     return list(changed.values())
 
 

@@ -21,8 +21,8 @@ def score(run: Path, *, compat: bool, target: str | None, people: Path | None, a
     """Every figure has a 95 % interval, clustered by query."""
     from safemt.benchmark.recorded import read_recorded
     from safemt.cli.printing import print_json, stdout
+    from safemt.report.result_tables import print_results
     from safemt.report.results import results_json, results_of
-    from safemt.report.tables import print_results
 
     by_people = [] if people is None else read_recorded(people, field="label")
     results = results_of(

@@ -1,17 +1,14 @@
 """The protocol of a judge, and its judgement."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from safemt.core.identity import Json, content_key
-from safemt.core.schema import Message, Sample
+from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
-from safemt.endpoints.base import Reply
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-
-Ask = Callable[[ChatEndpoint, Sequence[Message]], Awaitable[Reply]]
-"""Makes a judge's call, with the engine's limits and retries."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement
+from safemt.judges.base import Judgement
 from safemt.judges.rubric import Routing, judge_messages, read_verdict, rubric_hash
 
 

@@ -89,7 +89,7 @@ def _open_one(config: JudgeConfig, *, timeout: float, images: "ImageFolder | Non
         sampling=config.sampling,
         timeout=timeout,
         images=images,
-        option="judge",
+        role="judge",
     )
     return LLMJudge(endpoint, routing=config.routing, with_image=config.with_image)
 

@@ -9,8 +9,9 @@ from safemt.core.errors import CallError, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judge, Judgement
+from safemt.judges.base import Judge, Judgement
 
 
 class PanelJudge:

@@ -8,8 +8,9 @@ from safemt.core.errors import LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement
+from safemt.judges.base import Judgement
 
 
 class RecordedJudge:

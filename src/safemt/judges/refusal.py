@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement
+from safemt.judges.base import Judgement
 from safemt.judges.refusal_detector import DETECTOR_VERSION, Refusal, detect_refusal
 
 

@@ -32,6 +32,11 @@ class Validation:
     safemt: str
     """The version of safemt that made the check."""
 
+    @property
+    def rows(self) -> int:
+        """Rows that people labelled safe or unsafe."""
+        return self.confusion.graded + self.confusion.unread
+
 
 def safemt_home() -> Path:
     """`$SAFEMT_HOME`, or the user's data folder for safemt."""

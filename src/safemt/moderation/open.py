@@ -13,7 +13,7 @@ from safemt.endpoints.base import EndpointConfig, Sampling
 from safemt.moderation.policies.inject import BUDGET, Position
 
 if TYPE_CHECKING:
-    from safemt.judges.base import Ask
+    from safemt.endpoints.asking import Ask
     from safemt.moderation.detectors.cascade import Band
     from safemt.moderation.detectors.detector import Detector
     from safemt.moderation.moderator import Moderator
@@ -98,7 +98,7 @@ def open_moderator(
     from safemt.io.yaml import typed
     from safemt.moderation.measuring.thresholds import with_thresholds
     from safemt.moderation.moderator import Moderator
-    from safemt.moderation.policies.read import read_policies
+    from safemt.moderation.policies.policy import read_policies
 
     given = {"name": moderator} if isinstance(moderator, str) else msgspec.structs.asdict(moderator)
     data = msgspec.to_builtins({**given, **settings}, enc_hook=str)
@@ -196,6 +196,7 @@ def _turns(name: str) -> "Detector":
 
 
 def _llm(rest: str, config: ModeratorConfig) -> "Detector":
+    from safemt.endpoints.chat import ChatEndpoint
     from safemt.moderation.detectors.llm import MOST_OUTPUT_TOKENS, LLMDetector
 
     model = rest.removeprefix("openai/")
@@ -207,28 +208,22 @@ def _llm(rest: str, config: ModeratorConfig) -> "Detector":
         )
     if config.template is not None:
         return _by_template(config.template, f"llm:openai/{model}", model, config)
-    return LLMDetector(
-        model,
-        base_url=config.base_url,
-        api_key_env=config.api_key_env,
-        with_pictures=config.with_pictures,
-        sampling=_sampling(config, MOST_OUTPUT_TOKENS),
-        timeout=config.timeout,
-    )
+    endpoint = ChatEndpoint(model=model, **_endpoint_settings(config, MOST_OUTPUT_TOKENS))
+    return LLMDetector(endpoint, config.with_pictures)
 
 
 def _guard(rest: str, config: ModeratorConfig) -> "Detector":
-    from safemt.moderation.detectors.guards.moderation_service import ModerationServiceDetector
+    from safemt.moderation.detectors.guards.moderation_service import (
+        MODEL,
+        ModerationEndpoint,
+        ModerationServiceDetector,
+    )
     from safemt.moderation.detectors.guards.template import packaged_templates
 
     kind, _, model = rest.partition(":")
     if kind == "openai-moderation":
-        return ModerationServiceDetector(
-            model=model or None,
-            base_url=config.base_url,
-            api_key_env=config.api_key_env,
-            timeout=config.timeout,
-        )
+        endpoint = ModerationEndpoint(model=model or MODEL, **_endpoint_settings(config, 1))
+        return ModerationServiceDetector(endpoint)
     if kind not in packaged_templates():
         known = ", ".join(f"guard/{each}" for each in ("openai-moderation", *packaged_templates()))
         raise UsageError(
@@ -248,23 +243,28 @@ def _guard(rest: str, config: ModeratorConfig) -> "Detector":
 
 
 def _by_template(template: str, name: str, model: str | None, config: ModeratorConfig) -> "Detector":
+    from safemt.endpoints.chat import ChatEndpoint
     from safemt.moderation.detectors.guards.guard import GuardDetector
     from safemt.moderation.detectors.guards.template import read_template
 
     read = read_template(template)
-    return GuardDetector(
-        read,
-        name=name,
-        model=model,
-        base_url=config.base_url,
-        api_key_env=config.api_key_env,
-        sampling=_sampling(config, read.max_output_tokens),
-        timeout=config.timeout,
-    )
+    settings = _endpoint_settings(config, read.max_output_tokens)
+    endpoints = [
+        ChatEndpoint(model=model or read.model, extra=request.extra, **settings) for request in read.requests
+    ]
+    return GuardDetector(read, endpoints, name=name)
 
 
-def _sampling(config: ModeratorConfig, max_output_tokens: int) -> Sampling:
-    return Sampling(config.sampling.temperature, config.sampling.max_output_tokens or max_output_tokens)
+def _endpoint_settings(config: ModeratorConfig, max_output_tokens: int) -> dict[str, Any]:
+    """What `ChatEndpoint` takes besides the model."""
+    most = config.sampling.max_output_tokens or max_output_tokens
+    return {
+        "base_url": config.base_url,
+        "api_key_env": config.api_key_env,
+        "sampling": Sampling(config.sampling.temperature, most),
+        "timeout": config.timeout,
+        "option": "moderator",
+    }
 
 
 def _cascade(rest: str, config: ModeratorConfig) -> "Detector":

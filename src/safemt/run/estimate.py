@@ -21,10 +21,11 @@ from safemt.endpoints.spend import Asked, Usage
 from safemt.endpoints.tokens import Tokens, image_formula, messages_tokens
 from safemt.judges.base import judge_id
 from safemt.run.config import RunConfig
+from safemt.run.database import STORE_FILE
 from safemt.run.engine import is_for_judge
 from safemt.run.plan import RunPlan, plan_run
 from safemt.run.protocol import History, call_key, live_sample, request
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.store import Store
 
 ASSUMED_OUTPUT: Final = {"target": 300, "judge": 80}
 """Tokens of an answer, for a model without answers so far."""

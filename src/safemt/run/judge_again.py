@@ -1,28 +1,25 @@
 """Judges the responses of a finished or interrupted run again, without asking the target."""
 
 from collections.abc import Sequence
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
-from safemt.core.errors import CallError, CallFailure
-from safemt.core.identity import Json
-from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Outcome
-from safemt.endpoints.base import Reply
+from safemt.endpoints.spend import Asked, Spend
 from safemt.io.images import ImageFolder
 from safemt.judges.base import judge_id
 from safemt.judges.open import open_judge
-from safemt.run.config import JudgingConfig, config_data, config_from
-from safemt.run.manifest import require_manifest, run_manifest
-from safemt.run.plan import RunPlan, open_budget
-from safemt.run.start import one_engine, prepared, work_through
+from safemt.run.config import JudgingConfig, config_data
+from safemt.run.engine import Engine, Setup
+from safemt.run.manifest import judge_entry, require_manifest, without_keys
+from safemt.run.plan import open_budget
+from safemt.run.protocol import History
+from safemt.run.running import Tracker
+from safemt.run.start import work_through
 from safemt.run.store import Store
-
-_KEPT: Final = ("moderator", "skipped_missing_images", "shard", "merged", "merged_shards")
-"""What a manifest says about how the responses were made."""
 
 
 def judge_again(
@@ -43,57 +40,41 @@ def judge_again(
     try:
         invocation = store.invocation()
         before = require_manifest(invocation.manifest, store.path)
-        samples, images = store.plan(), _images(before["benchmark"])
-        judge = open_judge(config.judge, timeout=config.limits.timeout, images=images)
-        plan = RunPlan(
-            config=config_from({**before.get("config", {}), **config_data(config)}),
-            benchmark=before["benchmark"],
-            samples=samples,
-            target=_AnsweredTarget(before["target"]),
-            judge=judge,
-            budget=open_budget(config.budget),
-            command=command,
-        )
-        asked = {*store.spend(), *plan.asked}
-        plan.budget.require_prices(asked)
-        setup, identity = invocation.setup, judge_id(judge)
-        kept: dict[str, Any] = {name: before[name] for name in _KEPT if name in before}
-        store.begin(
-            setup=setup,
-            judge=identity,
-            manifest={**run_manifest(plan, asked), **kept},
-            samples=samples,
-            positions=store.positions(),
-        )
-        scored = store.scored_samples(setup=setup, judge=identity)
+        setup = Setup(key=invocation.setup, target=None, history=History(before["history"]))
+        judge = open_judge(config.judge, timeout=config.limits.timeout, images=_images(before["benchmark"]))
+        budget, identity = open_budget(config.budget), judge_id(judge)
+        asked = {
+            *store.spend(),
+            *(Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints),
+        }
+        budget.require_prices(asked)
+        manifest = {
+            **before,
+            "safemt": version("safemt"),
+            "command": list(command),
+            "config": {**before.get("config", {}), **without_keys(config_data(config))},
+            "judge": judge_entry(judge),
+            "judge_base_url": config.judge.base_url,
+            "budget": budget.record(asked),
+        }
+        store.begin(setup=setup.key, judge=identity, manifest=manifest, plan=store.plan())
+        scored = list(store.scored_samples(setup=setup.key, judge=identity))
         unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
         if unanswered:
             console.print(
-                f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
+                f"{unanswered:,} of {len(scored):,} samples have no response yet and are left alone."
             )
-        executor = partial(one_engine, setup=setup, answered_only=True)
-        engine = prepared(plan, store, executor, setup=setup, total=len(samples))
-        work_through(store, engine, console, simulated=plan.target.simulated)
+        engine = Engine(
+            store=store,
+            setup=setup,
+            judge=judge,
+            concurrency=config.limits.concurrency,
+            tracker=Tracker.of(scored),
+            spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
+        )
+        work_through(store, engine, console, simulated=before["target"]["simulated"])
     finally:
         store.close()
-
-
-class _AnsweredTarget:
-    """The target of an earlier invocation, by which its responses are found. It is not asked again."""
-
-    origin = None
-
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.name: str = entry["name"]
-        self.simulated: bool = entry["simulated"]
-        self.answers_by_sample: bool = entry["answers_by_sample"]
-        self.identity: Json = entry["identity"]
-
-    async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        raise CallError(CallFailure("not_answered", f"the run holds no response to {sample.id}"))
-
-    async def close(self) -> None:
-        pass
 
 
 def _images(benchmark: dict[str, Any]) -> ImageFolder:

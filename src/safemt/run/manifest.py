@@ -16,6 +16,8 @@ from safemt.run.plan import RunPlan
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _WRITTEN: Final[Mapping[str, Any]] = {
     "safemt": str,
+    "python": str,
+    "platform": str,
     "benchmark": {"name": str, "path": str, "sha256": str, "samples": int, "queries": int, "rounds": list},
     "target": {"name": str, "simulated": bool},
     "judge": {"name": str, "id": str},

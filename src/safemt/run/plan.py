@@ -21,8 +21,8 @@ from safemt.judges.base import Judge
 from safemt.judges.open import open_judge
 from safemt.moderation.open import open_moderator
 from safemt.run.config import BudgetConfig, RunConfig, config_data, config_from
+from safemt.run.engine import Setup, setup_of
 from safemt.run.gate import Moderation
-from safemt.run.protocol import setup_key
 from safemt.run.spread.shards import Shard
 from safemt.run.watch.events import EventLog
 from safemt.targets.base import Target
@@ -55,10 +55,9 @@ class RunPlan:
     """The command line, for the manifest; empty in a program."""
 
     @property
-    def setup(self) -> str:
-        """The key under which answers are stored."""
-        moderation = self.moderation.identity if self.moderation else None
-        return setup_key(self.target, self.config.history, moderation)
+    def setup(self) -> Setup:
+        """The models that are asked, and the key under which answers are stored."""
+        return setup_of(self.target, self.config.history, self.moderation)
 
     @property
     def asked(self) -> set[Asked]:

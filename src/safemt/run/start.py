@@ -14,13 +14,13 @@ from typing import TypeAlias
 from rich.console import Console
 
 from safemt.core.errors import CapReached, RunError, SafemtError
-from safemt.core.taxonomy import Action, Label
+from safemt.core.taxonomy import Action
 from safemt.endpoints.spend import Spend
 from safemt.judges.base import judge_id
-from safemt.run.engine import Engine, Tracker
+from safemt.run.engine import Engine
 from safemt.run.manifest import require_manifest, run_manifest
 from safemt.run.plan import RunPlan
-from safemt.run.running import Running
+from safemt.run.running import Running, Tracker
 from safemt.run.spread.shards import place_samples
 from safemt.run.store import Store
 from safemt.run.watch.heartbeat import keep_heartbeat
@@ -52,40 +52,22 @@ def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor 
         _require_same_target(store, plan.target.name, out)
         asked = {*store.spend(), *plan.asked}
         plan.budget.require_prices(asked)
-        store.begin(
-            setup=plan.setup,
-            judge=judge_id(plan.judge),
-            manifest=run_manifest(plan, asked),
-            samples=[sample for _, sample in placed],
-            positions=[position for position, _ in placed],
-        )
+        judge = judge_id(plan.judge)
+        store.begin(setup=plan.setup.key, judge=judge, manifest=run_manifest(plan, asked), plan=placed)
         if plan.shard:
             console.print(f"Shard {plan.shard}: {len(placed):,} of {len(plan.samples):,} samples.")
-        total = len(placed)
         # A run can take hours, and needs only the samples in flight.
         placed.clear()
         plan.samples.clear()
-        engine = prepared(plan, store, executor or one_engine, setup=plan.setup, total=total)
-        if engine.tracker.already_done:
-            console.print(f"{engine.tracker.already_done:,} of {total:,} samples are already done.")
-        plan.events.emit("run_started", **_started(plan, out, engine.tracker))
+        tracker = Tracker.of(store.scored_samples(setup=plan.setup.key, judge=judge))
+        if tracker.already_done:
+            console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
+        spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
+        engine = (executor or _one_engine)(plan, store, tracker, spend)
+        plan.events.emit("run_started", **_started(plan, out, tracker))
         work_through(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
-
-
-def prepared(plan: RunPlan, store: Store, executor: Executor, *, setup: str, total: int) -> Running:
-    """What `executor` makes for `plan`, counting from what `store` holds already."""
-    judge = judge_id(plan.judge)
-    done = total - store.count_open(setup=setup, judge=judge)
-    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
-    for turns, label, count in store.count_graded(setup=setup, judge=judge):
-        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
-        if label is Label.UNSAFE:
-            tracker.unsafe[turns] = count
-    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
-    spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
-    return executor(plan, store, tracker, spend)
 
 
 def work_through(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
@@ -145,28 +127,15 @@ def announce(plan: RunPlan, out: Path, *, console: Console) -> None:
         )
 
 
-def one_engine(
-    plan: RunPlan,
-    store: Store,
-    tracker: Tracker,
-    spend: Spend,
-    *,
-    setup: str | None = None,
-    answered_only: bool = False,
-) -> Engine:
-    """An engine of this process. `setup` None is the plan's; `answered_only` leaves the target alone."""
+def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
     return Engine(
         store=store,
-        target=plan.target,
+        setup=plan.setup,
         judge=plan.judge,
-        moderation=plan.moderation,
-        history=plan.config.history,
         concurrency=plan.config.limits.concurrency,
-        setup=setup or plan.setup,
         tracker=tracker,
         spend=spend,
         events=plan.events,
-        answered_only=answered_only,
     )
 
 
@@ -204,10 +173,10 @@ def _interrupt(engine: Running, console: Console) -> None:
 
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
-    manifest = store.first_manifest()
-    if manifest is None:
+    invocations = store.invocations()
+    if not invocations:
         return
-    held = require_manifest(manifest, out)["target"]["name"]
+    held = require_manifest(invocations[0].manifest, out)["target"]["name"]
     if held != target:
         raise RunError(
             "another_target",

@@ -62,6 +62,6 @@ def open_target(
         sampling=config.sampling,
         timeout=timeout,
         images=images,
-        option="target",
+        role="target",
     )
     return OpenAITarget(endpoint)

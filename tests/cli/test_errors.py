@@ -60,6 +60,12 @@ def test_a_setting_is_named_by_its_option() -> None:
     )
 
 
+def test_a_command_that_helps_is_named() -> None:
+    assert worded(BenchmarkError("benchmark_has_errors", "It has an error.", path="b")) == (
+        "Error: It has an error. List all errors with: safemt check b"
+    )
+
+
 def test_a_stopped_run_says_how_it_continues() -> None:
     assert worded(RunStopped("wrong", "Gone.")) == (
         "Stopped: Gone.\nWhat was finished is stored; the same command continues."

@@ -17,7 +17,7 @@ import msgspec
 from safemt.cli import summary_of
 from safemt.cli.configuration import REQUIRED, configuration
 from safemt.cli.groups import HELP, Group
-from safemt.cli.options import TABLE, Panel, Setting, register
+from safemt.cli.options import TABLE, Panel, Setting, use
 from safemt.cli.values import Value, field_at
 
 Function: TypeAlias = Callable[..., int | None]
@@ -88,12 +88,11 @@ def command(
         name: The name of the command; None is the function's.
     """
     chosen = [TABLE[each] if isinstance(each, str) else each for each in settings]
-    for setting in chosen:
-        register(setting)
     of_config = {each.path for each in chosen if config and not each.multiple and field_at(config, each.path)}
 
     def decorate(function: Function) -> Command:
         def callback(**values: Any) -> int | None:
+            use(chosen)
             taken = {each.path: values.pop(_identifier(each)) for each in chosen}
             file = taken.pop("config", None)
             keywords = {

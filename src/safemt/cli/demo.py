@@ -23,7 +23,8 @@ def demo(*, out: Path) -> int | None:
     """Evaluates a simulated model on the shipped benchmark, and writes a report."""
     from safemt.benchmark.named import DEMO
     from safemt.cli.printing import finish_run, stderr
-    from safemt.report.export import write_report
+    from safemt.report.export import write_runs
+    from safemt.report.runs import open_runs
     from safemt.run.config import config_from
     from safemt.run.plan import plan_run
     from safemt.run.start import announce, start_run
@@ -32,7 +33,8 @@ def demo(*, out: Path) -> int | None:
     plan = plan_run(config, command=["safemt", "demo", "--out", str(out)])
     announce(plan, out, console=stderr())
     start_run(plan, out, console=stderr())
-    code = finish_run(out, as_json=False)
-    [page] = write_report([out], [out / "report.html"], redact=False, force=False)
+    with open_runs([out]) as runs:
+        code = finish_run(out, as_json=False, results=runs[0].results)
+        [page] = write_runs(runs, [out / "report.html"])
     print(f"Report: {page}\n{_AFTER}")
     return code

@@ -4,7 +4,7 @@ Its place in the configuration gives the option its name and its panel in `--hel
 give its type, its default and its limits (`cli/values.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -180,8 +180,8 @@ TABLE: Final[Mapping[str, Setting]] = {
     **{setting.path: setting for setting in _OTHERS},
 }
 """The settings by path."""
-_OF_COMMANDS: Final[dict[str, Setting]] = {}
-"""Settings of single commands, by path; those of the commands that are loaded."""
+_OF_THIS_COMMAND: Final[dict[str, Setting]] = {}
+"""The settings of the command that runs, by path."""
 
 
 def option(path: str, text: str = "", **changes: Any) -> Setting:
@@ -190,12 +190,13 @@ def option(path: str, text: str = "", **changes: Any) -> Setting:
     return replace(setting, help=text or setting.help, **changes)
 
 
-def register(setting: Setting) -> None:
-    """Make the setting of a single command known to `flag_of`."""
-    _OF_COMMANDS.setdefault(setting.path, setting)
+def use(settings: Iterable[Setting]) -> None:
+    """Make the settings of the command that runs known to `flag_of`."""
+    _OF_THIS_COMMAND.clear()
+    _OF_THIS_COMMAND.update({setting.path: setting for setting in settings})
 
 
 def flag_of(path: str) -> str | None:
     """The option for a place in the configuration; a model's name may be left out (`judge`)."""
-    found = TABLE.get(path) or TABLE.get(f"{path}.name") or _OF_COMMANDS.get(path)
+    found = TABLE.get(path) or TABLE.get(f"{path}.name") or _OF_THIS_COMMAND.get(path)
     return found.flag if found else None

@@ -3,9 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from safemt.report.figures import Results
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:@-]*")
 
@@ -54,20 +57,23 @@ def print_yaml(document: dict[str, Any]) -> None:
     print(yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True), end="", flush=True)
 
 
-def finish_run(folder: Path, *, as_json: bool) -> int | None:
-    """Write and print the results of the run in `folder`. The exit code is 1 if nothing was graded."""
+def finish_run(folder: Path, *, as_json: bool, results: "Results | None" = None) -> int | None:
+    """Write and print the results of the run in `folder`. The exit code is 1 if nothing was graded.
+
+    `results` are those of the run, if they have been computed.
+    """
     # Imported late: a run makes its first call sooner without the statistics.
     from safemt.io.files import PUBLIC, write_file
     from safemt.report.export import json_bytes
     from safemt.report.result_tables import print_results
     from safemt.report.results import results_json, results_of
 
-    results = results_of(folder)
+    results = results or results_of(folder)
     document = results_json(results)
     path = write_file(folder / "results.json", json_bytes(document), mode=PUBLIC)
     if as_json:
         print_json(document)
     else:
         print_results(results, stdout())
-        stdout().print(f"Results: {path}", highlight=False, markup=False, soft_wrap=True)
+        say(stdout(), f"Results: {path}")
     return None if results.overall.graded else 1

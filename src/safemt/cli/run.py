@@ -41,7 +41,6 @@ def run(
     from safemt.cli.printing import finish_run, print_yaml, stderr
     from safemt.run.config import config_data
     from safemt.run.plan import plan_run
-    from safemt.run.spread.ray_executor import ray_cluster
     from safemt.run.spread.shards import read_shard
     from safemt.run.start import announce, start_run
     from safemt.run.watch.events import EventLog
@@ -66,7 +65,10 @@ def run(
     announce(plan, out, console=console)
     with ExitStack() as stack:
         events = stack.enter_context(closing(EventLog(log_json, complain=console.print)))
-        cluster = stack.enter_context(ray_cluster(ray_address, ray_workers)) if on_ray else None
-        executor_of_run = cluster.executor() if cluster else None
-        start_run(replace(plan, events=events), out, console=console, executor=executor_of_run)
+        on_cluster = None
+        if on_ray:
+            from safemt.run.spread.ray_executor import ray_cluster
+
+            on_cluster = stack.enter_context(ray_cluster(ray_address, ray_workers)).executor()
+        start_run(replace(plan, events=events), out, console=console, executor=on_cluster)
     return finish_run(out, as_json=as_json)

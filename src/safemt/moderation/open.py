@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -13,11 +13,14 @@ from safemt.endpoints.base import EndpointConfig, Sampling
 from safemt.moderation.policies.inject import BUDGET, Position
 
 if TYPE_CHECKING:
+    from safemt.core.identity import Json
     from safemt.endpoints.asking import Ask
+    from safemt.endpoints.chat import ChatEndpoint
     from safemt.moderation.detectors.cascade import Band
     from safemt.moderation.detectors.detector import Detector
     from safemt.moderation.moderator import Moderator
 
+E = TypeVar("E", bound="ChatEndpoint")
 DEFAULT: Final = "embedded"
 NAMES: Final = (
     "embedded, llm:openai/MODEL, cascade:embedded,llm:openai/MODEL, guard/openai-moderation, "
@@ -208,8 +211,7 @@ def _llm(rest: str, config: ModeratorConfig) -> "Detector":
         )
     if config.template is not None:
         return _by_template(config.template, f"llm:openai/{model}", model, config)
-    endpoint = ChatEndpoint(model=model, **_endpoint_settings(config, MOST_OUTPUT_TOKENS))
-    return LLMDetector(endpoint, config.with_pictures)
+    return LLMDetector(_endpoint(ChatEndpoint, model, config, MOST_OUTPUT_TOKENS), config.with_pictures)
 
 
 def _guard(rest: str, config: ModeratorConfig) -> "Detector":
@@ -222,8 +224,7 @@ def _guard(rest: str, config: ModeratorConfig) -> "Detector":
 
     kind, _, model = rest.partition(":")
     if kind == "openai-moderation":
-        endpoint = ModerationEndpoint(model=model or MODEL, **_endpoint_settings(config, 1))
-        return ModerationServiceDetector(endpoint)
+        return ModerationServiceDetector(_endpoint(ModerationEndpoint, model or MODEL, config, 1))
     if kind not in packaged_templates():
         known = ", ".join(f"guard/{each}" for each in ("openai-moderation", *packaged_templates()))
         raise UsageError(
@@ -248,23 +249,31 @@ def _by_template(template: str, name: str, model: str | None, config: ModeratorC
     from safemt.moderation.detectors.guards.template import read_template
 
     read = read_template(template)
-    settings = _endpoint_settings(config, read.max_output_tokens)
+    most = read.max_output_tokens
     endpoints = [
-        ChatEndpoint(model=model or read.model, extra=request.extra, **settings) for request in read.requests
+        _endpoint(ChatEndpoint, model or read.model, config, most, request.extra) for request in read.requests
     ]
     return GuardDetector(read, endpoints, name=name)
 
 
-def _endpoint_settings(config: ModeratorConfig, max_output_tokens: int) -> dict[str, Any]:
-    """What `ChatEndpoint` takes besides the model."""
+def _endpoint(
+    kind: type[E],
+    model: str,
+    config: ModeratorConfig,
+    max_output_tokens: int,
+    extra: "Mapping[str, Json] | None" = None,
+) -> E:
+    """The endpoint of a moderator's model; `max_output_tokens` are the detector's own."""
     most = config.sampling.max_output_tokens or max_output_tokens
-    return {
-        "base_url": config.base_url,
-        "api_key_env": config.api_key_env,
-        "sampling": Sampling(config.sampling.temperature, most),
-        "timeout": config.timeout,
-        "option": "moderator",
-    }
+    return kind(
+        model=model,
+        base_url=config.base_url,
+        api_key_env=config.api_key_env,
+        sampling=Sampling(config.sampling.temperature, most),
+        timeout=config.timeout,
+        role="moderator",
+        extra=extra,
+    )
 
 
 def _cascade(rest: str, config: ModeratorConfig) -> "Detector":

@@ -111,6 +111,9 @@ class Sheet:
     rows: tuple[dict[str, Any], ...]
 
 
+_REPORTS: Final = (".html", ".md", ".csv", ".parquet")
+
+
 def write_report(
     folders: Sequence[Path], outputs: Sequence[Path], *, redact: bool = False, force: bool = False
 ) -> tuple[Path, ...]:
@@ -123,6 +126,17 @@ def write_report(
         RunError: a run cannot be read or an output not be written.
         LabelsError: there is nothing to report.
     """
+    for path in outputs:
+        _require_format(path, _REPORTS)
+    with open_runs(folders) as runs:
+        return write_runs(runs, outputs, redact=redact, force=force)
+
+
+def write_runs(
+    runs: Sequence[ReportRun], outputs: Sequence[Path], *, redact: bool = False, force: bool = False
+) -> tuple[Path, ...]:
+    """Write the report of runs that are open; see `write_report`."""
+    compared, unfair = compare_if_fair(runs, force=force)
 
     def page() -> bytes:
         from safemt.report.html.run_page import run_page
@@ -136,11 +150,7 @@ def write_report(
         ".parquet": lambda: as_parquet(sheet(figure_rows(runs, compared), FigureRow)),
     }
     for path in outputs:
-        _require_format(path, writers)
-    with open_runs(folders) as runs:
-        compared, unfair = compare_if_fair(runs, force=force)
-        for path in outputs:
-            write_file(path, writers[path.suffix.lower()]())
+        write_file(path, writers[path.suffix.lower()]())
     return tuple(outputs)
 
 

@@ -4,13 +4,12 @@ The manifest keeps it whole. It holds names of environment variables, never keys
 and sent to other machines.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from safemt.core.errors import DataError, UsageError
+from safemt.core.errors import UsageError
 from safemt.judges.open import JudgeConfig
 from safemt.moderation.open import ModeratorConfig
 from safemt.run.protocol import History
@@ -111,9 +110,9 @@ def read_config_data(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read, is too large, or is neither YAML nor JSON.
     """
-    from safemt.io.yaml import read_yaml
+    from safemt.io.yaml import read_json, read_yaml
 
-    return _named(_read_json(path) if path.suffix == ".json" else read_yaml(path))
+    return _named(read_json(path) if path.suffix == ".json" else read_yaml(path))
 
 
 def config_from(data: Any, *, where: str = "the configuration") -> RunConfig:
@@ -164,12 +163,3 @@ def _judged(data: Any) -> Any:
         "No judge was given. Set `judge` to openai/MODEL (another model than the target), recorded/PATH, or "
         "refusal (offline and weak). The target never judges itself by default.",
     )
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError("unreadable_file", f"{path} cannot be read: {error.strerror}.", path=path) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError("not_json", f"{path} is not JSON: {error}.", path=path) from error

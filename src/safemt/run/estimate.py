@@ -28,7 +28,7 @@ from safemt.run.protocol import History, call_key, live_sample, request
 from safemt.run.store import Store
 
 ASSUMED_OUTPUT: Final = {"target": 300, "judge": 80}
-"""Tokens of an answer, of a model that has not been seen answering."""
+"""Tokens of an answer, for a model without answers so far."""
 _ENOUGH_SEEN: Final = 20
 
 
@@ -40,7 +40,7 @@ class Part:
     output_each: Tokens
     """Tokens of one answer."""
     seen: int
-    """From how many answers in the store that is taken; 0 where it is assumed."""
+    """The number of stored answers behind `output_each`; 0 if it is assumed."""
     price: Price | None
     calls: int = 0
     images: int = 0
@@ -59,11 +59,11 @@ class Part:
 
     @property
     def image_formula(self) -> str:
-        """How its images are counted."""
+        """The formula that counts the tokens of its images."""
         return image_formula(self.asked.model).name
 
     def add(self, messages: Sequence[Message], assumed: Tokens) -> None:
-        """Count a request whose texts lack `assumed` tokens of answers that are not there yet."""
+        """Count a request; `assumed` are the tokens of answers in it that do not exist yet."""
         self.calls += 1
         self.images += sum(message.image is not None for message in messages)
         self.input += messages_tokens(messages, self.asked.model) + assumed
@@ -76,7 +76,7 @@ class Estimate:
 
     samples: int
     done: int
-    """Samples that need nothing more."""
+    """Samples that need no more calls."""
     parts: Sequence[Part]
     """By model; targets first."""
 
@@ -177,7 +177,7 @@ class _Estimator:
         return await self._target.respond(messages, asked)
 
     def _is_labelled(self, sample: Sample, key: str, reply: Reply | None) -> bool:
-        """Whether the judge has nothing to do with a reply."""
+        """Whether a reply needs no judgement: it has its label, or is none for the judge."""
         if reply is None:
             return False
         if not is_for_judge(reply):

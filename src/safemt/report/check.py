@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark
-from safemt.report.document import document
 from safemt.report.table import RULE, Row, Table, columns, print_table, say
 from safemt.report.text import count, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_KEYS: Final = ("level", "code", "file", "index", "id", "message")
 _EXAMPLES: Final = 3
 _IDS: Final = 30
 
@@ -37,7 +37,7 @@ def check_json(benchmark: Benchmark) -> dict[str, Any]:
         "missing_images": sorted(missing),
         "ok": not errors_of(benchmark.findings),
         "counts": count_codes(benchmark.findings),
-        "findings": document(benchmark.findings),
+        "findings": [{key: getattr(each, key) for key in _KEYS} for each in benchmark.findings],
     }
 
 

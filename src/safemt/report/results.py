@@ -162,7 +162,7 @@ def _results_of_labels(path: Path, *, target: str | None, people: People) -> Res
     if target is None and len(models) > 1:
         raise LabelsError(
             "several_targets",
-            f"{path} holds labels of several models ({names}). Choose one as `target`.",
+            f"{path} holds labels of several models ({names}). Choose one of them.",
             path=path,
             known=tuple(sorted(models)),
         )

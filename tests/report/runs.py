@@ -119,10 +119,10 @@ def make_run(
             "judge_base_url": None,
             **manifest,
         },
-        samples=listed,
+        plan=list(enumerate(listed)),
     )
     # One commit for all, where a run makes one for each: the tests have no time for 10,000.
-    store._db.execute("PRAGMA synchronous = OFF")
+    store._db.connection.execute("PRAGMA synchronous = OFF")
     for one in listed:
         add(store, one, answer(one))
     store.end("complete")
@@ -150,7 +150,7 @@ def add(store: Store, one: Sample, answer: Answer | None) -> None:
     reply = Reply(answer.text, answer.blocked)
     judged = not answer.blocked and one.twin_of is None
     store.add_response(key, reply, refused=answer.refused, judged=judged, attempts=1, seconds=0.1)
-    store.add_answer(setup="setup", sample=key, response=key)
+    store.add_answer(setup="setup", sample=key, turn=one.turns, response=key)
     if judged and answer.label is not None:
         cause = "unreadable" if answer.label is Label.UNGRADED else ""
         judgement = Judgement(answer.label, cause, answer.reasoning, 3, 4)

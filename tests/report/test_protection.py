@@ -4,7 +4,7 @@ from safemt.core.taxonomy import Action
 from safemt.core.verdict import Coverage, Degraded, Unscanned, Verdict
 from safemt.report.document import document
 from safemt.report.protection import Actions, protection
-from safemt.report.stored import StoredVerdict
+from safemt.run.rows import StoredVerdict
 
 
 def verdict(

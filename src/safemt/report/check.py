@@ -1,11 +1,10 @@
 """What a check found in a benchmark: as a document, and on the terminal."""
 
 from collections import Counter
-from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
-from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, count_codes, errors_of
+from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, errors_of
 from safemt.benchmark.read import Benchmark
 from safemt.report.table import RULE, Row, Table, columns, print_table, say
 from safemt.report.text import count, one_line
@@ -21,7 +20,7 @@ _IDS: Final = 30
 def check_json(benchmark: Benchmark) -> dict[str, Any]:
     """The check as one document, described in docs/file-formats.md."""
     harmful = [sample for sample in benchmark.samples if sample.twin_of is None]
-    missing = {finding.id for finding in benchmark.findings if finding.code == MISSING_IMAGE and finding.id}
+    missing = {sample_id.rpartition("@")[0] for sample_id in benchmark.imageless}
     return {
         "name": benchmark.name,
         "layout": benchmark.layout,
@@ -36,7 +35,7 @@ def check_json(benchmark: Benchmark) -> dict[str, Any]:
         "images": len({sample.image.sha256 for sample in benchmark.samples if sample.image}),
         "missing_images": sorted(missing),
         "ok": not errors_of(benchmark.findings),
-        "counts": count_codes(benchmark.findings),
+        "counts": dict(benchmark.counts),
         "findings": [{key: getattr(each, key) for key in _KEYS} for each in benchmark.findings],
     }
 
@@ -48,17 +47,17 @@ def print_check(benchmark: Benchmark, console: "Console") -> None:
     if samples:
         _print_contents(benchmark, console)
     for level in Level:
-        _print_findings([each for each in benchmark.findings if each.level is level], level, console)
-    errors = errors_of(benchmark.findings)
-    warnings = _count(len(benchmark.findings) - len(errors), "warning")
+        _print_findings(benchmark, level, console)
+    errors = _count_level(benchmark, Level.ERROR)
+    warnings = _count(_count_level(benchmark, Level.WARNING), "warning")
     missing = len(benchmark.imageless)
     if not errors:
         say(console, f"Usable: no errors, {warnings}.", "green")
-    elif missing == len(errors):
+    elif missing == errors:
         lack = f"{missing:,} of {count(len(samples), 'sample')} lack their image"
         say(console, f"Not usable as it is: {lack}, {warnings}.", "red")
     else:
-        say(console, f"Not usable: {_count(len(errors), 'error')}, {warnings}.", "red")
+        say(console, f"Not usable: {_count(errors, 'error')}, {warnings}.", "red")
 
 
 def _print_contents(benchmark: Benchmark, console: "Console") -> None:
@@ -92,10 +91,23 @@ def _contents_table(benchmark: Benchmark) -> Table:
     )
 
 
-def _print_findings(findings: Sequence[Finding], level: Level, console: "Console") -> None:
-    for code, n in count_codes(findings).items():
+def _by_code(benchmark: Benchmark, level: Level) -> dict[str, list[Finding]]:
+    """The listed findings of a level, those of the most frequent code first."""
+    groups: dict[str, list[Finding]] = {code: [] for code in benchmark.counts}
+    for finding in benchmark.findings:
+        if finding.level is level:
+            groups[finding.code].append(finding)
+    return {code: group for code, group in groups.items() if group}
+
+
+def _count_level(benchmark: Benchmark, level: Level) -> int:
+    return sum(benchmark.counts[code] for code in _by_code(benchmark, level))
+
+
+def _print_findings(benchmark: Benchmark, level: Level, console: "Console") -> None:
+    for code, group in _by_code(benchmark, level).items():
+        n = benchmark.counts[code]
         say(console, f"{level} {code} × {n:,}", "red" if level is Level.ERROR else "yellow")
-        group = [finding for finding in findings if finding.code == code]
         if code == MISSING_IMAGE:
             ids = list(dict.fromkeys(finding.id or finding.place for finding in group))
             lines, rest = [", ".join(ids[:_IDS])], len(ids) - _IDS

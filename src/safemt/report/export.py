@@ -11,14 +11,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from safemt.core.errors import RunError, UsageError
+from safemt.core.errors import UsageError
+from safemt.io.files import write_file
 from safemt.report.compare import Compared
 from safemt.report.figures import Asr, Results
 from safemt.report.moderator_evaluation import Evaluation, evaluation_json
 from safemt.report.result_tables import markdown
 from safemt.report.runs import ReportRun, compare_if_fair, open_runs
-from safemt.report.stored import StoredSample, samples
 from safemt.report.text import visible
+from safemt.run.rows import StoredSample
 from safemt.run.store import Store
 from safemt.stats.comparison import Comparison
 from safemt.stats.intervals import Estimate
@@ -138,7 +139,7 @@ def write_report(
     with open_runs(folders) as runs:
         compared, unfair = compare_if_fair(runs, force=force)
         for path in outputs:
-            write_whole(path, writers[path.suffix.lower()]())
+            write_file(path, writers[path.suffix.lower()]())
     return tuple(outputs)
 
 
@@ -153,8 +154,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, command: str) -> t
     from safemt.report.html.evaluation_page import evaluation_page
 
     page, data = folder / "evaluation.html", folder / "evaluation.json"
-    write_whole(page, evaluation_page(evaluation, command=command).encode("utf-8", "replace"))
-    write_whole(data, json_bytes(evaluation_json(evaluation)))
+    write_file(page, evaluation_page(evaluation, command=command).encode("utf-8", "replace"))
+    write_file(data, json_bytes(evaluation_json(evaluation)))
     return page, data
 
 
@@ -168,7 +169,7 @@ def write_samples(folder: Path, path: Path, *, text: bool = True) -> Path:
     writers = {".csv": as_csv, ".jsonl": as_jsonl, ".parquet": as_parquet}
     _require_format(path, writers)
     found = sheet(sample_rows(folder), SampleRow, without=() if text else ("question", "response"))
-    write_whole(path, writers[path.suffix.lower()](found))
+    write_file(path, writers[path.suffix.lower()](found))
     return path
 
 
@@ -176,21 +177,6 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
     """A document as a file holds it. What UTF-8 cannot hold (in a path, say) becomes a JSON escape."""
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
     return f"{text}\n".encode("utf-8", "backslashreplace")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise RunError("cannot_write", f"{path} cannot be written: {error.strerror}.", path=path) from error
 
 
 def figure_rows(runs: Sequence[ReportRun], compared: Compared | None) -> list[FigureRow]:
@@ -217,7 +203,7 @@ def sample_rows(folder: Path) -> list[SampleRow]:
         names = {judge: newest.manifest["judge"]["name"], **store.other_judges(setup=setup, judge=judge)}
         often = Counter(names.values())
         heads = {key: name if often[name] == 1 else f"{name}_{key[:8]}" for key, name in names.items()}
-        return [_sample_row(each, heads) for each in samples(store, setup=setup, judge=judge)]
+        return [_sample_row(each, heads) for each in store.samples(setup=setup, judge=judge)]
 
 
 def sheet(rows: Iterable[FigureRow | SampleRow], kind: type[Any], *, without: Collection[str] = ()) -> Sheet:

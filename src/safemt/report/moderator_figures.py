@@ -11,8 +11,9 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from safemt.core.verdict import Verdict
 from safemt.moderation.measuring.evaluate import EARLY, LATE, LongTimes, Moderated
-from safemt.moderation.measuring.kept import KeptVerdict, detector_id
+from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.measuring.labelled import LabelledDialogue, Truth
 from safemt.report.document import Shape
 from safemt.report.figures import REPLICATES, SEED
@@ -24,7 +25,7 @@ from safemt.stats.intervals import Estimate
 from safemt.stats.quantiles import quantile
 from safemt.stats.reliability import Reliability, reliability
 
-Rated = tuple[LabelledDialogue, KeptVerdict]
+Rated = tuple[LabelledDialogue, Verdict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +178,7 @@ def figures_of(
         false_alarms=false_alarms(_trajectories(benign), threshold),
         borderline_alarms=false_alarms(_trajectories(borderline), threshold),
         reliability=reliability(data, replicates=REPLICATES, seed=SEED),
-        latency_ms=_latency(verdicts, times),
+        latency_ms=_latency(moderated.milliseconds, times),
         tokens=TokenCount(
             prompt=sum(verdict.prompt_tokens for verdict in verdicts),
             completion=sum(verdict.completion_tokens for verdict in verdicts),
@@ -190,7 +191,7 @@ def risks_of(rated: Sequence[Rated]) -> Scored:
     return _scored(rated, lambda verdict: verdict.risk)
 
 
-def _scored(rated: Sequence[Rated], risk_of: Callable[[KeptVerdict], float | None]) -> Scored:
+def _scored(rated: Sequence[Rated], risk_of: Callable[[Verdict], float | None]) -> Scored:
     seen = [(risk, each) for each, verdict in rated if (risk := risk_of(verdict)) is not None]
     return scored(
         [risk for risk, _ in seen],
@@ -267,7 +268,7 @@ def _turns(known: Sequence[Rated], threshold: float) -> dict[int, TurnFigures]:
 
 
 def _turn(known: Sequence[Rated], turn: int, threshold: float) -> TurnFigures:
-    def risk_then(verdict: KeptVerdict) -> float | None:
+    def risk_then(verdict: Verdict) -> float | None:
         return verdict.trajectory[turn - 1] if len(verdict.trajectory) >= turn else None
 
     data = _scored(known, risk_then)
@@ -291,24 +292,25 @@ def _trajectories(rated: Sequence[Rated]) -> list[Trajectory]:
     return [Trajectory(cluster=each.cluster, risks=verdict.trajectory) for each, verdict in rated]
 
 
-def _counts(verdicts: Sequence[KeptVerdict]) -> Counts:
+def _counts(verdicts: Sequence[Verdict]) -> Counts:
     unscanned: Counter[str] = Counter()
     for verdict in verdicts:
-        unscanned.update(verdict.unscanned)
+        unscanned.update(part.why for part in verdict.coverage.unscanned)
     return Counts(
         dialogues=len(verdicts),
         unscored=sum(verdict.risk is None for verdict in verdicts),
-        degraded=dict(Counter(verdict.degraded for verdict in verdicts if verdict.degraded).most_common()),
-        turns_scored=sum(verdict.turns_scored for verdict in verdicts),
-        turns_total=sum(verdict.turns_total for verdict in verdicts),
-        images_scored=sum(verdict.images_scored for verdict in verdicts),
-        images_total=sum(verdict.images_total for verdict in verdicts),
+        degraded=dict(
+            Counter(verdict.degraded.cause for verdict in verdicts if verdict.degraded).most_common()
+        ),
+        turns_scored=sum(verdict.coverage.turns_scored for verdict in verdicts),
+        turns_total=sum(verdict.coverage.turns_total for verdict in verdicts),
+        images_scored=sum(verdict.coverage.images_scored for verdict in verdicts),
+        images_total=sum(verdict.coverage.images_total for verdict in verdicts),
         unscanned=dict(unscanned.most_common()),
     )
 
 
-def _latency(verdicts: Sequence[KeptVerdict], times: LongTimes | None) -> Latency:
-    taken = [each for verdict in verdicts for each in verdict.milliseconds]
+def _latency(taken: Sequence[float], times: LongTimes | None) -> Latency:
     early = times.early if times else ()
     late = times.late if times else ()
     return Latency(

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Verdict
 from safemt.report.document import Shape
-from safemt.report.stored import StoredVerdict
 from safemt.report.text import counted, index, number
+from safemt.run.rows import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from safemt.benchmark.recorded import read_published_labels
 from safemt.core.errors import LabelsError
 from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
-from safemt.endpoints.spend import recorded_prices
+from safemt.endpoints.spend import Usage, recorded_prices
 from safemt.judges.validation import Validation, validations_of
 from safemt.report.document import document
 from safemt.report.figures import (
@@ -25,9 +25,9 @@ from safemt.report.figures import (
     results_of_samples,
 )
 from safemt.report.protection import Protection, protection
-from safemt.report.stored import verdicts
+from safemt.run.database import STORE_FILE
 from safemt.run.manifest import require_manifest
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.store import Store
 from safemt.stats.agreement import agreement, judge_pair
 from safemt.stats.intervals import bootstrap
 from safemt.stats.scores import ScoredSample
@@ -78,9 +78,9 @@ def results_of_store(store: Store, *, people: People = ()) -> Results:
     manifest = require_manifest(invocation.manifest, store.path)
     setup, judge = invocation.setup, invocation.judge
     samples = tuple(store.scored_samples(setup=setup, judge=judge))
-    prompt, completion = store.tokens()
+    spent = sum(store.spend().values(), Usage())
     moderator = manifest.get("moderator")
-    moderation = protection(verdicts(store, setup=setup, moderator=moderator["id"])) if moderator else None
+    moderation = protection(store.verdicts(setup=setup)) if moderator else None
     others = tuple(
         _other_judge(name, identity, samples, tuple(store.scored_samples(setup=setup, judge=identity)))
         for identity, name in store.other_judges(setup=setup, judge=judge).items()
@@ -89,7 +89,10 @@ def results_of_store(store: Store, *, people: People = ()) -> Results:
         samples,
         target=manifest["target"]["name"],
         simulated=manifest["target"]["simulated"],
-        provenance={**manifest, "tokens": {"prompt": prompt, "completion": completion}},
+        provenance={
+            **manifest,
+            "tokens": {"prompt": spent.prompt_tokens, "completion": spent.completion_tokens},
+        },
         # In a shard, or in a merge that lacks one, the rest of the benchmark is still to do.
         elsewhere=max(0, manifest["benchmark"]["samples"] - len(samples)),
         validation=next(iter(validations_of(judge)), None),

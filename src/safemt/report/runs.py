@@ -12,10 +12,11 @@ from safemt.report.compare import Compared, compare_runs, unlike
 from safemt.report.figures import Results
 from safemt.report.protection import settings
 from safemt.report.results import results_of, results_of_store
-from safemt.report.stored import StoredSample, invocations, samples
 from safemt.report.table import Name
 from safemt.report.text import count, date, visible
-from safemt.run.store import STORE_FILE, Invocation, Store
+from safemt.run.database import STORE_FILE
+from safemt.run.rows import Invocation, StoredSample
+from safemt.run.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,10 @@ def _read(folder: Path, slot: int, stack: ExitStack) -> ReportRun:
     if not (folder / STORE_FILE).is_file():
         return ReportRun("", results_of(folder), slot, folder)
     store = stack.enter_context(closing(Store.open_for_reading(folder)))
-    found = tuple(invocations(store))
+    found = tuple(store.invocations())
     setup, judge = found[-1].setup, found[-1].judge
     return ReportRun(
-        "", results_of_store(store), slot, folder, found, lambda: samples(store, setup=setup, judge=judge)
+        "", results_of_store(store), slot, folder, found, lambda: store.samples(setup=setup, judge=judge)
     )
 
 

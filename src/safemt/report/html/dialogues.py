@@ -19,8 +19,8 @@ from safemt.core.errors import BenchmarkError
 from safemt.core.schema import ImageRef
 from safemt.io.images import ImageFolder
 from safemt.report.runs import ReportRun
-from safemt.report.stored import StoredSample
 from safemt.report.text import count
+from safemt.run.rows import StoredSample
 from safemt.stats.scores import ScoredSample
 
 MESSAGE_LIMIT: Final = 4_000

@@ -42,7 +42,7 @@ def test_moderators_are_measured_written_and_not_asked_again(
         assert len(server.requests) == asked == 4 + 93
     assert first.code == second.code == 0
     assert "AUROC 0.500" in first.said
-    assert "Against keyword, on the dialogues that both scored" in first.said
+    assert "Against keyword, on dialogues that both scored" in first.said
     assert "Written: worth/evaluation.html" in first.out
     assert sorted(each.name for each in (tmp_path / "worth").iterdir()) == [
         "evaluation.html", "evaluation.json", "verdicts.jsonl",

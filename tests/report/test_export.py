@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from report.runs import ROUNDS, Answer, drifting, make_run, sample, samples
-from safemt.core.errors import RunError, UsageError
+from safemt.core.errors import FileError, UsageError
 from safemt.core.taxonomy import Label
 from safemt.report.compare import compare_json, compare_runs
 from safemt.report.export import figure_rows, sample_rows, write_report, write_samples
@@ -167,7 +167,7 @@ def test_the_end_of_a_name_says_what_to_write(tmp_path: Path, runs: list[Path]) 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path, runs: list[Path]) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(RunError) as error:
+    with pytest.raises(FileError) as error:
         write_report(runs, [tmp_path / "taken" / "report.md"])
     assert error.value.code == "cannot_write"
     assert error.value.fields["path"] == tmp_path / "taken" / "report.md"

@@ -12,7 +12,7 @@ from moderation.labelled_rows import mixed_rows
 from moderation.word_detector import BAD, UNREADABLE, WordDetector, row
 from report.moderator_evaluations import evaluation
 from report.pages import words
-from safemt.core.errors import RunError
+from safemt.core.errors import FileError
 from safemt.moderation.measuring.labelled import Truth
 from safemt.report.export import write_evaluation
 from safemt.report.html.evaluation_page import evaluation_page
@@ -209,6 +209,6 @@ def test_both_files_are_written_whole_or_one_error_says_why(one: Evaluation, tmp
         "evaluation.json",
     ]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError) as error:
+    with pytest.raises(FileError) as error:
         write_evaluation(one, tmp_path / "file" / "out", command="safemt")
     assert error.value.code == "cannot_write"

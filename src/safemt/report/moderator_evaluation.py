@@ -297,18 +297,13 @@ def comparison_table(evaluation: Evaluation) -> Table:
     first, *others = evaluation.moderators
     rows: list[Row] = []
     for slot, (other, comparison) in enumerate(zip(others, evaluation.comparisons, strict=True), 1):
-        recalls = zip(comparison.rates, comparison.recalls, strict=True)
-        compared = [
-            ("AUROC", comparison.auroc, index),
-            *((f"Recall at {rate(at)} false alarms", each, percent) for at, each in recalls),
-        ]
-        rows += [(Name(other.name, slot), figure, *_compared(d, form)) for figure, d, form in compared]
+        name = Name(other.name, slot)
+        rows.append((name, "AUROC", *_compared(comparison.auroc, index)))
+        for at, recall in zip(comparison.rates, comparison.recalls, strict=True):
+            rows.append((name, f"Recall at {rate(at)} false alarms", *_compared(recall, percent)))
     headings = ("Figure", "Its figure", "Against", "Difference in points", "p", "Verdict")
-    return Table(
-        f"Against {first.name}, on dialogues that both scored",
-        columns(*headings, group="Moderator", text=("Figure", "Verdict")),
-        tuple(rows),
-    )
+    heads = columns(*headings, group="Moderator", text=("Figure", "Verdict"))
+    return Table(f"Against {first.name}, on dialogues that both scored", heads, tuple(rows))
 
 
 def reliability_table(moderators: Sequence[ModeratorFigures]) -> Table:

@@ -121,9 +121,9 @@ def test_the_demo_is_usable(check: Check) -> None:
     ]
     assert "Samples by scenario and turns, without twins" in lines
     assert any(re.fullmatch(r"Hate Speech( +2){5}", line) for line in lines)
-    assert any(re.fullmatch(r"│ all +│ 34 │ 34 │ 34 │ 34 │ 34 │", line) for line in lines)
+    assert any(re.fullmatch(r"all( +34){5}", line) for line in lines)
     assert lines[-2:] == [
-        "34 different images; samples without their image: 0",
+        "34 different images; 0 samples lack their image",
         "Usable: no errors, no warnings.",
     ]
     found = check("demo", "--json").document()
@@ -155,7 +155,7 @@ def test_the_published_sample_lacks_its_images_and_nothing_else(check: Check) ->
     assert " ".join(lines[start + 1 : -2]).split() == ", ".join(ids).split()
     assert lines[-2:] == [
         "  Put them in place, run on text only, or leave these samples out.",
-        "Not usable as it is: 18 of 18 samples without their image, no warnings.",
+        "Not usable as it is: 18 of 18 samples lack their image, no warnings.",
     ]
     found = check(folder, "--json").document()
     assert (found["samples"], found["queries"], found["rounds"]) == (18, 6, [1, 2, 4])

@@ -13,7 +13,8 @@ TABLES = {
         JOIN identities i ON i.id = a.setup JOIN samples s ON s.id = a.sample
         JOIN responses r ON r.id = a.response LEFT JOIN verdicts v ON v.id = a.verdict""",
     "labels": """SELECT i.hash, s.key, r.key, l.label, l.cause, l.reasoning, l.prompt_tokens,
-        l.completion_tokens FROM labels l JOIN identities i ON i.id = l.judge JOIN samples s ON s.id = l.sample
+        l.completion_tokens FROM labels l
+        JOIN identities i ON i.id = l.judge JOIN samples s ON s.id = l.sample
         JOIN responses r ON r.id = l.response""",
     "failures": """SELECT i.hash, s.key, f.cause, f.message FROM failures f
         JOIN identities i ON i.id = f.asked_of JOIN samples s ON s.id = f.sample""",

@@ -6,17 +6,18 @@ verdict = session.append(message)
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
 
-from safemt.core.errors import CallError, DialogueError
+from safemt.core.errors import CallError, DialogueError, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import JUDGED_ROLES, ImageRef, Message, UnknownPart
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
 from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
+from safemt.moderation.detectors.detector import Assessment, Detector, ForkableReading, Reading, Scan
 from safemt.moderation.policies.policy import Policies, Policy
 from safemt.moderation.policies.select import FITS, select_policies
 from safemt.moderation.sync import wait_for
@@ -246,6 +247,23 @@ class Session:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
         )
+
+    def fork(self, name: str = "") -> "Session":
+        """A copy that continues on its own, under another name. It takes microseconds and a few kilobytes.
+
+        Raises:
+            UsageError: the detector calls endpoints, and its readings cannot be copied.
+        """
+        if not isinstance(self._reading, ForkableReading):
+            raise UsageError(
+                "not_forkable", f"A session of `moderator` {self._moderator.name} cannot be copied."
+            )
+        forked = copy(self)
+        forked._name = name
+        forked._reading = self._reading.fork()
+        forked._unscanned = list(self._unscanned)
+        forked._trajectory = dict(self._trajectory)
+        return forked
 
 
 def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator: Moderator) -> Action:

@@ -6,7 +6,7 @@ happens on errors) is the moderator's, and the same for all detectors.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from safemt.core.identity import Json
 from safemt.core.schema import Message
@@ -65,6 +65,14 @@ class Reading(Protocol):
         Raises:
             CallError: a call to an endpoint failed for good.
         """
+
+
+@runtime_checkable
+class ForkableReading(Reading, Protocol):
+    """A reading that can be copied cheaply, so that several conversations continue from one beginning."""
+
+    def fork(self) -> "Reading":
+        """A copy that shares nothing that changes."""
 
 
 class Detector(Protocol):

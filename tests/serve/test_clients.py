@@ -100,8 +100,7 @@ async def test_responses_continue_where_they_ended(start: Start, upstream: Upstr
         await client.responses.create(model="m", input="Go on.", previous_response_id=first.id)
         assert "[guidance " in str(upstream.last.json["input"])
         events = [
-            event.type
-            async for event in await client.responses.create(model="m", input="Hello", stream=True)
+            event.type async for event in await client.responses.create(model="m", input="Hello", stream=True)
         ]
     assert events[-1] == "response.completed"
 
@@ -120,7 +119,7 @@ async def test_anthropic_messages(start: Start, upstream: Upstream) -> None:
         asked: Any = {"model": "m", "max_tokens": 10}
         answer = await client.messages.create(messages=GREETING, system="Be brief.", **asked)
         assert answer.content[0].text == "Hello!"
-        assert upstream.last.headers["x-api-key"] == "k"
+        assert upstream.last.headers["Authorization"] == "Bearer k"
         async with client.messages.stream(messages=GREETING, **asked) as stream:
             assert await stream.get_final_text() == "Hello!"
         await client.messages.create(messages=FLAGGED, **asked)

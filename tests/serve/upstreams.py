@@ -35,6 +35,8 @@ class Upstream:
     handler: Handler | None = None
     """None: what a chat model's server would do."""
     received: list[Received] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a request came."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once a request was cancelled because the gateway left."""
 
@@ -49,7 +51,10 @@ async def serve_upstream() -> AsyncIterator[Upstream]:
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        upstream.received.append(Received(request.method, request.path_qs, CIMultiDict(request.headers), body))
+        upstream.received.append(
+            Received(request.method, request.path_qs, CIMultiDict(request.headers), body)
+        )
+        upstream.asked.set()
         try:
             return await (upstream.handler or answer_as_a_model)(request, body)
         except (asyncio.CancelledError, ConnectionError):
@@ -127,9 +132,12 @@ ANSWERS: dict[str, Any] = {
 }  # fmt: skip
 
 
+_CHUNK = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+
+
 def _chunk(delta: dict[str, Any], reason: str | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": reason}
-    return f"data: {json.dumps({'id': 'c1', 'object': 'chat.completion.chunk', 'created': 1, 'model': 'm', 'choices': [choice]})}\n\n"
+    return f"data: {json.dumps({**_CHUNK, 'choices': [choice]})}\n\n"
 
 
 def _event(kind: str, **fields: Any) -> str:
@@ -147,7 +155,7 @@ STREAMS = {
     + _chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"q": '}}]})
     + _chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"x"}'}}]})
     + _chunk({}, "tool_calls")
-    + f"data: {json.dumps({'id': 'c1', 'object': 'chat.completion.chunk', 'created': 1, 'model': 'm', 'choices': [], 'usage': _USAGE})}\n\n"
+    + f"data: {json.dumps({**_CHUNK, 'choices': [], 'usage': _USAGE})}\n\n"
     + "data: [DONE]\n\n",
     "messages": _event("message_start", message={**ANSWERS["messages"], "content": [], "stop_reason": None})
     + _event("content_block_start", index=0, content_block={"type": "text", "text": ""})

@@ -83,9 +83,8 @@ class Site:
             return web.Response(status=499)  # nobody is there to read it
         except Exception:
             log.exception("A request failed.")
-            problem = Problem(500, "internal_error", "The gateway failed.")
-            record.code, record.status = problem.code, problem.status
-            return problem_response(problem, dialect, record.id)
+            record.code, record.status = "internal_error", 500
+            return problem_response(Problem(500, record.code, "The gateway failed."), dialect, record.id)
         finally:
             gateway.leave(generation)
             if record.endpoint != "passed" or record.code is None:

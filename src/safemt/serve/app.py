@@ -155,6 +155,7 @@ async def _pass(generation: Generation, request: web.BaseRequest, record: Record
             request,
             answer,
             response_headers(answer.headers),
+            idle_seconds=generation.config.upstream.idle_timeout,
             write_seconds=generation.config.limits.write_seconds,
         )
     finally:

@@ -147,7 +147,7 @@ class Exchange:
         begun = b""
         try:
             if record.position == Position.LATE_SYSTEM and tenant.position is None:
-                begun = await _error_text(answer)
+                begun = await _error_text(answer, self.generation.config.upstream.idle_timeout)
                 if _TEMPLATE_REFUSES.search(begun):
                     answer.release()
                     self.gateway.learn_position(record.model, Position.USER_SUFFIX)
@@ -179,6 +179,7 @@ class Exchange:
             self.request,
             answer,
             headers,
+            idle_seconds=self.generation.config.upstream.idle_timeout,
             write_seconds=self.generation.config.limits.write_seconds,
             tee=record.tee.feed,
             begun=begun,
@@ -255,14 +256,15 @@ def _cause(verdict: Verdict) -> str | None:
     return verdict.degraded.cause if verdict.degraded else None
 
 
-async def _error_text(answer: aiohttp.ClientResponse) -> bytes:
+async def _error_text(answer: aiohttp.ClientResponse, seconds: float) -> bytes:
     """The beginning of an error that may be about the chat template; nothing of other responses."""
     if answer.status not in _TEMPLATE_STATUS:
         return b""
     begun = b""
     try:
-        while len(begun) < _ERROR_BYTES and (chunk := await answer.content.readany()):
-            begun += chunk
+        async with asyncio.timeout(seconds):
+            while len(begun) < _ERROR_BYTES and (chunk := await answer.content.readany()):
+                begun += chunk
     except (aiohttp.ClientError, TimeoutError):
         return begun  # whoever reads on meets the same error
     return begun

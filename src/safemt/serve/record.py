@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,8 +18,11 @@ from safemt.serve.audit import AUDIT_SCHEMA, text_entry, verdict_entry
 from safemt.serve.generation import Generation, Tenant
 from safemt.serve.metrics import Metrics
 
-_HEAD: Final = 64 * 2**10
-_TAIL: Final = 8 * 2**10
+_FIRST: Final = 16
+"""Chunks at the beginning that are kept: they hold the id of a response."""
+_LAST: Final = 4
+"""Chunks of a response that are kept: the usage comes in the last but one."""
+_TAIL: Final = 16 * 2**10
 _TOKENS: Final = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(\d{1,12})')
 
 
@@ -26,27 +30,27 @@ _TOKENS: Final = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(
 class Tee:
     """Looks at a response as it passes: its beginning, and its end, where the tokens are counted."""
 
-    head: bytes = b""
-    tail: bytes = b""
+    first: list[bytes] = field(default_factory=list)
+    last: deque[bytes] = field(default_factory=lambda: deque(maxlen=_LAST))
 
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes."""
-        if len(self.head) < _HEAD:
-            self.head += chunk[: _HEAD - len(self.head)]
-        self.tail = (self.tail + chunk)[-_TAIL:] if len(chunk) < _TAIL else chunk[-_TAIL:]
+        if len(self.first) < _FIRST:
+            self.first.append(chunk)
+        self.last.append(chunk)
 
     @property
     def tokens(self) -> dict[str, int]:
         """`prompt` and `completion` as the upstream counted them last."""
         found: dict[str, int] = {}
-        for name, number in _TOKENS.findall(self.tail):
+        for name, number in _TOKENS.findall(b"".join(self.last)[-_TAIL:]):
             found["prompt" if name in (b"prompt", b"input") else "completion"] = int(number)
         return found
 
     @property
     def response_id(self) -> str | None:
         """The id of a response, from its JSON or from its first event."""
-        line = self.head
+        line = b"".join(self.first)
         if not line.lstrip().startswith(b"{"):
             line = next((each[5:] for each in line.split(b"\n") if each.startswith(b"data:")), b"")
         try:

@@ -1,6 +1,7 @@
 """Running a gateway: sockets, signals, slow connections, and an end that lets responses finish."""
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -191,6 +192,7 @@ async def serve_until_signalled(
         await asyncio.wait((proving, waiting), return_when=asyncio.FIRST_COMPLETED)
         if proving.done():
             proving.result()  # a moderator that cannot be used ends the gateway
+        gc.freeze()  # models stay: garbage collections need not look at them
         proving.cancel()
         await waiting
         await running.drain(gateway.generation.config.limits.grace_seconds, hurry)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,10 @@ Note = Callable[[Verdict | None], None]
 def span(name: str, headers: Mapping[str, str]) -> Iterator[Note]:
     """A span under the trace that the headers name."""
     tracing = _tracing()
-    if tracing is None:
-        yield lambda _: None
+    if tracing is None or not tracing.recorded():
+        yield _ignore
         return
-    tracer, extract = tracing
+    tracer, extract = tracing.tracer, tracing.extract
     with tracer.start_as_current_span(name, context=extract(headers)) as opened:
         yield lambda verdict: _note(opened, verdict)
 
@@ -35,10 +36,26 @@ def _note(opened: Any, verdict: Verdict | None) -> None:
         opened.set_attribute("safemt.degraded", verdict.degraded.cause)
 
 
+def _ignore(verdict: Verdict | None) -> None:
+    """Note nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracing:
+    tracer: Any
+    extract: Callable[[Mapping[str, str]], Any]
+    recorded: Callable[[], bool]
+    """Whether the program has set up where spans go; without that they cost time for nothing."""
+
+
 @cache
-def _tracing() -> tuple[Any, Callable[[Mapping[str, str]], Any]] | None:
+def _tracing() -> _Tracing | None:
     try:
         from opentelemetry import propagate, trace
     except ImportError:
         return None
-    return trace.get_tracer("safemt"), propagate.extract
+    return _Tracing(
+        trace.get_tracer("safemt"),
+        propagate.extract,
+        lambda: not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider),
+    )

@@ -22,10 +22,14 @@ _HOP_BY_HOP: Final = frozenset(
         "trailer", "transfer-encoding", "upgrade", "expect",
     )
 )  # fmt: skip
-_OURS: Final = ("host", "content-length")
+_DROPPED: Final = _HOP_BY_HOP | {"host", "content-length"}
 _KEYS: Final = ("authorization", "x-api-key")
 _IDLE_CONNECTION: Final = 4.0
 """Seconds that an unused connection is kept: less than the five after which common servers close it."""
+_PUT_OFF: Final = 0.2
+"""Seconds by which a deadline must be late before it is put off."""
+_NO_WAIT: Final = 32 * 2**10
+"""Bytes that a transport takes without making the writer wait."""
 _AT_ONCE: Final = 64 * 2**10
 """A response that is known to be no longer goes out in one piece."""
 
@@ -38,9 +42,8 @@ class Upstream:
         self._base = config.base_url.rstrip("/")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=config.connect_timeout, sock_read=config.idle_timeout
-            ),
+            # Not `sock_read`: it sets a timer for each piece that arrives.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -56,13 +59,14 @@ class Upstream:
         """
         path = request.rel_url.raw_path_qs.removeprefix("/v1")
         try:
-            return await self._session.request(
-                request.method,
-                URL(f"{self._base}{path}", encoded=True),
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-            )
+            async with asyncio.timeout(self.config.idle_timeout):
+                return await self._session.request(
+                    request.method,
+                    URL(f"{self._base}{path}", encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                )
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise Problem(504, "upstream_timeout", "The model's server did not answer in time.") from None
         except aiohttp.ClientConnectorError:
@@ -113,20 +117,29 @@ async def relay(
     answer: aiohttp.ClientResponse,
     headers: CIMultiDict[str],
     *,
+    idle_seconds: float,
     write_seconds: float,
     tee: Callable[[bytes], None] = lambda _: None,
     begun: bytes = b"",
 ) -> web.StreamResponse:
     """Hand the upstream's response on, each piece as it comes; `tee` sees them, too.
 
-    `begun` is what was read of it already.
-
     If the upstream breaks off, so does the response to the client: its connection closes without an end.
+
+    Args:
+        request: The client's.
+        answer: The upstream's response.
+        headers: Those for the client.
+        idle_seconds: The longest time without a byte from the upstream.
+        write_seconds: The longest time in which the client takes no byte.
+        tee: Sees all bytes.
+        begun: What was read of the response already.
     """
     length = answer.content_length
     if length is not None and length <= _AT_ONCE:
         try:
-            data = begun + await answer.read()
+            async with asyncio.timeout(idle_seconds):
+                data = begun + await answer.read()
         except (TimeoutError, aiohttp.ClientError):
             return await _cut(request, answer, headers)
         tee(data)
@@ -136,12 +149,22 @@ async def relay(
         response.content_length = length
     await response.prepare(request)
     try:
-        if begun:
-            tee(begun)
-            await _write(response, begun, write_seconds)
-        async for chunk in answer.content.iter_any():
-            tee(chunk)
-            await _write(response, chunk, write_seconds)
+        async with asyncio.timeout(idle_seconds) as deadline:
+            if begun:
+                tee(begun)
+                await response.write(begun)
+            now, due = asyncio.get_running_loop().time, 0.0
+            transport, read = request.transport, answer.content.readany
+            while chunk := await read():
+                tee(chunk)
+                if transport is not None and transport.get_write_buffer_size() + len(chunk) < _NO_WAIT:
+                    await response.write(chunk)
+                else:
+                    await _write_in_time(response, chunk, write_seconds)
+                wanted = now() + idle_seconds
+                if wanted - due > _PUT_OFF:  # for each chunk it would cost more than the chunk
+                    due = wanted
+                    deadline.reschedule(due)
     except _SlowClient:
         if request.transport is not None:
             request.transport.abort()
@@ -157,7 +180,7 @@ class _SlowClient(Exception):
     """The client took no byte for too long."""
 
 
-async def _write(response: web.StreamResponse, chunk: bytes, seconds: float) -> None:
+async def _write_in_time(response: web.StreamResponse, chunk: bytes, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await response.write(chunk)
@@ -185,5 +208,5 @@ async def _cut(
 def _dropped(headers: Mapping[str, str]) -> frozenset[str]:
     named = headers.get("Connection")
     if named is None:
-        return _HOP_BY_HOP.union(_OURS)
-    return _HOP_BY_HOP.union(_OURS, (each.strip().lower() for each in named.split(",")))
+        return _DROPPED
+    return _DROPPED.union(each.strip().lower() for each in named.split(","))

@@ -28,7 +28,7 @@ from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.images import received_image
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector, EmbeddedReading
-from safemt.moderation.sync import wait_for
+from safemt.moderation.moderator import wait_for
 
 TOKENS: Final = 50
 TURNS_EACH: Final = 50

@@ -24,10 +24,7 @@ class Moderated(CustomGuardrail):
         super().__init__(**settings)
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Any, call_type: Any) -> Any:
-        from safemt import chat_message
-
-        messages = [chat_message(message) for message in data["messages"]]
-        verdict = await asyncio.to_thread(self.guard.moderate, messages)
+        verdict = await asyncio.to_thread(self.guard.moderate, data["messages"])
         if verdict.action == "block":
             raise HTTPException(400, {"error": "content_filter"})
         return data

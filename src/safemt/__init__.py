@@ -13,19 +13,17 @@ if TYPE_CHECKING:
     from safemt.moderation.many import amoderate_many, moderate_many
     from safemt.moderation.moderator import Moderator, Session
     from safemt.moderation.open import DetectorOptions, open_moderator
-    from safemt.moderation.reading.chat import chat_message
-    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+    from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
 __all__ = [
     "BadRow",
     "DetectorOptions",
+    "Dialogue",
     "Message",
-    "ModeratedDialogue",
     "Moderator",
     "Session",
     "Verdict",
     "amoderate_many",
-    "chat_message",
     "moderate_many",
     "open_moderator",
     "read_dialogues",
@@ -35,11 +33,10 @@ __all__ = [
 _HOMES = {
     "safemt.core.schema": ("Message",),
     "safemt.core.verdict": ("Verdict", "verdict_json"),
-    "safemt.moderation.reading.chat": ("chat_message",),
     "safemt.moderation.many": ("amoderate_many", "moderate_many"),
     "safemt.moderation.moderator": ("Moderator", "Session"),
     "safemt.moderation.open": ("DetectorOptions", "open_moderator"),
-    "safemt.moderation.reading.dialogues": ("BadRow", "ModeratedDialogue", "read_dialogues"),
+    "safemt.moderation.reading.dialogues": ("BadRow", "Dialogue", "read_dialogues"),
 }
 
 

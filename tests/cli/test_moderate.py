@@ -51,7 +51,7 @@ def test_each_row_gives_a_line_in_order_and_a_bad_one_says_why(safemt: Command, 
     assert (a["first_alert_turn"], a["action"]) == (2, "inject")
     assert [policy["id"] for policy in a["policies"]] == ["fraud", "malware"]
     assert broken == {"id": "line 2", "error": f"{path}, line 2: it is not valid JSON: {_json_error(broken)}"}
-    assert silent["error"].startswith(f"{path}, line 3: The dialogue holds no user message")
+    assert silent["error"].startswith(f"{path}, line 3: The dialogue has no user message")
     assert (b["flagged"], b["action"]) == (False, "allow")
     assert done.err.strip() == "2 moderated by keyword: 1 flagged, 2 without a verdict."
 
@@ -126,7 +126,7 @@ def test_a_threshold_of_ones_own_decides(safemt: Command, tmp_path: Path) -> Non
     [
         (("none.jsonl",), "Error: none.jsonl cannot be read: No such file or directory."),
         ((".",), "Error: . cannot be read: Is a directory."),
-        (("empty.jsonl",), "Error: empty.jsonl is empty: there is no dialogue in it."),
+        (("empty.jsonl",), "Error: empty.jsonl is empty: there is no row in it."),
         (
             ("d.jsonl", "--moderator", "keywords"),
             "Error: --moderator 'keywords' is not known. Write embedded",
@@ -338,7 +338,7 @@ def test_a_terminal_shows_risk_by_turn_first_alert_scenario_and_policy(tmp_path:
         *("36", "37", "38", "39", "40", "41"),
     ]
     assert long[-2:] == [
-        "  degraded (unknown_part): A part that nobody can look at: image_missing.",
+        "  degraded (unknown_part): No moderator can look at a part of the kind image_missing.",
         "  not looked at (image_missing): message 1",
     ]
     assert shown[-2] == "line 3  no verdict"

@@ -78,9 +78,9 @@ def test_a_threshold_is_chosen_and_used_by_moderate_and_eval(
     assert json.loads(verdict.out.splitlines()[0])["threshold"] == written["threshold"]
     other = safemt("moderate", data, "--moderator", "policy-always", "--thresholds", "t.json")
     assert other.code == 2
-    assert "t.json is for keyword, so it says nothing of policy-always" in other.said
+    assert "t.json holds a threshold for keyword, which does not apply to policy-always" in other.said
     both = safemt("moderate", data, "--moderator", "keyword", "--thresholds", "t.json", "--threshold", "0.5")
-    assert (both.code, "leave out one" in both.said) == (2, True)
+    assert (both.code, "not both" in both.said) == (2, True)
 
 
 def test_calibration_uses_the_verdicts_of_an_evaluation(safemt: Command, data: Path) -> None:
@@ -137,7 +137,7 @@ def test_data_without_labels_and_data_that_is_not_there_are_errors(safemt: Comma
     assert (done.code, "No dialogue with a label" in done.said) == (1, True)
     done = safemt("moderator", "eval", "--data", "none.jsonl", "--moderator", "keyword")
     assert done.code != 0
-    assert "none.jsonl cannot be read" in done.said
+    assert "no file none.jsonl" in done.said
 
 
 def test_an_endpoint_that_is_gone_stops_it_and_says_how_to_go_on(safemt: Command, data: Path) -> None:

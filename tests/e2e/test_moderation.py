@@ -12,7 +12,7 @@ from e2e.command import KEY, Done, asked, models, row, safemt, write
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import policy_yaml, read_policies
+from safemt.moderation.policies.policy import policy_yaml, read_policies
 from safemt.run.verdicts import REFUSAL
 from servers.client import ChatServer, start_chat_server
 

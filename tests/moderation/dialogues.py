@@ -3,18 +3,31 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef, Message, Part
+from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.images import ImageBytes
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.policies.policy import read_policies
 
 TIMEOUT = CallError(CallFailure("timeout", "no complete reply within 1 s"))
+
+
+async def once(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
+    """Make a call once: a failure is one at once."""
+    return await endpoint.complete(messages)
+
+
+def opened(name: str, base_url: str | None = None, **options: Any) -> Moderator:
+    """A moderator whose calls go to `base_url` and are made once."""
+    return open_moderator(name, options=DetectorOptions(base_url=base_url, **options), ask=once)
 
 
 def picture_from(content: bytes) -> ImageRef:
@@ -38,9 +51,9 @@ def turns(*texts: str) -> list[Message]:
 
 @dataclass
 class Scripted:
-    """A detector that gives these assessments in turn, the last one again and again; an error is raised."""
+    """A detector that gives these assessments in turn, the last one again and again. It raises exceptions."""
 
-    says: Sequence[Assessment | CallError]
+    says: Sequence[Assessment | Exception]
     threshold: float = 0.5
     name: str = "scripted"
     endpoints: Sequence[ChatEndpoint] = ()
@@ -67,12 +80,12 @@ class _ScriptedReading:
         said = self._detector.says[min(self._place, len(self._detector.says) - 1)]
         self._place += 1
         self._detector.assessed += 1
-        if isinstance(said, CallError):
+        if isinstance(said, Exception):
             raise said
         return said
 
 
-def scripted(*says: Assessment | CallError | float, **options: object) -> Moderator:
+def scripted(*says: Assessment | Exception | float, **options: object) -> Moderator:
     """A moderator whose detector says this; a number is a risk."""
     assessments = [Assessment(risk=each) if isinstance(each, float) else each for each in says]
     return Moderator(detector=Scripted(assessments), policies=read_policies(), **options)  # type: ignore[arg-type]

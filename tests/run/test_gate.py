@@ -16,7 +16,7 @@ from safemt.judges.base import Ask, Judgement, judge_id
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator, OnError
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 from safemt.run.engine import Engine, Tracker
 from safemt.run.gate import Moderation
 from safemt.run.protocol import History, request, setup_key

@@ -31,7 +31,7 @@ from safemt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+    from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 
 @app.command()
@@ -127,7 +127,7 @@ def moderate(
         raise typer.Exit(1)
 
 
-def _dialogues(source: str) -> "Iterable[ModeratedDialogue | BadRow]":
+def _dialogues(source: str) -> "Iterable[Dialogue | BadRow]":
     from pathlib import Path
 
     from safemt.moderation.reading.dialogues import read_dialogues

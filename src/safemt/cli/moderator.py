@@ -241,13 +241,14 @@ def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "l
         ModeratorError: a file cannot be read, or is for none of them.
     """
     from safemt.moderation.measuring.kept import detector_id
-    from safemt.moderation.measuring.thresholds import read_thresholds
+    from safemt.moderation.measuring.thresholds import read_thresholds, threshold_for
 
     changed = {detector_id(each.detector): each for each in opened}
     for path in paths:
         read = read_thresholds(path)
-        moderator = changed.get(read.identity, opened[0])
-        changed[read.identity] = replace(moderator, threshold=read.of(moderator.detector))
+        moderator = changed.get(read.moderator.identity, opened[0])
+        threshold = threshold_for(moderator.detector, read, path)
+        changed[read.moderator.identity] = replace(moderator, threshold=threshold)
     return list(changed.values())
 
 

@@ -34,13 +34,13 @@ def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> Non
 
     from safemt.cli.printing import print_json, stdout
     from safemt.moderation.policies.inject import approximate_tokens
-    from safemt.moderation.policies.read import read_policies
+    from safemt.moderation.policies.policy import read_policies
 
     chosen = read_policies(policies)
     if as_json:
         print_json({"sha256": chosen.sha256, "policies": [_policy_json(policy) for policy in chosen.listed]})
         return
-    packaged = set(read_policies().listed)
+    packaged = read_policies().listed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id")
     table.add_column("title")
@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """Print one policy: what it covers, what a target is told, its examples."""
     from safemt.cli.printing import print_json
-    from safemt.moderation.policies.read import policy_yaml, read_policies
+    from safemt.moderation.policies.policy import policy_yaml, read_policies
 
     policy = _find(read_policies(policies), policy_id)
     if as_json:
@@ -163,22 +163,22 @@ def _print_policy(policy: "Policy") -> None:
     for number, example in enumerate(policy.examples, 1):
         expected = "to be flagged" if example.flagged else "not to be flagged"
         console.print(Text(f"\nExample {number}, {expected}", "bold"))
-        for message in example.dialogue:
+        for message in example.messages:
             paragraph(f"{message.role}: {message.content}")
 
 
 def _policy_json(policy: "Policy") -> dict[str, Any]:
-    from safemt.moderation.policies.read import policy_fields
+    from safemt.moderation.policies.policy import policy_data
 
     return {
         "id": policy.id,
         "version": policy.version,
         "sha256": policy.ref.sha256,
-        **policy_fields(policy),
+        **policy_data(policy),
         "examples": [
             {
                 "flagged": example.flagged,
-                "dialogue": [{"role": each.role, "content": each.content} for each in example.dialogue],
+                "dialogue": [{"role": each.role, "content": each.content} for each in example.messages],
             }
             for example in policy.examples
         ],

@@ -12,7 +12,7 @@ from safemt.core.verdict import Verdict, verdict_json
 from safemt.moderation.many import moderate_many
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Example, Policy
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 _SHOWN = 60
 """Characters of an example's last turn."""
@@ -45,7 +45,7 @@ def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: i
         (policy, number, example) for policy in policies for number, example in enumerate(policy.examples, 1)
     ]
     dialogues = [
-        ModeratedDialogue(id=f"{policy.id}/{number}", messages=example.dialogue)
+        Dialogue(id=f"{policy.id}/{number}", messages=example.messages)
         for policy, number, example in examples
     ]
     outcomes = moderate_many(moderator, dialogues, at_once=at_once, every_turn=False)
@@ -114,6 +114,6 @@ def _failure(tested: Tested) -> str:
     expected = "should be flagged" if tested.example.flagged else "should not be flagged"
     said = "no verdict" if verdict.risk is None else f"risk {verdict.risk:.2f}"
     why = f" ({verdict.degraded.message})" if verdict.degraded else ""
-    last = tested.example.dialogue[-1].content
+    last = tested.example.messages[-1].content
     shown = last if len(last) <= _SHOWN else f"{last[:_SHOWN]}…"
     return f"{tested.policy.id}, example {tested.number} {expected}: {said}{why}  “{shown}”"

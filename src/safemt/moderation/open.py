@@ -13,7 +13,7 @@ from safemt.judges.base import Ask
 from safemt.moderation.detectors.cascade import Band, CascadeDetector
 from safemt.moderation.detectors.detector import Detector
 from safemt.moderation.moderator import Moderator, OnError
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 
 DEFAULT: Final = "embedded"
 TIMEOUT: Final = 30.0

@@ -14,10 +14,9 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Coverage, Degraded, Verdict
 from safemt.moderation.measuring.thresholds import with_thresholds
-from safemt.moderation.moderator import Moderator, OnError, Session
+from safemt.moderation.moderator import Moderator, OnError, Session, wait_for
 from safemt.moderation.open import DetectorOptions, open_moderator
 from safemt.moderation.policies.policy import Policy
-from safemt.moderation.sync import wait_for
 from safemt.run.config import ModeratorConfig
 from safemt.serve.dialects.dialect import Conversation
 from safemt.serve.lanes import Lanes, Overloaded, windows_of

@@ -18,7 +18,7 @@ from safemt.moderation.detectors.baselines.turns import (
 )
 from safemt.moderation.detectors.detector import Assessment
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 
 RISKS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

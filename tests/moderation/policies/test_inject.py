@@ -18,7 +18,7 @@ from safemt.moderation.policies.inject import (
     inject,
     without_policies,
 )
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 
 POLICIES = read_policies()
 FRAUD, BIAS = (POLICIES.by_scenario[scenario] for scenario in (Scenario.FRAUD, Scenario.BIAS))
@@ -68,8 +68,9 @@ def test_a_suffix_goes_behind_the_last_user_message_and_the_picture_stays() -> N
 
 
 def test_a_suffix_without_a_user_message_is_an_error() -> None:
-    with pytest.raises(DialogueError, match="no user message"):
+    with pytest.raises(DialogueError) as caught:
         inject([SYSTEM], [FRAUD], position=Position.USER_SUFFIX)
+    assert caught.value.code == "no_user_message"
 
 
 @EVERY_POSITION

@@ -1,4 +1,4 @@
-"""A conversation as it goes to an endpoint: what of it can be shown, and bare messages for a guard."""
+"""A conversation as it goes to an endpoint: what of it can be shown, and the bare messages for a guard."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,18 +8,18 @@ from safemt.moderation.detectors.detector import Scan
 
 NOT_SHOWN: Final = "pixels_not_scored"
 ONE_PICTURE: Final = "one_picture_per_turn"
-"""A message of a request carries one picture; further ones of the same turn are not shown."""
+"""Chat templates of guards take one picture in a message; further ones of the same turn are not shown."""
 _ROLES: Final[dict[str, Role]] = {"user": "user", "tool": "user", "assistant": "assistant"}
 
 
 def scan_text(message: Message) -> Scan:
-    """What a detector that reads only text looks at in a message."""
+    """The scan of a message by a detector that reads only text."""
     pictures = (n for n, part in enumerate(message.parts) if isinstance(part, ImageRef))
     return Scan(text=True, unscanned=dict.fromkeys(pictures, NOT_SHOWN))
 
 
 class Transcript:
-    """The messages of one conversation so far, with what of them can be shown."""
+    """The messages of one conversation so far, each with the picture of it that can be shown."""
 
     def __init__(self, *, pictures: bool) -> None:
         """Without `pictures` none is shown."""
@@ -27,7 +27,7 @@ class Transcript:
         self.entries: list[tuple[Message, ImageRef | None]] = []
 
     def add(self, message: Message) -> Scan:
-        """Take in a message, and say what of it can be shown."""
+        """Take in a message, and tell what of it can be shown."""
         shown: ImageRef | None = None
         unscanned: dict[int, str] = {}
         for number, part in enumerate(message.parts):
@@ -45,8 +45,8 @@ class Transcript:
     def bare(self) -> list[Message]:
         """The conversation for a guard model whose server makes the prompt: user and assistant in turn.
 
-        Chat templates of guards refuse everything else. So messages of one role in a row become one, a tool's
-        words count as the user's, the operator's are left out, and it begins and ends on the user.
+        Chat templates of guards refuse anything else. So messages of one role in a row become one, a tool's
+        words count as the user's, the operator's are left out, and the user has the first and last word.
         """
         bare: list[Message] = []
         for message, image in self.entries:
@@ -73,6 +73,6 @@ class Transcript:
 
 
 def with_pictures(prompt: str, images: Sequence[ImageRef]) -> list[Message]:
-    """One prompt with its pictures: the last in the same message, earlier ones in messages before it."""
+    """A prompt with its pictures: the last in the same message, earlier ones in messages before it."""
     before = [Message("user", f"Image{number}", image) for number, image in enumerate(images[:-1], 1)]
     return [*before, Message("user", prompt, images[-1] if images else None)]

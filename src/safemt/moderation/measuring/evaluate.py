@@ -1,4 +1,4 @@
-"""Moderators over dialogues of known intent: what each says, kept as it is said."""
+"""Moderators on dialogues of known intent: every verdict is kept as soon as it is given."""
 
 import asyncio
 import itertools
@@ -11,8 +11,7 @@ from safemt.core.schema import Message
 from safemt.core.verdict import Verdict
 from safemt.moderation.measuring.kept import KeptVerdict, VerdictLog, kept_verdict, verdict_key
 from safemt.moderation.measuring.labelled import LabelledDialogue
-from safemt.moderation.moderator import Moderator
-from safemt.moderation.sync import wait_for
+from safemt.moderation.moderator import Moderator, wait_for
 
 EARLY: Final = 2
 LATE: Final = 50
@@ -31,9 +30,9 @@ class Moderated:
     """Whether it gave a verdict after each user turn, not only after the last."""
     verdicts: tuple[Verdict, ...]
     milliseconds: tuple[float, ...]
-    """What each verdict after a user turn took, over all dialogues."""
+    """The time of every verdict on every dialogue."""
     asked: int
-    """Dialogues that were moderated now; the others were kept from before, or are equal."""
+    """Dialogues that were moderated now; the others were kept from before, or are equal to one of these."""
 
 
 def moderate_all(
@@ -45,13 +44,12 @@ def moderate_all(
     at_once: int,
     on_progress: Callable[[int, int], None],
 ) -> Moderated:
-    """Have a moderator read dialogues; what the log has of it already is not asked for again.
+    """Have a moderator read dialogues, except those on which the log already has its verdict.
 
-    One that works on this machine alone gives a verdict after each user turn and reads one dialogue after the
-    other, so that its times are its own. One that calls endpoints reads `at_once` dialogues side by side and
-    is asked after the last turn, or after each with `every_turn`; its calls are made as its `ask` makes them.
-    What cannot be had is a degraded verdict. `on_progress` is told how many dialogues were read, of how
-    many there are to read.
+    A moderator that works on this machine alone gives a verdict after each user turn, and reads one dialogue
+    after the other, so that its times are its own. One that calls endpoints reads `at_once` dialogues side by
+    side. It is asked after the last turn, or after each turn with `every_turn`. A failed call gives a
+    degraded verdict. `on_progress` is called with the number of dialogues read, and the number to read.
 
     Raises:
         RunStopped: an endpoint is given up; what was finished is in the log.
@@ -119,20 +117,16 @@ async def _verdicts(
 ) -> tuple[Verdict, ...]:
     """The verdicts on a dialogue: after each user turn, or one after the last.
 
-    What follows the last user message can change no verdict, and is not shown.
+    Messages after the last user turn can change no verdict, and are not shown.
     """
     messages = labelled.dialogue.messages
+    last = max(place for place, message in enumerate(messages) if message.role == "user")
     session = moderator.open(labelled.dialogue.id)
     verdicts = []
-    left = sum(message.role == "user" for message in messages)
-    for message in messages:
+    for place, message in enumerate(messages[: last + 1]):
         await session.aadd(message)
-        if message.role == "user":
-            left -= 1
-            if left == 0 or every_turn:
-                verdicts.append(await session.averdict())
-        if left == 0:
-            break
+        if place == last or (every_turn and message.role == "user"):
+            verdicts.append(await session.averdict())
     return tuple(verdicts)
 
 
@@ -147,10 +141,11 @@ class LongTimes:
 
 
 def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialogue]) -> LongTimes | None:
-    """How long a turn takes early and late in dialogues of `LATE` turns; None for one that calls endpoints.
+    """How long a turn takes early and late in dialogues of `LATE` turns.
 
-    The turns are user turns of `dialogues`, as near to `TURN_LETTERS` long as there are, so that only their
-    place differs. The first dialogue warms up and is not counted. None without any text, too.
+    The turns are user turns of `dialogues` whose length is nearest to `TURN_LETTERS`, so that only their
+    place differs. The first dialogue warms up and does not count. None if the moderator calls endpoints, or
+    if there is no text.
     """
     texts = sorted(
         {m.content for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.content},
@@ -162,7 +157,7 @@ def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialog
     early, late = [], []
     for _ in range(LONG_DIALOGUES + 1):
         session = moderator.open()
-        times = [session.append(Message("user", (next(endless),))).milliseconds for _ in range(LATE)]
+        times = [session.append(Message("user", next(endless))).milliseconds for _ in range(LATE)]
         early.append(times[EARLY - 1])
         late.append(times[LATE - 1])
     return LongTimes(early=tuple(early[1:]), late=tuple(late[1:]))

@@ -8,7 +8,7 @@ from typing import Any
 from safemt.core.errors import DialogueError
 from safemt.core.schema import Message
 from safemt.moderation.policies.inject import Position
-from safemt.moderation.reading.chat import chat_message
+from safemt.moderation.reading.chat import message_of
 from safemt.serve.dialects.dialect import (
     Body,
     Conversation,
@@ -67,7 +67,7 @@ def read_messages(messages: Sequence[Any], name: str) -> tuple[Message, ...]:
         Problem: one of them is not a message.
     """
     try:
-        return tuple(chat_message(each, f"{name}[{n}]") for n, each in enumerate(messages))
+        return tuple(message_of(each, f"{name}[{n}]") for n, each in enumerate(messages))
     except DialogueError as error:
         raise invalid("invalid_messages", str(error), name) from None
 

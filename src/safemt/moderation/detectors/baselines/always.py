@@ -1,4 +1,4 @@
-"""`policy-always`: no detection at all. What the baseline policy alone is worth."""
+"""`policy-always`: no detection, to measure what the baseline policy achieves alone."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from safemt.moderation.detectors.transcript import scan_text
 
 
 class AlwaysDetector:
-    """Flags every conversation, so that its target is always handed the baseline policy; blocks none."""
+    """Flags every conversation, so that its target always gets the baseline policy; blocks none."""
 
     name = "policy-always"
     threshold = 0.5
@@ -19,7 +19,7 @@ class AlwaysDetector:
 
     @property
     def identity(self) -> Json:
-        """There is nothing to it."""
+        """A constant: nothing is configurable."""
         return {"kind": "policy-always"}
 
     def open(self, ask: Ask) -> Reading:
@@ -35,5 +35,5 @@ class _AlwaysReading:
         return scan_text(message)
 
     async def assess(self) -> Assessment:
-        # Without linkage nothing is blocked: it has found nothing.
+        # A linkage of 0 keeps the moderator from blocking, since nothing was found.
         return Assessment(risk=1.0, linkage=0.0)

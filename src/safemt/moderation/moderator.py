@@ -282,10 +282,12 @@ class Session:
                 "not_forkable", f"A session of `moderator` {self._moderator.name} cannot be copied."
             )
         forked = copy(self)
-        forked._name = name
-        forked._reading = self._reading.fork()
-        forked._unscanned = list(self._unscanned)
-        forked._trajectory = dict(self._trajectory)
+        vars(forked).update(
+            _name=name,
+            _reading=self._reading.fork(),
+            _unscanned=list(self._unscanned),
+            _trajectory=dict(self._trajectory),
+        )
         return forked
 
 

@@ -96,11 +96,9 @@ class _TurnsReading:
 
     def fork(self) -> "_TurnsReading":
         if not isinstance(self._turns, ForkableReading):
-            raise TypeError("the detector that scores the turns makes no calls, so its readings can be copied")
+            raise TypeError("the readings of the detector that scores the turns cannot be copied")
         forked = copy(self)
-        forked._turns = self._turns.fork()
-        forked._risks = list(self._risks)
-        forked._earlier = list(self._earlier)
+        vars(forked).update(_turns=self._turns.fork(), _risks=list(self._risks), _earlier=list(self._earlier))
         return forked
 
     async def add(self, message: Message) -> Scan:

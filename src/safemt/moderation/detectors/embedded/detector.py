@@ -109,7 +109,7 @@ class EmbeddedReading:
     def fork(self) -> "EmbeddedReading":
         """A copy that shares nothing that changes."""
         forked = copy(self)
-        forked._words = self._words.copy()
+        vars(forked).update(_words=self._words.copy())
         return forked
 
     async def add(self, message: Message) -> Scan:

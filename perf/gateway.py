@@ -230,10 +230,10 @@ async def soak(contender: Contender) -> tuple[float, int]:
         connection.close()
 
     await asyncio.gather(*(some(SOAK // 2 // 128) for _ in range(128)))
-    await asyncio.sleep(6)
+    await asyncio.sleep(10)
     memory, files = contender.rss, contender.files
     await asyncio.gather(*(some(SOAK // 2 // 128) for _ in range(128)))
-    await asyncio.sleep(6)
+    await asyncio.sleep(10)
     return contender.rss - memory, contender.files - files
 
 

@@ -101,6 +101,7 @@ class Exchange:
                     *(tenant.guard.judge(each, f"{record.id}-{n}") for n, each in enumerate(conversations))
                 )
             record.verdicts = [each.verdict for each in judgements]
+            record.conversation = judgements[0].conversation
             record.known = all(each.known for each in judgements)
             record.moderation_seconds = time.perf_counter() - started
             note(record.verdict)

@@ -10,9 +10,10 @@ from typing import Final
 
 from safemt.core.errors import SafemtError
 from safemt.core.identity import content_key
-from safemt.core.schema import Message
+from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Coverage, Degraded, Verdict
+from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.measuring.thresholds import with_thresholds
 from safemt.moderation.moderator import Moderator, OnError, Session, wait_for
 from safemt.moderation.open import DetectorOptions, open_moderator
@@ -22,6 +23,7 @@ from safemt.serve.dialects.dialect import Conversation
 from safemt.serve.lanes import Lanes, Overloaded, windows_of
 from safemt.serve.state import State, States, chain, chain_start
 
+_NAME: Final = 16
 _PASSING: Final = ("ocr_budget", "ocr_failed", "image_unreadable")
 """Causes of a degraded verdict that may be gone the next time, besides those of calls."""
 _MESSAGES: Final = {
@@ -42,8 +44,22 @@ class Judgement:
     """Whether it was remembered, and nothing was read for it."""
     digest: bytes
     """The end of the conversation's chain of hashes."""
+    conversation: str
+    """Names the conversation, for the audit log."""
     unknown: bool = False
     """Whether it continues a response that is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be read for a verdict."""
+
+    messages: Sequence[Message]
+    base: State | None
+    """What they continue."""
+    digest: bytes
+    """The end of the conversation's chain of hashes."""
+    conversation: str
 
 
 def open_configured(config: ModeratorConfig) -> Moderator:
@@ -82,6 +98,8 @@ class Guard:
         """`secret` keeps its entries in `states` apart from others'; `seconds` is the time for a verdict."""
         self.moderator = moderator
         self.policies = {policy.id: policy for policy in moderator.policies.listed}
+        self.detector = detector_id(moderator.detector)
+        """Identifies the moderator that a threshold holds for."""
         self.start = chain_start(secret, content_key(moderator.identity))
         self._states = states
         self._lanes = lanes
@@ -95,16 +113,17 @@ class Guard:
         before, unknown = self._before(conversation)
         messages = conversation.messages
         digests = chain(before[0], messages)
+        named = before[1].conversation if before[1] else _name_of(messages, digests)
         known, state = self._states.longest(digests)
         remembered = state is not None and known == len(digests)
         if state is not None and remembered:
             verdict = replace(state.verdict, id=name, milliseconds=0.0, prompt_tokens=0, completion_tokens=0)
         else:
             base = state or before[1]
-            verdict = await self._fresh(messages[known:] if base else messages, base, digests[-1], name)
+            verdict = await self._fresh(Work(messages[known:], base, digests[-1], named), name)
         if unknown:
             verdict = self.degraded("unknown_history", verdict)
-        return Judgement(verdict, remembered, digests[-1], unknown)
+        return Judgement(verdict, remembered, digests[-1], named, unknown)
 
     def chosen(self, verdict: Verdict) -> list[Policy]:
         """The policies of a verdict."""
@@ -165,16 +184,13 @@ class Guard:
             return (self.start, None), True
         return (digest, state), False
 
-    async def _fresh(
-        self, messages: Sequence[Message], base: State | None, digest: bytes, name: str
-    ) -> Verdict:
-        turns = len(base.verdict.turns) if base else 0
-        if not turns and not any(message.role == "user" for message in messages):
+    async def _fresh(self, work: Work, name: str) -> Verdict:
+        if work.base is None and not any(message.role == "user" for message in work.messages):
             return self.degraded("no_user_message", name=name)
-        running = self._running.get(digest)
+        running = self._running.get(work.digest)
         try:
             if running is None:
-                running = self._begin(messages, base, digest)
+                running = self._begin(work)
             state = await asyncio.wait_for(asyncio.shield(running), self._seconds)
         except TimeoutError:
             return self.degraded("moderation_timeout", name=name)
@@ -186,15 +202,13 @@ class Guard:
             return self.degraded("moderator_failed", name=name)
         return replace(state.verdict, id=name)
 
-    def _begin(
-        self, messages: Sequence[Message], base: State | None, digest: bytes
-    ) -> "asyncio.Future[State]":
+    def _begin(self, work: Work) -> "asyncio.Future[State]":
         """Start the work. Its result is kept even if nobody waits for it any more."""
         if self._calls:
-            running = self._lanes.call(self._ask(messages))
+            running = self._lanes.call(self._ask(work))
         else:
-            session = base.session if base else None
-            running = self._lanes.run(lambda: self._read(messages, session), windows_of(messages))
+            running = self._lanes.run(lambda: self._read(work), windows_of(work.messages))
+        digest = work.digest
         self._running[digest] = running
 
         def keep(done: "asyncio.Future[State]") -> None:
@@ -212,17 +226,30 @@ class Guard:
         cause = verdict.degraded.cause
         return cause in ("unknown_part", "too_long") if self._calls else cause not in _PASSING
 
-    def _read(self, messages: Sequence[Message], before: Session | None) -> State:
+    def _read(self, work: Work) -> State:
+        before = work.base.session if work.base else None
         session = before.fork() if before else self.moderator.open()
-        return State(wait_for(_continued(session, messages), calls=False), session)
+        reading = _continued(session, work.messages, spoken=work.base is not None)
+        return State(wait_for(reading, calls=False), session, work.conversation)
 
-    async def _ask(self, messages: Sequence[Message]) -> State:
-        return State(await self.moderator.amoderate(messages, every_turn=False), None)
+    async def _ask(self, work: Work) -> State:
+        return State(await self.moderator.amoderate(work.messages, every_turn=False), None, work.conversation)
 
 
-async def _continued(session: Session, messages: Sequence[Message]) -> Verdict:
+def _name_of(messages: Sequence[Message], digests: Sequence[bytes]) -> str:
+    first = next((n for n, message in enumerate(messages) if message.role == "user"), 0)
+    return digests[first].hex()[:_NAME]
+
+
+async def _continued(session: Session, messages: Sequence[Message], *, spoken: bool) -> Verdict:
+    """The verdict after the messages; `spoken` is whether there were user messages before them.
+
+    Each message that can carry an intent is assessed, wherever a request ended, so that the verdict does not
+    depend on how the conversation was cut into requests.
+    """
     for message in messages:
         await session.aadd(message)
-        if message.role == "user":
+        spoken = spoken or message.role == "user"
+        if spoken and message.role in JUDGED_ROLES:
             await session.aassess()
     return await session.averdict()

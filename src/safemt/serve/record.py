@@ -73,6 +73,7 @@ class Record:
     model: str = ""
     messages: Sequence[Message] = ()
     verdicts: Sequence[Verdict] = ()
+    conversation: str | None = None
     known: bool = False
     position: str | None = None
     phase: str = "request"
@@ -148,6 +149,8 @@ class Record:
             "error": self.code,
             "gone": self.phase if self.gone else None,
             "known": self.known,
+            "conversation": self.conversation,
+            "detector": tenant.guard.detector if tenant else None,
             "position": self.position,
             "verdict": verdict_entry(verdict) if verdict else None,
             "ms": {

@@ -120,6 +120,7 @@ class Service:
         )
         found = [each.verdict for each in judged]
         record.verdicts = [*record.verdicts, *found]
+        record.conversation = judged[0].conversation
         record.known = all(each.known for each in judged)
         record.moderation_seconds += sum(each.milliseconds for each in found) / 1000
         return found

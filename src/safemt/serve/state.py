@@ -34,6 +34,8 @@ class State:
     verdict: Verdict
     session: Session | None
     """To be forked, never continued; None for a moderator whose sessions cannot be forked."""
+    conversation: str
+    """Names the conversation by its first user message; means nothing outside this process."""
 
     @property
     def bytes(self) -> int:

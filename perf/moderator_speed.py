@@ -24,9 +24,9 @@ from typing import Final
 import numpy as np
 
 from safemt.core.schema import ImageRef, Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.images import received_image
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector, EmbeddedReading
 from safemt.moderation.moderator import wait_for
 

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from safemt.core.verdict import Verdict, verdict_json
     from safemt.moderation.many import amoderate_many, moderate_many
     from safemt.moderation.moderator import Moderator, Session
-    from safemt.moderation.open import DetectorOptions, open_moderator
+    from safemt.moderation.open import ModeratorConfig, open_moderator
     from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
 __all__ = [
     "BadRow",
-    "DetectorOptions",
     "Dialogue",
     "Message",
     "Moderator",
+    "ModeratorConfig",
     "Session",
     "Verdict",
     "amoderate_many",
@@ -35,7 +35,7 @@ _HOMES = {
     "safemt.core.verdict": ("Verdict", "verdict_json"),
     "safemt.moderation.many": ("amoderate_many", "moderate_many"),
     "safemt.moderation.moderator": ("Moderator", "Session"),
-    "safemt.moderation.open": ("DetectorOptions", "open_moderator"),
+    "safemt.moderation.open": ("ModeratorConfig", "open_moderator"),
     "safemt.moderation.reading.dialogues": ("BadRow", "Dialogue", "read_dialogues"),
 }
 

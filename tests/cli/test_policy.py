@@ -52,7 +52,7 @@ def test_show_yaml_prints_a_file_to_begin_with(tmp_path: Path) -> None:
 def test_an_unknown_policy_is_named_with_those_there_are(tmp_path: Path) -> None:
     done = safemt(tmp_path, "policy", "show", "frauds")
     assert done.code == 2
-    assert "There is no policy 'frauds'. There are: animal_abuse, bias," in done.said
+    assert "There is no policy 'frauds'. There are animal_abuse, bias," in done.said
 
 
 def test_test_passes_where_every_example_comes_out_as_expected(tmp_path: Path, own: Path) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef, Message, Part
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.images import ImageBytes
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 from safemt.moderation.policies.policy import read_policies
 
 TIMEOUT = CallError(CallFailure("timeout", "no complete reply within 1 s"))
@@ -27,7 +27,7 @@ async def once(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
 
 def opened(name: str, base_url: str | None = None, **options: Any) -> Moderator:
     """A moderator whose calls go to `base_url` and are made once."""
-    return open_moderator(name, options=DetectorOptions(base_url=base_url, **options), ask=once)
+    return open_moderator(name, base_url=base_url, ask=once, **options)
 
 
 def picture_from(content: bytes) -> ImageRef:

@@ -13,7 +13,7 @@ from moderation.dialogues import scripted, turns
 from moderation.model_server import Body, serve
 from safemt.core.errors import DialogueError
 from safemt.core.schema import ImageRef, Message, UnknownPart
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 from safemt.moderation.reading.chat import Conversation, conversation_of
 
 BAD = "Write a phishing mail, please."
@@ -109,10 +109,9 @@ async def test_sync_and_async_calls_work_while_a_loop_runs_and_failed_calls_are_
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serve(flaky(1)) as server:
-        options = DetectorOptions(base_url=server.base_url)
-        with open_moderator("llm:openai/m", options=options) as moderator:
+        with open_moderator("llm:openai/m", base_url=server.base_url) as moderator:
             verdict = moderator.moderate(turns("a"), every_turn=False)
         assert (verdict.risk, verdict.degraded, len(server.requests)) == (0.9, None, 2)
-        other = open_moderator("llm:openai/m", options=options)
+        other = open_moderator("llm:openai/m", base_url=server.base_url)
         assert (await other.amoderate("a", every_turn=False)).risk == 0.9
         await other.close()

@@ -8,7 +8,7 @@ from safemt.core.errors import UsageError
 from safemt.core.schema import Message
 from safemt.core.verdict import Verdict
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import open_moderator
 
 COMMON = [Message("user", "How is bread baked at home?"), Message("assistant", "With flour and water.")]
 LEFT = [Message("user", "Which oven temperature is best?"), Message("user", "And for how long?")]
@@ -41,7 +41,9 @@ def whole(moderator: Moderator, messages: list[Message]) -> Verdict:
 
 
 def test_a_session_that_asks_an_endpoint_cannot_be_forked() -> None:
-    options = DetectorOptions(base_url="http://127.0.0.1:9/v1")
-    with open_moderator("llm:openai/m", options=options) as moderator, pytest.raises(UsageError) as error:
+    with (
+        open_moderator("llm:openai/m", base_url="http://127.0.0.1:9/v1") as moderator,
+        pytest.raises(UsageError) as error,
+    ):
         moderator.open().fork()
     assert error.value.code == "not_forkable"

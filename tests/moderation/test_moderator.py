@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from moderation.dialogues import TIMEOUT, Scripted, assistant, picture_from, scripted, turns, user
 from safemt.core.errors import DialogueError, ModeratorError, RunStopped
 from safemt.core.schema import Message, UnknownPart
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned
 from safemt.moderation.detectors.detector import Assessment, Scan
-from safemt.moderation.moderator import OnError
 
 FRAUD = {Scenario.FRAUD: 0.9, Scenario.THREAT: 0.1}
 

@@ -8,8 +8,8 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Policies, Policy

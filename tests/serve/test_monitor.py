@@ -39,7 +39,8 @@ def record(when: datetime, conversation: str, risk: float | None, **changes: Any
     }  # fmt: skip
     given = {name: changes.pop(name) for name in list(changes) if name in verdict}
     return {
-        "schema": "safemt.audit/1", "time": when.isoformat(), "id": conversation, "tenant": "default", "model": "m",
+        "schema": "safemt.audit/1", "time": when.isoformat(), "id": conversation, "tenant": "default",
+        "model": "m",
         "conversation": conversation, "detector": "d", "error": None, "ms": {"moderation": 2.0, "total": 5.0},
         "verdict": {**verdict, **given}, **changes,
     }  # fmt: skip

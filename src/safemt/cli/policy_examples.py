@@ -1,4 +1,4 @@
-"""What `safemt policy test` does: the policies' examples before a moderator, and what came of it."""
+"""The examples of policies on a moderator, for `safemt policy test`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from safemt.cli.printing import say
 from safemt.core.verdict import Verdict, verdict_json
 from safemt.moderation.many import moderate_many
 from safemt.moderation.moderator import Moderator
@@ -20,26 +21,26 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One example of a policy, and what the moderator made of it."""
+    """One example of a policy, and the moderator's verdict."""
 
     policy: Policy
     number: int
-    """From 1, as in `safemt policy show`."""
+    """Counted from 1, as in `safemt policy show`."""
     example: Example
     verdict: Verdict
 
     @property
     def as_expected(self) -> bool:
-        """A verdict that was not had is never one."""
+        """Whether the verdict is the expected one; no verdict never is."""
         return self.verdict.risk is not None and self.verdict.flagged == self.example.flagged
 
 
 def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: int) -> list[Tested]:
-    """Show the examples of `policies` to `moderator`, each as a whole.
+    """Have `moderator` judge the examples of `policies`, each as a whole.
 
     Raises:
         ModeratorError: the moderator does not work at all.
-        RunStopped: its endpoint was given up.
+        RunStopped: the moderator's endpoint was given up.
     """
     examples = [
         (policy, number, example) for policy in policies for number, example in enumerate(policy.examples, 1)
@@ -52,12 +53,12 @@ def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: i
     return [
         Tested(policy, number, example, outcome)
         for (policy, number, example), outcome in zip(examples, outcomes, strict=True)
-        if not isinstance(outcome, BadRow)  # an example always ends on a user turn
+        if not isinstance(outcome, BadRow)  # never: an example ends on a user turn
     ]
 
 
 def failed(tested: Sequence[Tested]) -> int:
-    """How many examples came out otherwise than expected."""
+    """How many examples came out differently than expected."""
     return sum(not each.as_expected for each in tested)
 
 
@@ -79,17 +80,16 @@ def print_tested(
     console.print(table)
     for each in tested:
         if not each.as_expected:
-            console.print(_failure(each), highlight=False, markup=False)
-    console.print(
+            say(console, _failure(each))
+    say(
+        console,
         f"{len(tested) - failed(tested):,} of {len(tested):,} examples as expected by {moderator.name}, "
-        f"flagged from a risk of {moderator.flag_from:.2f} on.",
-        highlight=False,
-        markup=False,
+        f"which flags risks of {moderator.flag_from:.2f} and more.",
     )
 
 
 def tested_json(moderator: Moderator, tested: Sequence[Tested]) -> dict[str, Any]:
-    """The same as one document."""
+    """The results as one document."""
     return {
         "moderator": moderator.name,
         "threshold": moderator.flag_from,

@@ -3,22 +3,24 @@
 import codecs
 import io
 import json
-import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Final
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from safemt.io.files import size_text
 from safemt.io.row import Limits, Row, is_deeper
 
+if TYPE_CHECKING:
+    import msgspec
+
 _CHUNK: Final = 2**16
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_INTEGERS: Final = range(-(2**63), 2**64)
-"""Any other integer is read as a float."""
+_FINDER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+"""Finds the end of a record, which orjson must be told."""
 
 
 def json_rows(
@@ -33,28 +35,22 @@ def json_rows(
     return reader.array(stream, line) if stream.peek(1)[:1] == b"[" else reader.lines(stream, line, document)
 
 
+@dataclass(frozen=True, slots=True)
 class _JsonRows:
-    def __init__(self, limits: Limits, lone_surrogates: bool) -> None:
-        self._limits = limits
-        self._lone_surrogates = lone_surrogates
-        self._infinite: list[str] = []
-        """Numbers that JSON has no form for, in what was parsed last."""
-        # orjson needs the end of a record, and this parser finds it. It must read numbers as orjson does.
-        self._parser = json.JSONDecoder(
-            parse_int=self._integer, parse_float=self._number, parse_constant=self._number
-        )
+    limits: Limits
+    lone_surrogates: bool
 
     def lines(self, stream: io.BufferedReader, number: int, document: bool) -> Iterator[Row]:
         """JSON Lines, or one object over many lines. `number` lines went before."""
         first = True
-        while line := stream.readline(self._limits.row + 1):
+        while line := stream.readline(self.limits.row + 1):
             number += 1
-            if len(line) > self._limits.row:
+            if len(line) > self.limits.row:
                 _skip_line(stream, line)
                 yield self._too_long(number, f"line {number}")
             elif content := line.strip():
                 row = self._row(content, number, f"line {number}")
-                # Either an editor's layout of one object, or its first line.
+                # An editor's layout of one object, or its first line.
                 if first and row.code == "not_json" and (document or content == b"{"):
                     row = self._rest(stream, line, number)
                 number += _skip_blanks(stream) if document else 0
@@ -64,6 +60,11 @@ class _JsonRows:
 
     def array(self, stream: io.BufferedReader, line: int) -> Iterator[Row]:
         """The records of an array. Behind a record that has no end nothing can be read."""
+        whole = self._whole(stream)
+        if whole is not None:
+            for number, record in enumerate(whole, start=1):
+                yield self._row(bytes(record), number, f"record {number}")
+            return
         text = _Text(stream, line)
         text.skip("[")
         number = 0
@@ -80,12 +81,23 @@ class _JsonRows:
         elif text.next_character():
             yield _broken_array(text, number + 1, "there is more text after the closing ]")
 
+    def _whole(self, stream: io.BufferedReader) -> "list[msgspec.Raw] | None":
+        """The records of an array of moderate size, as a shortcut; None if it must be read step by step."""
+        import msgspec
+
+        if not stream.seekable():
+            return None
+        start = stream.tell()
+        content = stream.read(self.limits.row + 1)
+        with suppress(msgspec.DecodeError, RecursionError):
+            if len(content) <= self.limits.row:
+                return msgspec.json.decode(content, type=list[msgspec.Raw])
+        stream.seek(start)
+        return None
+
     def _rest(self, stream: io.BufferedReader, line: bytes, number: int) -> Row:
-        content = line + stream.read(self._limits.row + 1 - len(line))
-        place = f"line {number}"
-        if len(content) > self._limits.row:
-            return self._too_long(number, place)
-        return self._row(content.strip(), number, place)
+        content = line + stream.read(self.limits.row + 1 - len(line))
+        return self._row(content.strip(), number, f"line {number}")
 
     def _record(self, text: "_Text", number: int) -> Row:
         """Parse the next record of an array, reading on until it is whole."""
@@ -93,12 +105,11 @@ class _JsonRows:
         size = _CHUNK
         text.next_character()
         while True:
-            self._infinite.clear()
             try:
-                value, end = self._parser.raw_decode(text.buffer, text.at)
+                _, end = _FINDER.raw_decode(text.buffer, text.at)
             except json.JSONDecodeError as error:
-                if len(text.buffer) - text.at > self._limits.row:
-                    return replace(self._too_long(number, place), code="broken_array")
+                if len(text.buffer) - text.at > self.limits.row:
+                    return self._too_long(number, place)._replace(code="broken_array")
                 # Doubled each time, so that a long record is not parsed over and over.
                 size *= 2
                 if not text.more(size):
@@ -106,50 +117,31 @@ class _JsonRows:
             except RecursionError:
                 return _broken_array(text, number, "nested too deeply")
             else:
-                record = text.take(end)
-                if len(record) > self._limits.row:
-                    return self._too_long(number, place)
-                if self._infinite or (not self._lone_surrogates and _SURROGATE.search(record)):
-                    return self._row(record.encode(), number, place)
-                return self._checked(value, record.count("[") + record.count("{"), number, place)
+                return self._row(text.take(end).encode(), number, place)
 
     def _row(self, content: bytes, number: int, place: str) -> Row:
+        if len(content) > self.limits.row:
+            return self._too_long(number, place)
         try:
             value = orjson.loads(content)
         except orjson.JSONDecodeError as error:
-            value = self._with_lone_surrogates(content) if self._lone_surrogates else None
-            if value is None:
-                return _not_json(content, error, number, place)
-        return self._checked(value, content.count(b"[") + content.count(b"{"), number, place)
-
-    def _with_lone_surrogates(self, content: bytes) -> object:
-        self._infinite.clear()
-        try:
-            value = self._parser.decode(content.decode())
-        except (ValueError, RecursionError):
-            return None
-        return None if self._infinite else value
-
-    def _checked(self, value: object, brackets: int, number: int, place: str) -> Row:
-        if brackets > self._limits.depth and is_deeper(value, self._limits.depth):
-            problem = f"it is nested deeper than {self._limits.depth} levels"
+            broken = _not_json(content, error, number, place)
+            if not self.lone_surrogates:
+                return broken
+            try:
+                value = json.loads(content)
+            except (ValueError, RecursionError):
+                return broken
+        brackets = content.count(b"[") + content.count(b"{")  # counted first, as most rows have few
+        if brackets > self.limits.depth and is_deeper(value, self.limits.depth):
+            problem = f"it is nested deeper than {self.limits.depth} levels"
             return Row(number, place, None, "too_deep", problem)
         if not isinstance(value, dict):
             return Row(number, place, None, "not_an_object", "it is not a JSON object")
         return Row(number, place, value)
 
-    def _integer(self, digits: str) -> int | float:
-        short = len(digits) <= len(str(2**64))
-        return int(digits) if short and int(digits) in _INTEGERS else self._number(digits)
-
-    def _number(self, digits: str) -> float:
-        value = float(digits)
-        if not math.isfinite(value):
-            self._infinite.append(digits)
-        return value
-
     def _too_long(self, number: int, place: str) -> Row:
-        problem = f"it is longer than {size_text(self._limits.row)}; this may be another kind of file"
+        problem = f"it is longer than {size_text(self.limits.row)}; this may be another kind of file"
         return Row(number, place, None, "too_long", problem)
 
 

@@ -88,14 +88,15 @@ def parquet_rows(path: Path, columns: Collection[str] | None, limits: Limits) ->
             file = parquet.ParquetFile(stream, buffer_size=_READ_AT_ONCE)
             at_once = _rows_at_once(file, stream.fileno(), columns, limits)
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            problem = f"it is longer than {size_text(limits.row)}"
             left, number = limits.content, 0
             for batch in file.iter_batches(at_once, columns=names, use_threads=False):
-                left -= sum(map(_size, batch.columns))
+                size = sum(map(_size, batch.columns))
+                left -= size
                 if left < 0:
                     raise _too_large(f"unpacks to more than {size_text(limits.content)}")
-                for fields in _dictionaries(batch, limits.row):
+                for fields in _dictionaries(batch, size, limits.row):
                     number += 1
-                    problem = f"it is longer than {size_text(limits.row)}"
                     broken = () if fields is not None else ("too_long", problem)
                     yield Row(number, f"record {number}", fields, *broken)
         except failures as error:
@@ -140,16 +141,16 @@ def _leaves(
         yield leaf
 
 
-def _dictionaries(batch: Any, most: int) -> Iterator[dict[str, Any] | None]:
-    """The rows of a batch as dictionaries; None for one of more than `most` bytes."""
-    if sum(map(_size, batch.columns)) <= most:
+def _dictionaries(batch: Any, size: int, most: int) -> Iterator[dict[str, Any] | None]:
+    """The rows of a batch of `size` bytes as dictionaries; None for one of more than `most` bytes."""
+    if size <= most:
         yield from batch.to_pylist()
     elif batch.num_rows == 1:
         yield None
     else:
         half = batch.num_rows // 2
-        yield from _dictionaries(batch.slice(0, half), most)
-        yield from _dictionaries(batch.slice(half), most)
+        for part in (batch.slice(0, half), batch.slice(half)):
+            yield from _dictionaries(part, sum(map(_size, part.columns)), most)
 
 
 def _size(array: Any) -> int:

@@ -1,11 +1,10 @@
 """What every row reader shares: the row, the limits, and why a source cannot be read."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row: its fields, or what is wrong with it."""
 
     number: int

@@ -31,6 +31,7 @@ STDIN: Final = "the standard input"
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b"
+_BUFFER: Final = 2**17
 _DIALECTS: Final = {".csv": "excel", ".tsv": "excel-tab"}
 
 
@@ -48,8 +49,8 @@ def read_rows(
     object a line, an array, a single object, or, in a `.json` file, an object of rows by key. In CSV, column
     names are put in lower case, and all values are text.
 
-    `columns` are the columns to read from Parquet, where they exist. `lone_surrogates` accepts JSON text with
-    half a surrogate pair, which otherwise breaks its row.
+    `columns` are the columns to read from Parquet, where they exist. `lone_surrogates` accepts JSON as Python
+    does: with half a surrogate pair, or NaN, which otherwise break their row.
 
     Raises:
         SafemtError: of the kind `error`, with the field `path`: `unreadable_file`, `not_a_file`, `not_gzip`,
@@ -188,7 +189,7 @@ def _opened(source: Path | io.BufferedReader, limits: Limits) -> Iterator[io.Buf
 
 def _unpacked(stream: io.BufferedReader, most: float, *, named_gzip: bool) -> io.BufferedReader:
     if stream.peek(2)[:2] == _GZIP:
-        stream = io.BufferedReader(_Unpacked(gzip.GzipFile(fileobj=stream), most))
+        stream = io.BufferedReader(_Unpacked(gzip.GzipFile(fileobj=stream), most), _BUFFER)
     elif named_gzip:
         raise Refusal("not_gzip", "is not in gzip form, as its name says; fetch it again or rename it")
     head = stream.peek(3)[:3]

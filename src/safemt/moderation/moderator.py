@@ -10,17 +10,15 @@ import time
 from collections.abc import Coroutine
 from copy import copy
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
 from typing import Any, Final, Self, TypeVar
 
 from safemt.core.errors import DialogueError, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import JUDGED_ROLES, Message, UnknownPart
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
-from safemt.endpoints.asking import LimitedAsk
-from safemt.judges.base import Ask
+from safemt.endpoints.asking import Ask, LimitedAsk
 from safemt.moderation.detectors.detector import (
     Assessment,
     Detector,
@@ -39,17 +37,6 @@ LINKED: Final = 0.5
 """The linkage from which a turn serves the suspected intent. A turn below it is never blocked."""
 
 T = TypeVar("T")
-
-
-class OnError(StrEnum):
-    """What to do with a conversation that the moderator could not read, wholly or in part."""
-
-    INJECT = "inject"
-    """Give the target the baseline policy, and let it answer."""
-    OPEN = "open"
-    """Let the target answer as if there were no moderator. The verdict tells."""
-    CLOSED = "closed"
-    """Block the conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

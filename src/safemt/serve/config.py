@@ -11,8 +11,8 @@ import msgspec
 
 from safemt.core.errors import UsageError
 from safemt.io.yaml import read_yaml, typed
+from safemt.moderation.open import ModeratorConfig
 from safemt.moderation.policies.inject import Position
-from safemt.run.config import ModeratorConfig
 
 DEFAULT_TENANT: Final = "default"
 REFUSAL_TEXT: Final = "I cannot help with that. I am glad to help with something else."

@@ -12,8 +12,8 @@ import msgspec
 
 from safemt.core.errors import UsageError
 from safemt.io.yaml import typed
+from safemt.moderation.open import ModeratorConfig, open_moderator
 from safemt.moderation.policies.inject import Position
-from safemt.run.config import ModeratorConfig
 from safemt.serve.audit import AuditLog
 from safemt.serve.config import (
     DEFAULT_TENANT,
@@ -24,7 +24,7 @@ from safemt.serve.config import (
     key_from,
 )
 from safemt.serve.fetch import PictureFetcher
-from safemt.serve.guard import Guard, open_configured
+from safemt.serve.guard import Guard
 from safemt.serve.lanes import Lanes
 from safemt.serve.problems import Problem, invalid
 from safemt.serve.state import States
@@ -157,7 +157,7 @@ def _open_tenant(
     secret = hashlib.blake2b(name.encode(), key=_SECRET).digest()
     try:
         guard = Guard(
-            open_configured(settings), states, lanes, secret=secret, seconds=config.limits.moderation_seconds
+            open_moderator(settings), states, lanes, secret=secret, seconds=config.limits.moderation_seconds
         )
     except UsageError as error:
         raise UsageError(error.code, f"Tenant {name}: {error}", **error.fields) from error

@@ -1,6 +1,6 @@
 """A tenant's moderator in service: verdicts on conversations as they arrive, each within its time.
 
-This module is the gateway's only contact with how moderators are opened and asked.
+This module is the gateway's only contact with how moderators are asked.
 """
 
 import asyncio
@@ -11,14 +11,11 @@ from typing import Final
 from safemt.core.errors import SafemtError
 from safemt.core.identity import content_key
 from safemt.core.schema import JUDGED_ROLES, Message
-from safemt.core.taxonomy import Action
+from safemt.core.taxonomy import Action, OnError
 from safemt.core.verdict import Coverage, Degraded, Verdict
 from safemt.moderation.measuring.kept import detector_id
-from safemt.moderation.measuring.thresholds import with_thresholds
-from safemt.moderation.moderator import Moderator, OnError, Session, wait_for
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.moderator import Moderator, Session, wait_for
 from safemt.moderation.policies.policy import Policy
-from safemt.run.config import ModeratorConfig
 from safemt.serve.dialects.dialect import Conversation
 from safemt.serve.lanes import Lanes, Overloaded, windows_of
 from safemt.serve.state import State, States, chain, chain_start
@@ -60,33 +57,6 @@ class Work:
     digest: bytes
     """The end of the conversation's chain of hashes."""
     conversation: str
-
-
-def open_configured(config: ModeratorConfig) -> Moderator:
-    """The moderator that a configuration describes.
-
-    Raises:
-        UsageError: there is no such moderator, or its options do not fit it.
-        ModeratorError: its model, its template or a policy cannot be used.
-    """
-    sampling = config.sampling
-    moderator = open_moderator(
-        config.name,
-        action=config.action,
-        on_error=config.on_error,
-        threshold=config.threshold,
-        policies=config.policies,
-        options=DetectorOptions(
-            base_url=config.base_url,
-            api_key_env=config.api_key_env,
-            template=config.template,
-            with_pictures=config.with_pictures,
-            band=config.band,
-            temperature=sampling.temperature,
-            timeout=config.timeout,
-        ),
-    )
-    return with_thresholds(moderator, config.thresholds)
 
 
 class Guard:

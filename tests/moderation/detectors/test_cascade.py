@@ -3,11 +3,11 @@
 import pytest
 
 from moderation.dialogues import TIMEOUT, Scripted, scripted, turns
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.cascade import Band, CascadeDetector
 from safemt.moderation.detectors.detector import Assessment
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import read_policies
 
 BAND = Band(0.3, 0.7)

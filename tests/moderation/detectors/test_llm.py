@@ -16,6 +16,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.endpoints.base import Sampling
+from safemt.endpoints.chat import ChatEndpoint
 from safemt.moderation.detectors.llm import LLMDetector, moderation_request, prompt_hash, read_answer
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import read_policies
@@ -47,7 +48,10 @@ def moderate(
 ) -> tuple[Verdict, ModelServer]:
     with serve(answer) as server:
         sampling = Sampling(temperature=0.0, max_output_tokens=1024)
-        detector = LLMDetector("m", base_url=server.base_url, sampling=sampling, timeout=timeout, **options)
+        endpoint = ChatEndpoint(
+            model="m", base_url=server.base_url, sampling=sampling, timeout=timeout, role="moderator"
+        )
+        detector = LLMDetector(endpoint, **options)
         with Moderator(detector=detector, policies=read_policies(), ask=once) as moderator:
             return moderator.moderate(dialogue, every_turn=every_turn), server
 
@@ -224,7 +228,8 @@ def test_a_thousand_turns_are_asked_about_without_a_number_for_each() -> None:
 def test_the_identity_holds_every_word_and_no_address() -> None:
     def opened(**options: Any) -> LLMDetector:
         sampling = Sampling(temperature=options.pop("temperature", 0.0))
-        return LLMDetector("m", base_url="http://127.0.0.1:1/v1", sampling=sampling, timeout=1, **options)
+        endpoint = ChatEndpoint(model="m", base_url="http://127.0.0.1:1/v1", sampling=sampling, timeout=1)
+        return LLMDetector(endpoint, **options)
 
     assert opened().identity != opened(with_pictures=True).identity
     assert opened().identity != opened(temperature=None).identity

@@ -13,8 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 from moderation.dialogues import picture_from
 from safemt.core.identity import content_key
 from safemt.core.schema import ImageRef
-from safemt.moderation.reading import pictures
-from safemt.moderation.reading.pictures import PictureReader, PictureText, can_read_pictures
+from safemt.moderation.reading.pictures import (
+    LIMIT_SECONDS,
+    PictureReader,
+    PictureText,
+    can_read_pictures,
+)
 
 pytestmark = pytest.mark.skipif(not can_read_pictures(), reason="needs the extra `ocr`")
 
@@ -163,15 +167,15 @@ def test_an_animation_that_takes_too_long_to_decode_is_given_up(reader: PictureR
 
 
 @pytest.mark.slow
-def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
-    reader: PictureReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(pictures, "LIMIT_SECONDS", 0.001)
-        slow = packed(on_white(drawn("Too slow")))
-        assert reader.read(slow) == PictureText(text="", why="ocr_budget")
+def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read() -> None:
+    reader = PictureReader()
+    reader.limit_seconds = 0.001
+    slow = packed(on_white(drawn("Too slow")))
+    assert reader.read(slow) == PictureText(text="", why="ocr_budget")
+    reader.limit_seconds = LIMIT_SECONDS
     assert reader.read(slow).why == "ocr_budget"
     assert reader.read(packed(on_white(drawn("In time")))).text == "In time"
+    reader.close()
 
 
 @pytest.mark.slow
@@ -184,7 +188,7 @@ def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
         patch.setattr(sys, "executable", shutil.which("false"))
         assert reader.read(picture) == PictureText(text="", why="ocr_failed")
     assert reader.read(picture) == PictureText(text="", why="ocr_failed")
-    monkeypatch.setattr(pictures, "RETRY_SECONDS", 0)
+    reader.retry_seconds = 0
     assert reader.read(picture).text == "Second try"
     reader.close()
 

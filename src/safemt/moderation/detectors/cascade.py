@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from safemt.core.identity import Json
 from safemt.core.schema import Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan, assess_safely
 
 

@@ -15,9 +15,9 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 
 UNREADABLE: Final = "unreadable_verdict"
 BLOCKED: Final = "moderator_blocked"

@@ -17,9 +17,8 @@ from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Message
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.core.verdict import Degraded
-from safemt.endpoints.base import Sampling
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan, ask_and_read
 from safemt.moderation.detectors.transcript import Transcript, with_pictures
 
@@ -40,37 +39,24 @@ _THINKING: Final = re.compile(r".*</think>", re.DOTALL)
 _CODE_LENGTH: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
 class LLMDetector:
     """Asks a chat model by our own prompt."""
 
-    threshold = 0.5
+    endpoint: ChatEndpoint
+    with_pictures: bool = False
+    """Whether the model is shown the pictures; coverage lists those that it does not see."""
+    threshold: float = 0.5
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key_env: str | None = None,
-        with_pictures: bool = False,
-        sampling: Sampling,
-        timeout: float,
-    ) -> None:
-        """Without `with_pictures` the model does not see the pictures, and coverage says so.
+    @property
+    def name(self) -> str:
+        """`llm:openai/MODEL`."""
+        return f"llm:openai/{self.endpoint.model}"
 
-        Raises:
-            UsageError: the endpoint's options do not fit.
-        """
-        self.name = f"llm:openai/{model}"
-        self.with_pictures = with_pictures
-        self.endpoint = ChatEndpoint(
-            model=model,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            sampling=sampling,
-            timeout=timeout,
-            option="moderator",
-        )
-        self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
+    @property
+    def endpoints(self) -> Sequence[ChatEndpoint]:
+        """The model's."""
+        return (self.endpoint,)
 
     @property
     def identity(self) -> Json:

@@ -13,12 +13,14 @@ read them again. A policy in the first message would change the beginning of eve
 import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
 from safemt.core.schema import Message
-from safemt.moderation.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from safemt.moderation.policies.policy import Policy
 
 BUDGET: Final = 600
 """Approximate tokens of an injection: enough for two policies in full."""
@@ -55,7 +57,7 @@ def approximate_tokens(text: str) -> int:
 
 def inject(
     messages: Sequence[Message],
-    policies: Sequence[Policy],
+    policies: "Sequence[Policy]",
     *,
     position: Position = Position.LATE_SYSTEM,
     budget: int = BUDGET,
@@ -105,7 +107,7 @@ def without_policies(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(kept)
 
 
-def guidance(policies: Sequence[Policy], *, budget: int = BUDGET) -> str:
+def guidance(policies: "Sequence[Policy]", *, budget: int = BUDGET) -> str:
     """The text between the marks: how to take it, then each policy."""
     full = _guidance((policy.title, policy.full) for policy in policies)
     if approximate_tokens(full) <= budget:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from safemt.benchmark.layouts import parse_dialogue_text
 from safemt.core.errors import DialogueError
 from safemt.core.schema import Message, Part, UnknownPart
-from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
+from safemt.core.taxonomy import Scenario, scenario_named
 from safemt.io.images import ImageFolder, ImageProblem, inspect_image, locate_image
 from safemt.io.row import Row
 from safemt.io.rows import STDIN, read_rows
@@ -87,7 +87,7 @@ def _dialogue(row: Row, place: str, folder: Path, images: ImageFolder) -> Dialog
         source=_text(fields, "source"),
         query=_text(fields, "twin_of") or _text(fields, "query_id"),
         question=_text(fields, "question"),
-        scenario=_scenario(fields),
+        scenario=scenario_named(fields.get("scenario")),
         method=_text(fields, "method"),
         language=_text(fields, "language"),
     )
@@ -154,11 +154,6 @@ def _label(fields: Mapping[str, Any]) -> str | None:
     if "query_id" in fields and "dialogue" in fields:
         return "benign" if fields.get("twin_of") else "harmful"
     return _text(fields, "label")
-
-
-def _scenario(fields: Mapping[str, Any]) -> Scenario | None:
-    text = _text(fields, "scenario") or ""
-    return SCENARIO_BY_SLUG.get("_".join(text.lower().split()))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:

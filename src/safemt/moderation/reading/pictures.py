@@ -56,6 +56,8 @@ class PictureReader:
     """Reads pictures one at a time and remembers their text. The process starts with the first picture."""
 
     def __init__(self) -> None:
+        self.limit_seconds = LIMIT_SECONDS
+        self.retry_seconds = RETRY_SECONDS
         self._known: OrderedDict[str, PictureText] = OrderedDict()
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
@@ -108,7 +110,7 @@ class PictureReader:
         worker = self._started()
         if worker is None:
             return PictureText(text="", why="ocr_failed")
-        line = _exchange(worker, len(content).to_bytes(8, "big") + content, LIMIT_SECONDS)
+        line = _exchange(worker, len(content).to_bytes(8, "big") + content, self.limit_seconds)
         if line:
             reply = json.loads(line)
             return PictureText(text=reply["text"], why=reply["why"])
@@ -121,7 +123,7 @@ class PictureReader:
         if self._worker is not None and self._worker.poll() is None:
             return self._worker
         self._end()
-        if time.monotonic() < self._failed_at + RETRY_SECONDS:
+        if time.monotonic() < self._failed_at + self.retry_seconds:
             return None
         home = str(Path(safemt.__file__).parents[1])
         paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))

@@ -11,12 +11,12 @@ from moderation.dialogues import picture_from
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
 from safemt.core.schema import Message, Part, Role, UnknownPart
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
 from safemt.moderation.detectors.embedded.reading import read_turn
 from safemt.moderation.detectors.embedded.windows import turn_windows
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 
 NewModerator = Callable[..., Moderator]
 GARDEN = "How should one water the garden in a hot summer?"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from safemt.core.identity import Json
 from safemt.core.schema import Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
 

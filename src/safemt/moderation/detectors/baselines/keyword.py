@@ -9,9 +9,9 @@ from typing import Final
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.yaml import load_yaml, typed
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
 

@@ -13,8 +13,8 @@ from typing import Final
 from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, ForkableReading, Reading, Scan
 
 RHO: Final = 0.45

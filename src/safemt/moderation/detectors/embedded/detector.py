@@ -11,8 +11,8 @@ from typing import Final
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef, Message
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.detectors.embedded.features import Floats
 from safemt.moderation.detectors.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN

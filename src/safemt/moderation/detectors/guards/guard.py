@@ -8,10 +8,10 @@ from safemt.core.errors import CallError, DataError
 from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
-from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.asking import Ask
+from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.io.yaml import load_json
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import (
     Assessment,
     Reading,
@@ -31,53 +31,23 @@ class GuardDetector:
 
     threshold = 0.5
 
-    def __init__(
-        self,
-        template: GuardTemplate,
-        *,
-        name: str,
-        model: str | None = None,
-        base_url: str | None = None,
-        api_key_env: str | None = None,
-        sampling: Sampling,
-        timeout: float,
-    ) -> None:
-        """`name` is the moderator's; `model` None is the template's.
-
-        Raises:
-            UsageError: the endpoint's options do not fit.
-        """
+    def __init__(self, template: GuardTemplate, endpoints: Sequence[ChatEndpoint], *, name: str) -> None:
+        """`endpoints` are one for each of the template's requests; `name` is the moderator's."""
         self.name = name
         self.template = template
-        self._model = model or template.model
-        self._sampling = sampling
-        self.requests: Sequence[tuple[GuardRequest, ChatEndpoint]] = [
-            (
-                request,
-                ChatEndpoint(
-                    model=self._model,
-                    base_url=base_url,
-                    api_key_env=api_key_env,
-                    sampling=sampling,
-                    timeout=timeout,
-                    option="moderator",
-                    extra=request.extra,
-                ),
-            )
-            for request in template.requests
-        ]
-        self.endpoints: Sequence[ChatEndpoint] = [endpoint for _, endpoint in self.requests]
+        self.endpoints = endpoints
         texts = template.canary
         self.canary = Canary(name, safe=texts.safe, unsafe=texts.unsafe, threshold=self.threshold)
 
     @property
     def identity(self) -> Json:
         """Model, sampling and the whole template."""
+        endpoint = self.endpoints[0]
         return {
             "kind": "guard",
-            "model": self._model,
-            "temperature": self._sampling.temperature,
-            "max_output_tokens": self._sampling.max_output_tokens,
+            "model": endpoint.model,
+            "temperature": endpoint.sampling.temperature,
+            "max_output_tokens": endpoint.sampling.max_output_tokens,
             "template": self.template.sha256,
         }
 
@@ -111,7 +81,7 @@ class _GuardReading:
     async def _about(self, messages: Sequence[Message]) -> Assessment:
         """The worst answer to the template's requests about `messages`."""
         sent = self._sent(messages)
-        requests = self._detector.requests
+        requests = zip(self._detector.template.requests, self._detector.endpoints, strict=True)
         return worst(await all_of(self._answer(each, endpoint, sent) for each, endpoint in requests))
 
     async def _answer(

@@ -15,10 +15,10 @@ from safemt.core.identity import Json
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
-from safemt.endpoints.base import Reply, Sampling
+from safemt.endpoints.asking import Ask
+from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint, json_text
-from safemt.endpoints.replies import Answer, Asked, failure_of
-from safemt.judges.base import Ask
+from safemt.endpoints.replies import Answer, Request, failure_of
 from safemt.moderation.detectors.detector import (
     UNREADABLE,
     Assessment,
@@ -73,12 +73,12 @@ class ModerationEndpoint(ChatEndpoint):
                 texts.append({"type": "text", "text": json_text(first.content)})
         return orjson.dumps({"model": self.model, "input": texts})
 
-    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
+    def _reply(self, answer: Answer, request: Request) -> Reply | CallFailure:
         if answer.status != 200:
-            return failure_of(answer, asked)
+            return failure_of(answer, request)
         results = answer.body.get("results") if isinstance(answer.body, dict) else None
         if not isinstance(results, list) or not results:
-            return CallFailure("bad_reply", f"the reply of {asked.origin} holds no results", retryable=True)
+            return CallFailure("bad_reply", f"The reply of {request.origin} has no results.", retryable=True)
         return Reply(text=json.dumps(results))
 
 
@@ -88,23 +88,9 @@ class ModerationServiceDetector:
     name = NAME
     threshold = 0.5
 
-    def __init__(
-        self, *, model: str | None, base_url: str | None, api_key_env: str | None, timeout: float
-    ) -> None:
-        """`model` None is OpenAI's newest.
-
-        Raises:
-            UsageError: the endpoint's options do not fit.
-        """
-        self.endpoint = ModerationEndpoint(
-            model=model or MODEL,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            sampling=Sampling(),
-            timeout=timeout,
-            option="moderator",
-        )
-        self.endpoints: Sequence[ChatEndpoint] = (self.endpoint,)
+    def __init__(self, endpoint: ModerationEndpoint) -> None:
+        self.endpoint = endpoint
+        self.endpoints: Sequence[ChatEndpoint] = (endpoint,)
         self.canary = Canary(NAME, safe=SAFE_TEXTS, unsafe=UNSAFE_TEXTS, threshold=self.threshold)
 
     @property

@@ -95,7 +95,7 @@ def command(
     def decorate(function: Function) -> Command:
         def callback(**values: Any) -> int | None:
             taken = {each.path: values.pop(_identifier(each)) for each in chosen}
-            file = taken.pop("config", None)
+            file = taken.pop("config", None) if config else None
             keywords = {
                 each.path.replace(".", "_"): _argument(each, taken[each.path])
                 for each in chosen

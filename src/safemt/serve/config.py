@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -11,7 +11,7 @@ import msgspec
 
 from safemt.core.errors import UsageError
 from safemt.io.yaml import read_yaml, typed
-from safemt.moderation.open import ModeratorConfig
+from safemt.moderation.open import DEFAULT, ModeratorConfig
 from safemt.moderation.policies.inject import Position
 
 DEFAULT_TENANT: Final = "default"
@@ -142,7 +142,7 @@ class ServeConfig(_Part, frozen=True, kw_only=True):
     """A gateway. It holds names of environment variables and hashes of keys, never keys."""
 
     upstream: UpstreamConfig
-    moderator: ModeratorConfig = ModeratorConfig(name="embedded")
+    moderator: ModeratorConfig = ModeratorConfig(name=DEFAULT)
     policy_position: PositionChoice = "auto"
     """Where policies go; `auto` is late, or in the last user message where the template refuses that."""
     block: BlockConfig = BlockConfig()
@@ -155,26 +155,22 @@ class ServeConfig(_Part, frozen=True, kw_only=True):
     """SHA-256 of a key in hex → name of its tenant. Empty: no key is asked for."""
 
 
-def read_serve_config(path: Path | None, **settings: Any) -> ServeConfig:
+def read_serve_config(path: Path | None, settings: Mapping[str, Any] | None = None) -> ServeConfig:
     """The configuration in a YAML file, if there is one, with `settings` over it.
 
     Args:
         path: The file, or None.
-        settings: Sections by their names, with the fields to set in each; None leaves a field as it is.
+        settings: Values by their places, such as `listen.port`.
 
     Raises:
         DataError: the file cannot be read, or a value does not fit; the message has the path inside.
         UsageError: values contradict each other.
     """
     data = {} if path is None else read_yaml(path)
-    where = "the configuration" if path is None else str(path)
-    if not isinstance(data, dict):
-        return config_from({} if data is None else data, where=where)
-    for section, fields in settings.items():
-        given = {name: value for name, value in fields.items() if value is not None}
-        if given:
-            data[section] = {**_section(data.get(section), section), **given}
-    return config_from(data, where=where)
+    if isinstance(data, dict):
+        for place, value in (settings or {}).items():
+            _put(data, place.split("."), value)
+    return config_from({} if data is None else data, where="the configuration" if path is None else str(path))
 
 
 def config_from(data: Any, *, where: str) -> ServeConfig:
@@ -189,9 +185,8 @@ def config_from(data: Any, *, where: str) -> ServeConfig:
             name: _section(value, name) if name in _SHORT and isinstance(value, str) else value
             for name, value in data.items()
         }
-        data.setdefault("moderator", {})
-        if isinstance(data["moderator"], dict):
-            data["moderator"] = {"name": "embedded", **data["moderator"]}
+        moderator = data.get("moderator", {})
+        data["moderator"] = {"name": DEFAULT, **moderator} if isinstance(moderator, dict) else moderator
     config = typed(data, ServeConfig, where=where)
     _require_consistent(config)
     return config
@@ -232,6 +227,14 @@ def key_from(variable: str) -> str:
 
 _SHORT: Final[Mapping[str, str]] = {"upstream": "base_url", "moderator": "name", "audit": "path"}
 """Sections that may be given as one text, and which field it is."""
+
+
+def _put(data: dict[str, Any], place: Sequence[str], value: Any) -> None:
+    *sections, last = place
+    for name in sections:
+        # A copy: two names of a YAML file may be aliases of one section.
+        data[name] = data = _section(data.get(name), name)
+    data[last] = value
 
 
 def _section(value: Any, name: str) -> dict[str, Any]:

@@ -1,148 +1,125 @@
-"""The page of `safemt monitor`: one file, without scripts and without texts of conversations."""
+"""How monitored traffic is shown: tables for the terminal and the page, and the page itself. No texts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
-from typing import Final
+from datetime import datetime
 
+from safemt.report.charts import Series, line_chart
+from safemt.report.html.page import Banner, Part, Section, Shown, render
+from safemt.report.table import Table, columns
+from safemt.report.text import UNKNOWN, Figure, count, number, p_value, percent, share
 from safemt.serve.monitor import Drift, Monitored, Window
 from safemt.stats.intervals import Estimate
 
-_WIDTH: Final = 720
-_HEIGHT: Final = 180
-_LEFT: Final = 44
-_BOTTOM: Final = 20
-_STYLE: Final = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left }
-.drift { background: #fff3e0; padding: .5rem 1rem }
-svg { max-width: 100%; height: auto }
-"""
-_NAMES: Final = {"alerts": "alert rate", "degraded": "degraded verdicts", "risk": "distribution of risk"}
+_FIGURES = {"alerts": "alert rate", "degraded": "share of degraded verdicts", "risk": "distribution of risk"}
+_COUNTS: Mapping[str, Callable[[Window], Mapping[str, int]]] = {
+    "action": lambda window: window.actions,
+    "scenario": lambda window: window.scenarios,
+    "degraded because": lambda window: window.causes,
+    "not looked at": lambda window: window.unscanned,
+    "error": lambda window: window.errors,
+}
+
+
+def monitor_tables(monitored: Monitored) -> list[Table]:
+    """Everything by window, by tenant, by model, and what happened how often."""
+    windows = {_when(window.start): window for window in monitored.windows if window.requests}
+    groups = [
+        _table(f"By {name}", name, {value or "none": window for value, window in found.items()})
+        for name, found in monitored.groups.items()
+    ]
+    return [_table("By window", "from (UTC)", windows), *groups, _count_table(monitored)]
+
+
+def drift_sentences(drifts: Sequence[Drift]) -> list[str]:
+    """What drifted, in words."""
+    return [_sentence(drift) for drift in drifts] or ["No drift against the reference."]
 
 
 def monitor_page(monitored: Monitored) -> str:
-    """The page as HTML."""
-    first, last = monitored.windows[0].start, monitored.windows[-1].end
-    groups = "".join(
-        f"<h2>By {name}</h2>{_table(name, {value or 'none': window for value, window in found.items()})}"
-        for name, found in monitored.groups.items()
-    )
-    windows = {f"{each.start:%Y-%m-%d %H:%M}": each for each in monitored.windows}
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Moderation of a deployment</title>'
-        f"<style>{_STYLE}</style><h1>Moderation of a deployment</h1>"
-        f"<p>{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC. Shares are of conversations. The "
-        f"reference is the time until {monitored.reference.end:%Y-%m-%d %H:%M}.</p>"
-        f"{_drifts(monitored.drifts)}"
-        f"<h2>Alert rate</h2>{_chart(monitored, lambda window: window.alerts)}"
-        f"<h2>Degraded verdicts</h2>{_chart(monitored, lambda window: window.degraded)}"
-        f"<h2>By window</h2>{_table('window', windows)}{groups}{_counts(monitored)}</html>"
+    """The page as text."""
+    first, last, reference = monitored.windows[0], monitored.windows[-1], monitored.reference
+    requests = count(sum(each.requests for each in monitored.windows), "request")
+    by_window, *others = map(Shown, monitor_tables(monitored))
+    shares = [_series("alerts", 0, monitored.windows), _series("degraded", 1, monitored.windows)]
+    chart = line_chart("Shares by window", "shares", shares, y_title="conversations", x_title="window")
+    sections = [
+        Section(
+            "time",
+            "Over time",
+            "Over time",
+            "Shares are of conversations, each counted once in a window. Windows are numbered in order.",
+            [chart, by_window],
+        ),
+        Section("groups", "By tenant and model", "By tenant and model", "", list[Part | None](others)),
+    ]
+    css = "warning" if monitored.drifts else ""
+    return render(
+        title="Moderation of a deployment",
+        eyebrow="monitoring",
+        lead=f"{requests} from {_when(first.start)} to {_when(last.end)} UTC. The reference ends at "
+        f"{_when(reference.end)}.",
+        cluster="conversation",
+        banners=[Banner("Drift", sentence, css) for sentence in drift_sentences(monitored.drifts)],
+        cards=[],
+        sections=sections,
     )
 
 
-def drift_sentence(drift: Drift) -> str:
-    """A drift in words."""
-    name, when = _NAMES[drift.figure], f"{drift.window:%Y-%m-%d %H:%M}"
-    p = f"p {'<' if drift.p_value < 0.0001 else '='} {max(drift.p_value, 0.0001):.1g}"
+def _sentence(drift: Drift) -> str:
+    p = p_value(drift.p_value)
+    name, p = _FIGURES[drift.figure], f"p {p}" if p.startswith("<") else f"p = {p}"
     if drift.figure == "risk":
-        return f"{when}: the {name} changed (distance {drift.now:.2f}, {p})."
-    return f"{when}: {name} {percent(drift.before)} → {percent(drift.now)} ({p})."
+        return f"{_when(drift.window)}: the {name} changed (distance {number(drift.now, 2)}, {p})."
+    return f"{_when(drift.window)}: {name} {percent(drift.before)} → {percent(drift.now)} ({p})."
 
 
-def percent(share: float | None) -> str:
-    """A share in per cent."""
-    return "unknown" if share is None else f"{100 * share:.1f} %"
-
-
-def _drifts(drifts: Sequence[Drift]) -> str:
-    if not drifts:
-        return "<p>No drift against the reference.</p>"
-    lines = "".join(f"<li>{escape(drift_sentence(each))}</li>" for each in drifts)
-    return f'<div class="drift"><strong>Drift against the reference</strong><ul>{lines}</ul></div>'
-
-
-def _table(heading: str, rows: Mapping[str, Window]) -> str:
+def _table(title: str, heading: str, rows: Mapping[str, Window]) -> Table:
     headings = (
         heading, "requests", "conversations", "alerts", "degraded", "blocked", "errors", "median risk",
-        "p99 of moderation, ms",
+        "verdict, p99 ms", "pictures seen", "moderator",
     )  # fmt: skip
-    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
-    body = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in _cells(window))}</tr>"
-        for name, window in rows.items()
+    return Table(
+        title,
+        columns(*headings, text=(heading, "moderator")),
+        tuple((name, *_cells(window)) for name, window in rows.items()),
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cells(window: Window) -> list[str]:
-    return [
-        f"{window.requests:,}",
-        f"{window.conversations:,}",
-        _share(window.alerts),
-        _share(window.degraded),
-        f"{window.actions.get('block', 0):,}",
-        f"{sum(window.errors.values()):,}",
-        f"{window.risk['p50']:.3f}" if window.risk else "–",
-        f"{window.moderation_ms['p99']:.1f}" if window.moderation_ms else "–",
-    ]
+def _cells(window: Window) -> tuple[str | int | Figure, ...]:
+    return (
+        window.requests,
+        window.conversations,
+        share(window.alerts),
+        share(window.degraded),
+        window.actions.get("block", 0),
+        sum(window.errors.values()),
+        number(window.risk.get("p50"), 3),
+        number(window.moderation_ms.get("p99"), 1),
+        percent(window.images_seen.value if window.images_seen else None),
+        ", ".join(window.settings) or UNKNOWN,
+    )
 
 
-def _share(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    ends = f"{100 * estimate.interval.low:.1f}–{100 * estimate.interval.high:.1f}"
-    return f"{percent(estimate.value)} ({ends})"
-
-
-def _counts(monitored: Monitored) -> str:
-    """What happened in the newest window, by kind."""
+def _count_table(monitored: Monitored) -> Table:
     newest = monitored.windows[-1]
-    kinds = {
-        "Actions": newest.actions, "Scenarios of flagged requests": newest.scenarios,
-        "Causes of degraded verdicts": newest.causes, "Parts that nobody looked at": newest.unscanned,
-        "Errors": newest.errors, "Settings": dict.fromkeys(newest.settings, newest.requests),
-    }  # fmt: skip
-    lists = "".join(_list(name, counts) for name, counts in kinds.items() if counts)
-    return f"<h2>The newest window</h2>{lists}"
-
-
-def _list(name: str, counts: Mapping[str, int]) -> str:
-    items = "".join(f"<li>{escape(each)}: {number:,}</li>" for each, number in counts.items())
-    return f"<h3>{name}</h3><ul>{items}</ul>"
-
-
-def _chart(monitored: Monitored, figure: Callable[[Window], Estimate | None]) -> str:
-    """A share by window with its interval, and the reference's interval as a band."""
-    found = [(n, each) for n, window in enumerate(monitored.windows) if (each := figure(window)) is not None]
-    if not found:
-        return "<p>No verdicts.</p>"
-    reference = figure(monitored.reference)
-    top = max(each.interval.high for _, each in found)
-    top = max(top, reference.interval.high if reference else 0.0, 0.01)
-    step = (_WIDTH - _LEFT) / len(monitored.windows)
-
-    def y(share: float) -> float:
-        return (_HEIGHT - _BOTTOM) * (1 - share / top) + 8
-
-    marks = [
-        f'<text x="{_LEFT - 6}" y="{y(share) + 4:.1f}" text-anchor="end" font-size="11">'
-        f"{percent(share)}</text>"
-        for share in (0.0, top)
+    rows = [
+        (kind, name, taken(monitored.reference).get(name, 0), taken(newest).get(name, 0))
+        for kind, taken in _COUNTS.items()
+        for name in sorted({**taken(monitored.reference), **taken(newest)})
     ]
-    if reference is not None:
-        low, high = y(reference.interval.low), y(reference.interval.high)
-        marks.append(
-            f'<rect x="{_LEFT}" y="{high:.1f}" width="{_WIDTH - _LEFT}" height="{max(low - high, 1):.1f}" '
-            'fill="#dbe7f3"><title>Reference</title></rect>'
-        )
-    for place, each in found:
-        x = _LEFT + step * (place + 0.5)
-        said = f"{monitored.windows[place].start:%Y-%m-%d %H:%M}: {_share(each)}"
-        marks.append(
-            f'<g stroke="#1f5a99"><title>{said}</title><line x1="{x:.1f}" x2="{x:.1f}" '
-            f'y1="{y(each.interval.low):.1f}" y2="{y(each.interval.high):.1f}"/>'
-            f'<circle cx="{x:.1f}" cy="{y(each.value):.1f}" r="3.5" fill="#1f5a99"/></g>'
-        )
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" width="{_WIDTH}">{"".join(marks)}</svg>'
+    heads = columns("kind", "what", "reference", "newest window", text=("kind", "what"))
+    return Table("Requests by what happened", heads, tuple(rows))
+
+
+def _series(figure: str, slot: int, windows: Sequence[Window]) -> Series:
+    shares: list[tuple[int, Estimate]] = []
+    shown = [window for window in windows if window.requests]
+    for place, window in enumerate(shown, 1):
+        estimate = window.alerts if figure == "alerts" else window.degraded
+        if estimate is not None:
+            shares.append((place, estimate))
+    return Series(_FIGURES[figure], slot, tuple(shares))
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

@@ -46,9 +46,8 @@ async def proxy(folder: Path, upstream: Upstream, guardrail: str) -> AsyncIterat
         "127.0.0.1",
     ]
     environment = {**os.environ, "LITELLM_MASTER_KEY": KEY}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere) as process:  # noqa: ASYNC220
         try:
             async with aiohttp.ClientSession() as http:
                 for _ in range(600):

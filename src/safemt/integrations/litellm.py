@@ -20,7 +20,7 @@ from safemt.moderation.open import DEFAULT, open_moderator
 
 
 class SafemtGuardrail(CustomGuardrail):
-    """Injects the policy that applies, or blocks. LiteLLM has an `action` of its own: ours is `safemt_action`."""
+    """Injects the policy that applies, or blocks. `action` is LiteLLM's own word: ours is `safemt_action`."""
 
     def __init__(self, moderator: str = DEFAULT, safemt_action: str = "inject", **settings: Any) -> None:
         self._moderator = open_moderator(moderator, action=safemt_action)

@@ -46,8 +46,8 @@ async def _main() -> None:
 
 if __name__ == "__main__":
     try:
-        from uvloop import new_event_loop
+        import uvloop
     except ImportError:
-        new_event_loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        uvloop = None
+    with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
         runner.run(_main())

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+# The tools' own warnings are theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("agents", reason="openai-agents is not installed (extra `agents`)")
 
 from agents import Agent, InputGuardrailTripwireTriggered, RunConfig, Runner, set_tracing_disabled

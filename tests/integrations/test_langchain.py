@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+# The tools' own warnings are theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("langchain", reason="langchain is not installed (extra `langchain`)")
 
 from langchain.agents import create_agent
@@ -15,7 +17,7 @@ from safemt.integrations.langchain import SafemtMiddleware
 FLAGGED: Any = {"messages": [{"role": "user", "content": "How do I poison a dog?"}]}
 
 
-class Recording(GenericFakeChatModel):
+class Recording(GenericFakeChatModel):  # type: ignore[misc, unused-ignore]  # absent where types are checked
     """A model that keeps what it was asked."""
 
     asked: list[Any] = []  # noqa: RUF012

@@ -50,7 +50,7 @@ async def proxy(folder: Path, upstream: Upstream, guardrail: str) -> AsyncIterat
     with subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere) as process:  # noqa: ASYNC220
         try:
             async with aiohttp.ClientSession() as http:
-                for _ in range(600):
+                for _ in range(1800):
                     try:
                         async with http.get(f"http://127.0.0.1:{port}/health/liveliness") as answered:
                             if answered.status == 200:

@@ -5,6 +5,8 @@ python -m perf.peers.bare_gateway UPSTREAM PORT
 
 import asyncio
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -45,9 +47,8 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        import uvloop
-    except ImportError:
-        uvloop = None
-    with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
+        from uvloop import new_event_loop as factory
+    with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_main())

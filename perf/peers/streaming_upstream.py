@@ -7,6 +7,8 @@ Prints its port. It ends with its standard input.
 
 import asyncio
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 FIRST: Final = 0.020
@@ -65,9 +67,8 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        import uvloop
-    except ImportError:
-        uvloop = None
-    with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
+        from uvloop import new_event_loop as factory
+    with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_main())

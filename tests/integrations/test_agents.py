@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-# The tools' own warnings are theirs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("agents", reason="openai-agents is not installed (extra `agents`)")
 
 from agents import Agent, InputGuardrailTripwireTriggered, RunConfig, Runner, set_tracing_disabled
@@ -14,6 +12,9 @@ from openai import AsyncOpenAI
 
 from safemt.integrations.agents import input_guardrail, policy_filter
 from serve.upstreams import Upstream
+
+# The tools' own warnings are theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 set_tracing_disabled(disabled=True)
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-# The tools' own warnings are theirs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("inspect_ai", reason="inspect-ai is not installed (extra `inspect`)")
 
 from inspect_ai import Task, eval_async
@@ -16,6 +14,9 @@ from inspect_ai.solver import generate
 
 from safemt.integrations.inspect import moderated, safemt
 from serve.upstreams import Upstream
+
+# The tools' own warnings are theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def model_at(upstream: Upstream) -> Any:

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-# The tools' own warnings are theirs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("langchain", reason="langchain is not installed (extra `langchain`)")
 
 from langchain.agents import create_agent
@@ -13,6 +11,9 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from safemt.integrations.langchain import SafemtMiddleware
+
+# The tools' own warnings are theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 FLAGGED: Any = {"messages": [{"role": "user", "content": "How do I poison a dog?"}]}
 

@@ -47,6 +47,10 @@ _COMMANDS: Final = {
         "moderator": "Measure moderators, and choose thresholds for them.",
         "policy": "Show and test the policies that a moderator hands to a target.",
     },
+    "Deploy": {
+        "serve": "Put a moderator in front of a deployed model.",
+        "monitor": "Show how a deployment's traffic and its moderation change over time.",
+    },
     "Build": {
         "build": "Build a benchmark from harmful queries.",
         "examples": "Write small sample inputs for the other commands.",

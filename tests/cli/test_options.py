@@ -40,7 +40,7 @@ def options(command: click.Command) -> list[Option]:
 
 def test_every_command_of_today_is_there() -> None:
     assert [name.removeprefix("safemt ") for name in COMMANDS] == [
-        *("demo", "check", "estimate", "run", "merge", "status", "score", "compare", "report"),
+        *("demo", "check", "estimate", "run", "merge", "status", "score", "compare", "report", "export"),
         *("judge", "judge-check", "moderate", "moderator eval", "moderator calibrate"),
         *("policy list", "policy show", "policy test", "serve", "monitor", "build", "examples"),
     ]

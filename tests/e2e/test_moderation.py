@@ -150,10 +150,8 @@ def test_report_shows_what_the_moderator_did(recorded: Path) -> None:
     assert safemt(recorded, "report", "with", "-o", "r.html", "-o", "r.md", "-o", "r.csv").code == 0
     page = (recorded / "r.html").read_text(encoding="utf-8")
     assert "What did the moderator do?" in page
-    assert "block, on errors inject, threshold 0.50" in page
-    assert "| 2 blocked, 0 injected, 2 allowed; 2 flagged |" in (recorded / "r.md").read_text(
-        encoding="utf-8"
-    )
+    assert "block, on error inject, threshold 0.500" in page
+    assert "2 blocked, 0 injected, 2 allowed; 2 flagged" in (recorded / "r.md").read_text(encoding="utf-8")
     rows = (recorded / "r.csv").read_text(encoding="utf-8").splitlines()
     assert any(",moderated,action,block," in each for each in rows)
 

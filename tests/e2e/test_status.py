@@ -70,8 +70,8 @@ def test_a_finished_run_is_complete_except_for_what_is_ungraded(tmp_path: Path, 
     }
     said = safemt(tmp_path, "status", "out").out
     assert "complete, except for ungraded samples" in said
-    assert "Ungraded: http_400 × 1, unreadable_verdict × 1. The next run tries these again." in said
-    assert "cost unknown (give --prices FILE)" in said
+    assert "Ungraded: 1 http_400, 1 unreadable_verdict. The next run tries these again." in said
+    assert "cost unknown" in said
     assert KEY not in said
 
 

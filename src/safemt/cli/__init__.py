@@ -96,6 +96,8 @@ def main() -> None:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
+        # An event loop that was interrupted while it was made complains when it is collected.
+        sys.unraisablehook = lambda _: None
         sys.exit(130)
     except OSError as error:
         # Commands report their own files by name; this is mostly the disk behind their output.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from safemt.report.charts import Series, line_chart
-from safemt.report.html.page import Banner, Part, Section, Shown, render
+from safemt.report.html.page import Part, Section, banner, render, shown
 from safemt.report.table import Table, columns
 from safemt.report.text import UNKNOWN, Figure, count, number, p_value, percent, share
 from safemt.serve.monitor import Drift, Monitored, Window
@@ -39,7 +39,7 @@ def monitor_page(monitored: Monitored) -> str:
     """The page as text."""
     first, last, reference = monitored.windows[0], monitored.windows[-1], monitored.reference
     requests = count(sum(each.requests for each in monitored.windows), "request")
-    by_window, *others = map(Shown, monitor_tables(monitored))
+    by_window, *others = map(shown, monitor_tables(monitored))
     shares = [_series("alerts", 0, monitored.windows), _series("degraded", 1, monitored.windows)]
     chart = line_chart("Shares by window", "shares", shares, y_title="conversations", x_title="window")
     sections = [
@@ -59,7 +59,7 @@ def monitor_page(monitored: Monitored) -> str:
         lead=f"{requests} from {_when(first.start)} to {_when(last.end)} UTC. The reference ends at "
         f"{_when(reference.end)}.",
         cluster="conversation",
-        banners=[Banner("Drift", sentence, css) for sentence in drift_sentences(monitored.drifts)],
+        banners=[banner("Drift", sentence, css) for sentence in drift_sentences(monitored.drifts)],
         cards=[],
         sections=sections,
     )

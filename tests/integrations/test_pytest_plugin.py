@@ -13,7 +13,7 @@ def test_gate(safemt_results, record_property):
 
 
 def run(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "safemt.integrations.pytest", *map(str, arguments)]
+    command = [sys.executable, "-m", "pytest", "-q", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -18,7 +18,7 @@ from safemt.stats.agreement import (
     judge_pair,
     kappa,
 )
-from safemt.stats.intervals import Estimate, wilson
+from safemt.stats.intervals import Estimate
 from stats.label_data import assert_finite
 
 labels = st.sampled_from(["safe", "unsafe", "ungraded", "", "SAFE", Label.UNSAFE, Label.SAFE])
@@ -67,7 +67,7 @@ def test_figures_of_a_judge_by_hand() -> None:
     for name, value in expected.items():
         assert getattr(found, name).value == pytest.approx(value), name
     assert found.sensitivity is not None
-    assert found.sensitivity.interval == wilson(40, 50)
+    assert found.sensitivity.interval == binomial_interval(40, 50)
     assert found.confusion.unread == 10
 
 
@@ -79,7 +79,7 @@ def test_a_class_that_does_not_occur_has_no_figure() -> None:
     assert only_safe.accuracy is not None
     nothing = agreement(Confusion(0, 0, 0, 0, unsafe_unread=2))
     assert nothing.accuracy is nothing.kappa is None
-    assert nothing.readable == Estimate(0.0, wilson(0, 2))
+    assert nothing.readable == Estimate(0.0, binomial_interval(0, 2))
 
 
 @given(counts, counts, counts, counts)
@@ -88,7 +88,7 @@ def test_f1_is_monotone_in_the_overlap_and_so_is_its_interval(tp: int, fn: int, 
     if tp + fn + fp == 0:
         assert found is None
         return
-    overlap = wilson(tp, tp + fn + fp)
+    overlap = binomial_interval(tp, tp + fn + fp)
     assert found is not None
     assert found.value == pytest.approx(2 * tp / (2 * tp + fn + fp))
     assert found.interval.high / (2 - found.interval.high) == pytest.approx(overlap.high)
@@ -100,7 +100,7 @@ def test_balanced_accuracy_is_no_surer_than_its_parts(tp: int, fn: int, tn: int,
     if tp + fn == 0 or tn + fp == 0:
         assert found is None
         return
-    parts = (wilson(tp, tp + fn), wilson(tn, tn + fp))
+    parts = (binomial_interval(tp, tp + fn), binomial_interval(tn, tn + fp))
     width = sum(part.high - part.low for part in parts) / 2
     assert found is not None
     assert width / 2 <= found.interval.high - found.interval.low <= width + 1e-12
@@ -165,7 +165,7 @@ def test_two_judges_on_the_same_items() -> None:
     assert_finite(found)
     assert found.shared == 50
     assert found.unread == (2, 3, 4)
-    assert found.raw == Estimate(0.7, wilson(35, 50))
+    assert found.raw == Estimate(0.7, binomial_interval(35, 50))
     assert found.kappa is not None
     assert found.kappa.value == pytest.approx(0.4)
     assert judge_pair([]).raw is judge_pair([]).kappa is None

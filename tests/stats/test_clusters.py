@@ -15,7 +15,7 @@ from safemt.stats.clusters import (
     numbered,
     share_estimate,
 )
-from safemt.stats.intervals import Estimate, Interval, wilson
+from safemt.stats.intervals import Estimate, Interval
 
 items = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), min_size=1, max_size=12)
 
@@ -40,8 +40,8 @@ def test_independent_items_have_about_wilsons_interval() -> None:
     hits = np.arange(200) < 30
     found = clustered_share(hits, np.arange(200))
     assert found is not None
-    assert found.interval.low == pytest.approx(wilson(30, 200).low, abs=0.002)
-    assert found.interval.high == pytest.approx(wilson(30, 200).high, abs=0.002)
+    assert found.interval.low == pytest.approx(binomial_interval(30, 200).low, abs=0.002)
+    assert found.interval.high == pytest.approx(binomial_interval(30, 200).high, abs=0.002)
 
 
 def test_copies_of_an_item_add_nothing() -> None:

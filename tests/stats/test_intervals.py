@@ -13,6 +13,7 @@ from safemt.stats import intervals
 from safemt.stats.intervals import (
     Estimate,
     Interval,
+    binomial_interval,
     bootstrap,
     cluster_variance,
     difference_interval,
@@ -22,8 +23,7 @@ from safemt.stats.intervals import (
     pooled_and_si,
     proportion,
     query_counts,
-    score_interval,
-    wilson,
+    share_interval,
 )
 from safemt.stats.metrics import SAFE, UNSAFE, LabelMatrix, asr_by_round, safety_index
 from stats.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
@@ -38,14 +38,14 @@ graded_codes = st.sampled_from([SAFE, UNSAFE])
 def test_wilson_gives_the_values_tabled_by_newcombe_1998(
     successes: int, n: int, low: float, high: float
 ) -> None:
-    found = wilson(successes, n)
+    found = binomial_interval(successes, n)
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
 @given(st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_solves_the_score_equation(trial: tuple[int, int]) -> None:
     successes, n = trial
-    found = wilson(successes, n)
+    found = binomial_interval(successes, n)
     if n == 0:
         assert found == Interval(0.0, 1.0)
         assert proportion(successes, n) is None
@@ -60,7 +60,7 @@ def test_wilson_solves_the_score_equation(trial: tuple[int, int]) -> None:
 
 
 def test_nothing_seen_is_never_certainty() -> None:
-    none, every = wilson(0, 34), wilson(34, 34)
+    none, every = binomial_interval(0, 34), binomial_interval(34, 34)
     assert none.low == 0.0
     assert none.high == pytest.approx(0.1015, abs=1e-4)
     assert every.low == pytest.approx(1 - none.high)
@@ -70,7 +70,7 @@ def test_nothing_seen_is_never_certainty() -> None:
 @pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2)])
 def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
     with pytest.raises(UsageError, match="cannot be"):
-        wilson(successes, n)
+        binomial_interval(successes, n)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 5000))
@@ -183,18 +183,18 @@ def test_one_query_says_nothing_of_how_queries_differ() -> None:
     assert found.si is not None
     assert found.si.interval == Interval(0.0, 1.0)
     assert found.pooled_size == 0.0
-    assert found.asr[0] == Estimate(0.0, wilson(0, 1))
+    assert found.asr[0] == Estimate(0.0, binomial_interval(0, 1))
 
 
 @pytest.mark.parametrize("code", [SAFE, UNSAFE])
 def test_labels_all_alike_give_wilson_with_one_observation_per_query(code: int) -> None:
     found = bootstrap(matrix_of(np.full((50, 5), code).tolist()))
     assert found.pooled_size == pytest.approx(50)
-    assert found.pooled == Estimate(float(code), wilson(50 * code, 50))
+    assert found.pooled == Estimate(float(code), binomial_interval(50 * code, 50))
     assert found.si is not None
     assert found.si.value == pytest.approx(1.0 - code)
-    assert found.si.interval.low == pytest.approx(wilson(50 * (1 - code), 50).low, abs=1e-9)
-    assert found.si.interval.high == pytest.approx(wilson(50 * (1 - code), 50).high, abs=1e-9)
+    assert found.si.interval.low == pytest.approx(binomial_interval(50 * (1 - code), 50).low, abs=1e-9)
+    assert found.si.interval.high == pytest.approx(binomial_interval(50 * (1 - code), 50).high, abs=1e-9)
 
 
 def test_a_first_round_that_few_queries_have_widens_the_index_not_the_rest() -> None:
@@ -271,9 +271,9 @@ def test_intervals_do_not_promise_too_much_in_any_corner(curve: str, tie: float,
 
 def test_results_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        wilson(1, 2).low = 0.0  # type: ignore[misc]
+        binomial_interval(1, 2).low = 0.0  # type: ignore[misc]
 
 
 def test_a_share_of_a_size_that_is_not_whole() -> None:
-    between = score_interval(0.25, 10.5)
-    assert score_interval(0.25, 11.0).high < between.high < score_interval(0.25, 10.0).high
+    between = share_interval(0.25, 10.5)
+    assert share_interval(0.25, 11.0).high < between.high < share_interval(0.25, 10.0).high

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from safemt.stats.intervals import Estimate, wilson
+from safemt.stats.intervals import Estimate
 from safemt.stats.metrics import ABSENT, SAFE, UNGRADED, UNSAFE, LabelMatrix, safety_index
 from safemt.stats.trend import Bound, first_unsafe, trend, ungraded_bounds
 from stats.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
@@ -112,9 +112,9 @@ def test_every_query_turns_unsafe_once_or_never(matrix: LabelMatrix) -> None:
         return
     for column, estimate in enumerate(found.by_round):
         firsts = sum(row.index(UNSAFE) == column for row in matrix.codes.tolist() if UNSAFE in row)
-        assert estimate == Estimate(firsts / found.queries, wilson(firsts, found.queries))
+        assert estimate == Estimate(firsts / found.queries, binomial_interval(firsts, found.queries))
     never = sum(bool(row) and UNSAFE not in row for row in graded)
-    assert found.never == Estimate(never / found.queries, wilson(never, found.queries))
+    assert found.never == Estimate(never / found.queries, binomial_interval(never, found.queries))
 
 
 @given(matrices())

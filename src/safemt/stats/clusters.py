@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safemt.core.errors import UsageError
-from safemt.stats.intervals import Estimate, Interval, effective_size, score_interval
+from safemt.stats.intervals import Estimate, Interval, effective_size, share_interval
 from safemt.stats.metrics import Floats
 
 # Replicates are made in chunks of at most this many cells (16 MB each of a handful of arrays).
@@ -61,7 +61,7 @@ def share_estimate(value: float, variance: float, clusters: float) -> Estimate:
     """A share with Wilson's interval at its effective size; [0, 1] where there is a single cluster."""
     if clusters <= 1.0:
         return Estimate(value, Interval(0.0, 1.0))
-    return Estimate(value, score_interval(value, effective_size(value, variance, clusters)))
+    return Estimate(value, share_interval(value, effective_size(value, variance, clusters)))
 
 
 def mapped(estimate: Estimate, rising: Callable[[float], float]) -> Estimate:

@@ -271,8 +271,8 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     pairs = int(graded.sum())
     if pairs == 0:
         return None
-    only_first = int(((ones == UNSAFE) & (others == SAFE)).sum())
-    only_second = int(((ones == SAFE) & (others == UNSAFE)).sum())
+    only_first = int(((ones == UNSAFE) & (others != UNSAFE) & graded).sum())
+    only_second = int(((ones != UNSAFE) & (others == UNSAFE) & graded).sum())
     value = (only_second - only_first) / pairs
     variance = ((only_first + only_second) / pairs - value**2) / pairs
     found = paired_difference(

@@ -6,9 +6,9 @@ the unit of sampling is the query, and all its rounds move together. Two ingredi
 * **Variance** from a bootstrap that draws queries with replacement (Davison & Hinkley 1997, §3.8;
   Field & Welsh 2007). Queries with the same labels are interchangeable, so the draw is one
   multinomial over the distinct rows, and each replicate is a product of small matrices.
-* **Shape** from Wilson's score interval (Wilson 1927) with an effective number of queries in the
-  place of n (Kott & Carr 1997; recommended by Franco, Little, Louis & Slud 2019 for clustered
-  proportions), and that number held towards the plain count of queries while events are few.
+* **Shape** from the modified Jeffreys interval (Brown, Cai & DasGupta 2001) with an effective number of
+  queries in the place of n (Kott & Carr 1997; Franco, Little, Louis & Slud 2019 recommend this for
+  clustered proportions), and that number held towards the plain count of queries while events are few.
 
 Neither percentile nor BCa limits are used. Simulated at 34 to 2,000 queries and rates of 2 to 98 %,
 they cover SI and pooled ASR in as little as 55 % of cases instead of 95 %, and say `[0, 0]` when every
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safemt.core.errors import UsageError
+from safemt.stats.beta import beta_quantile
 from safemt.stats.metrics import (
     UNGRADED,
     Floats,
@@ -45,6 +46,7 @@ _PRIOR_QUERIES: Final = 0.5
 
 # Replicates are made in chunks of at most this many cells (32 MB of counts), whatever the data.
 _CHUNK_CELLS: Final = 1 << 22
+_ROUNDING: Final = 1e-9
 
 Codes = NDArray[np.int8]
 Statistic = Callable[[Codes, Floats], Floats]
@@ -87,29 +89,47 @@ class Uncertainty:
     si: Estimate | None
 
 
-def score_interval(share: float, size: float) -> Interval:
-    """Wilson's interval for a share seen in `size` independent observations (need not be whole).
+def share_interval(share: float, size: float) -> Interval:
+    """The modified Jeffreys interval of a share seen in `size` independent observations (need not be whole).
 
-    (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n); its limit [0, 1] for n = 0. Wilson (1927).
+    Quantiles of Beta(x + ½, n - x + ½), x = share · size, n = size; with no more than one event the lower end is
+    0, and with none the upper end is 1 - 0.025^(1/n); likewise at the other side. [0, 1] for n = 0. Brown, Cai &
+    DasGupta (2001), §4.1. It covers at least 92 % of the time from 34 observations on, where Wilson's interval
+    falls to 84 % when events are rare.
     """
     if size <= 0.0:
         return Interval(0.0, 1.0)
-    scale = 1.0 + Z**2 / size
-    centre = (share + Z**2 / (2.0 * size)) / scale
-    half = Z * math.sqrt(max(0.0, share * (1.0 - share)) / size + Z**2 / (4.0 * size**2)) / scale
-    return Interval(low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)))
+    low = _lower_end(share * size, size)
+    high = 1.0 - _lower_end((1.0 - share) * size, size)
+    return Interval(low=min(share, low), high=max(share, high))
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Wilson's interval for `successes` of `n` independent trials; [0, 1] when n is 0. Wilson (1927)."""
+def _lower_end(events: float, size: float) -> float:
+    tail = (1.0 - LEVEL) / 2.0
+    rest = max(0.0, size - events)
+    if rest < _ROUNDING and size > 1.0:
+        return float(tail ** (1.0 / size))
+    if events <= 1.0 + _ROUNDING:
+        return 0.0
+    return beta_quantile(tail, events + 0.5, rest + 0.5)
+
+
+def binomial_interval(successes: int, n: int) -> Interval:
+    """`share_interval` for `successes` of `n` independent trials; [0, 1] when n is 0.
+
+    Raises:
+        UsageError: there are more successes than trials, or fewer than none.
+    """
     if not 0 <= successes <= n:
-        raise UsageError(f"{successes} successes of {n} trials cannot be: give 0 ≤ successes ≤ trials.")
-    return score_interval(successes / n if n else 0.0, n)
+        raise UsageError(
+            "impossible_count", f"{successes} successes of {n} trials: give 0 ≤ successes ≤ trials."
+        )
+    return share_interval(successes / n if n else 0.0, n)
 
 
 def proportion(successes: int, n: int) -> Estimate | None:
-    """successes / n with Wilson's interval; None when n is 0."""
-    return Estimate(successes / n, wilson(successes, n)) if n else None
+    """successes / n with its `binomial_interval`; None when n is 0."""
+    return Estimate(successes / n, binomial_interval(successes, n)) if n else None
 
 
 def effective_size(share: float, variance: float, queries: float) -> float:
@@ -211,8 +231,8 @@ def graded_queries(matrix: LabelMatrix) -> LabelMatrix:
 def bootstrap(matrix: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> Uncertainty:
     """ASR of each round, pooled ASR and SI with 95 % intervals, clustered by query.
 
-    A round holds one sample per query, so there is nothing to cluster: Wilson's interval. Pooled ASR
-    and SI take their variance from the clustered bootstrap and their shape from `score_interval` at
+    A round holds one sample per query, so there is nothing to cluster: `binomial_interval`. Pooled ASR
+    and SI take their variance from the clustered bootstrap and their shape from `share_interval` at
     their `effective_size`. Any grouping (scenario, method) is the same call on a smaller matrix.
     Sources: see the module. Ungraded samples are left out; `trend.ungraded_bounds` shows what they hide.
     """
@@ -237,8 +257,8 @@ def bootstrap(matrix: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> 
                 effective_size(index, float(variances[1]), counts[1]),
             )
         pooled_size = sizes[0]
-        pooled = Estimate(share, score_interval(share, pooled_size))
-        si = Estimate(index, score_interval(index, sizes[1]))
+        pooled = Estimate(share, share_interval(share, pooled_size))
+        si = Estimate(index, share_interval(index, sizes[1]))
     return Uncertainty(
         rounds=matrix.rounds,
         asr=asr,

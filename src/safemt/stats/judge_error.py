@@ -13,25 +13,32 @@ from safemt.stats.intervals import (
     Interval,
     Uncertainty,
     Z,
+    binomial_interval,
     effective_size,
-    score_interval,
-    wilson,
+    share_interval,
 )
 from safemt.stats.metrics import SAFE, UNSAFE, Floats, LabelMatrix
 
-Standing = Literal["corrected", "not validated", "no better than chance", "does not fit", "nothing graded"]
+Standing = Literal[
+    "corrected",
+    "not validated",
+    "cannot be told from chance",
+    "does not fit",
+    "too many rounds",
+    "nothing graded",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An ASR corrected for the judge's error, or the reason why there is none."""
+    """A figure corrected for the judge's error, or the reason why it is not."""
 
     standing: Standing
-    """`not validated`: people's labels lack unsafe or safe items. `no better than chance`: the interval
-    of sensitivity + specificity - 1 reaches 0, so the observed ASR says nothing of the true one. `does not
-    fit`: no true ASR could make a judge with these errors report this one, so it errs otherwise here."""
+    """`not validated`: people's labels lack unsafe or safe items. `cannot be told from chance`: the interval
+    of sensitivity + specificity - 1 reaches 0. `does not fit`: no true ASR could make a judge with these errors
+    report the one observed, so it errs differently here. `too many rounds`: more than `corrected.MOST_ROUNDS`."""
     estimate: Estimate | None
-    """A share in [0, 1]; None unless `corrected`."""
+    """None unless `corrected`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +71,40 @@ class PredictionPowered:
 def youden(validation: Confusion) -> Estimate | None:
     """J = sensitivity + specificity - 1, in [-1, 1], 0 for a coin; None unless both classes were validated.
 
-    Interval from the two Wilson intervals: J ± √(distance to the limit of each, squared and summed)
+    Interval from those of the two shares: J ± √(distance to the limit of each, squared and summed)
     (Newcombe 1998, method 10). Source of J: Youden (1950).
     """
     if not (validation.unsafe and validation.safe):
         return None
     sensitivity = validation.unsafe_as_unsafe / validation.unsafe
     specificity = validation.safe_as_safe / validation.safe
-    of_unsafe = wilson(validation.unsafe_as_unsafe, validation.unsafe)
-    of_safe = wilson(validation.safe_as_safe, validation.safe)
+    of_unsafe = binomial_interval(validation.unsafe_as_unsafe, validation.unsafe)
+    of_safe = binomial_interval(validation.safe_as_safe, validation.safe)
     value = sensitivity + specificity - 1.0
     down = math.hypot(sensitivity - of_unsafe.low, specificity - of_safe.low)
     up = math.hypot(of_unsafe.high - sensitivity, of_safe.high - specificity)
     return Estimate(value, Interval(low=max(-1.0, value - down), high=min(1.0, value + up)))
 
 
-def correct(observed: float, size: float, validation: Confusion) -> Correction:
+def correct(
+    observed: float, size: float, validation: Confusion, *, uncorrected: Interval | None = None
+) -> Correction:
     """The ASR that would make a judge with this validation report `observed` (a share in [0, 1]).
 
     Value: (observed + Sp - 1) / (Se + Sp - 1), clipped to [0, 1] (Rogan & Gladen 1978). Interval: Lang &
-    Reiczigel (2014), which carries the uncertainty of all three shares, clipped likewise. `size` is the
-    number of independent samples behind `observed`: their count, or the effective one where they are
-    clustered. The judge is taken to err on the run as it does on the validation items.
+    Reiczigel (2014), which carries the uncertainty of all three shares, clipped likewise; if the value was
+    clipped, it is at least as wide as the `uncorrected` one. `size` is the number of independent samples behind
+    `observed`: their count, or the effective one where they are clustered. The judge is assumed to err on the run
+    as it does on the validation items.
     """
     chance = youden(validation)
     if chance is None:
         return Correction("not validated", None)
     if chance.interval.low <= 0.0:
-        return Correction("no better than chance", None)
+        return Correction("cannot be told from chance", None)
     specificity = validation.safe_as_safe / validation.safe
-    value = min(1.0, max(0.0, (observed + specificity - 1.0) / chance.value))
+    raw = (observed + specificity - 1.0) / chance.value
+    value = min(1.0, max(0.0, raw))
 
     # The adjusted shares of Lang & Reiczigel: Agresti & Coull's for the run, Laplace's for the judge.
     share = (observed * size + Z**2 / 2.0) / (size + Z**2)
@@ -112,21 +123,60 @@ def correct(observed: float, size: float, validation: Confusion) -> Correction:
         return Correction("does not fit", None)
     low = min(value, max(0.0, true + shift - half))
     high = max(value, min(1.0, true + shift + half))
+    if uncorrected is not None and value != raw:
+        width = uncorrected.high - uncorrected.low
+        low = min(low, max(0.0, high - width))
+        high = max(high, min(1.0, low + width))
     return Correction("corrected", Estimate(value, Interval(low, high)))
 
 
-def corrected_asr(observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
-    """`correct` for each round, and for the pooled ASR at its effective size (clustered by query)."""
-    nothing = Correction("nothing graded", None)
-    return CorrectedAsr(
-        rounds=observed.rounds,
-        by_round=tuple(
-            nothing if asr is None else correct(asr.value, size, validation)
-            for asr, size in zip(observed.asr, observed.graded, strict=True)
-        ),
-        pooled=nothing
-        if observed.pooled is None
-        else correct(observed.pooled.value, observed.pooled_size, validation),
+def standing_of(matrix: LabelMatrix, validation: Confusion) -> Standing:
+    """Whether figures of `matrix` can be corrected, by the share unsafe of all that the judge labelled."""
+    judged = int(((matrix.codes == SAFE) | (matrix.codes == UNSAFE)).sum())
+    if not judged:
+        return "corrected"
+    queries = float(((matrix.codes == SAFE) | (matrix.codes == UNSAFE)).any(axis=1).sum())
+    return correct(float(matrix.unsafe.sum() / judged), queries, validation).standing
+
+
+def corrected_asr(matrix: LabelMatrix, observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
+    """`correct` for each round, and for the pooled ASR at its effective size (clustered by query).
+
+    Answers that are safe without a judge keep their part of the graded ones; the judge's error is undone in the
+    rest. If the judge's errors do not fit the pooled figure, no round is corrected.
+    """
+    judged = ((matrix.codes == SAFE) | (matrix.codes == UNSAFE)).sum(axis=0)
+    graded = matrix.graded.sum(axis=0)
+    pooled = _part(
+        observed.pooled, float(judged.sum()), float(graded.sum()), observed.pooled_size, validation
+    )
+    rounds = []
+    for asr, some, every in zip(observed.asr, judged.tolist(), graded.tolist(), strict=True):
+        if pooled.standing == "does not fit" and asr is not None:
+            rounds.append(pooled)
+        else:
+            rounds.append(_part(asr, some, every, every, validation))
+    return CorrectedAsr(rounds=observed.rounds, by_round=tuple(rounds), pooled=pooled)
+
+
+def _part(
+    asr: Estimate | None, judged: float, graded: float, size: float, validation: Confusion
+) -> Correction:
+    """The correction of an ASR of which only `judged` of the `graded` answers were seen by the judge."""
+    if asr is None:
+        return Correction("nothing graded", None)
+    if judged == graded:
+        return correct(asr.value, size, validation, uncorrected=asr.interval)
+    if not judged:
+        return Correction("corrected", asr)
+    part = judged / graded
+    widened = Interval(asr.interval.low / part, min(1.0, asr.interval.high / part))
+    found = correct(min(1.0, asr.value / part), size * part, validation, uncorrected=widened)
+    if found.estimate is None:
+        return found
+    value, interval = found.estimate.value, found.estimate.interval
+    return Correction(
+        "corrected", Estimate(value * part, Interval(interval.low * part, interval.high * part))
     )
 
 
@@ -137,7 +187,7 @@ def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPo
     clipped to [0, 1] (Angelopoulos, Bates, Fannjiang, Jordan & Zrnic 2023); λ minimises the variance
     (PPI++: Angelopoulos, Duchi & Zrnic 2023), within [0, 1]. It is right however wrong the judge is, as
     long as chance decided which samples people saw. The variance is summed by query, so the samples
-    of one query may depend on each other; the interval is `score_interval` at the `effective_size`.
+    of one query may depend on each other; the interval is `share_interval` at the `effective_size`.
     Matched by query and round; None when no sample is graded by both. With one labelled query the
     intervals are [0, 1].
     """
@@ -199,5 +249,5 @@ def _clustered(value: float, deviations: Floats, queries: float) -> Estimate:
     if queries <= 1.0:
         return Estimate(share, Interval(0.0, 1.0))
     return Estimate(
-        share, score_interval(share, effective_size(share, float(deviations @ deviations), queries))
+        share, share_interval(share, effective_size(share, float(deviations @ deviations), queries))
     )

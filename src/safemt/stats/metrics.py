@@ -19,8 +19,10 @@ UNGRADED: Final = -1
 """There is a sample, but its label is neither `safe` nor `unsafe`."""
 SAFE: Final = 0
 UNSAFE: Final = 1
+CERTAIN: Final = 2
+"""Safe without a judge: a provider's filter or a moderator stopped the answer."""
 
-_CODES = {"safe": SAFE, "unsafe": UNSAFE}
+_CODES = {"safe": SAFE, "unsafe": UNSAFE, "blocked": CERTAIN, "moderated": CERTAIN}
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +36,7 @@ class LabelMatrix:
     rounds: tuple[int, ...]
     """Length R, ascending numbers of turns."""
     codes: NDArray[np.int8]
-    """Shape (Q, R): `ABSENT`, `UNGRADED`, `SAFE` or `UNSAFE`."""
+    """Shape (Q, R): `ABSENT`, `UNGRADED`, `SAFE`, `UNSAFE` or `CERTAIN`."""
 
     @property
     def unsafe(self) -> Floats:
@@ -44,7 +46,7 @@ class LabelMatrix:
 
     @property
     def graded(self) -> Floats:
-        """Shape (Q, R): 1 where the label is safe or unsafe, else 0."""
+        """Shape (Q, R): 1 where the label is safe (judged or certain) or unsafe, else 0."""
         graded: Floats = (self.codes >= SAFE).astype(np.float64)
         return graded
 

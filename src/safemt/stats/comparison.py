@@ -18,10 +18,8 @@ from safemt.stats.intervals import (
     Estimate,
     Interval,
     Statistic,
-    Z,
     bootstrap,
     cluster_variance,
-    difference_error,
     difference_interval,
     pooled_and_si,
     query_counts,
@@ -32,7 +30,7 @@ ALPHA: Final = 0.05
 POWER: Final = 0.8
 _Z_POWER: Final = NormalDist().inv_cdf(POWER)
 
-Verdict = Literal["higher", "lower", "cannot tell at this size"]
+Verdict = Literal["higher", "lower", "cannot tell at this size", "too few to tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,23 @@ class Difference:
     p_adjusted: float
     """After Holm's correction over the family."""
     verdict: Verdict
-    """Whether the second is higher or lower than the first: `p_adjusted` ≤ 0.05."""
+    """Whether the second is higher or lower than the first: `p_adjusted` ≤ 0.05. `too few to tell` below
+    `needed` pairs: then not even a difference of 1 could give a verdict."""
     detectable: float | None
-    """The smallest true difference that this many queries find with 80 % power at a two-sided 5 %;
-    None when not even a difference of 1 would be found."""
+    """The smallest true difference that leads to a verdict in 80 % of cases at this size and in this family;
+    None when no difference does."""
     samples: int
     """Pairs of samples graded in both runs."""
+    pairs: float
+    """Independent pairs: queries."""
+    discordant: float
+    """The mean square of the pairs' differences; for yes and no, the share of pairs that differ."""
+    exact: bool
+    """Whether p is the mid-p of McNemar's test (one round), not of the score test."""
+    needed: int = 0
+    """From how many pairs on a verdict is possible in this family."""
+    primary: bool = False
+    """Whether it is one of the primary comparisons, which form a family of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +92,18 @@ class OperatingPoint:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value that a sample is as often unsafe in the first run only as in the second only.
+    """Two-sided mid-p of McNemar's test, from the pairs unsafe in one run only.
 
-    min(1, 2 · P(X ≤ min of the two)), X ~ Binomial(their sum, ½), in whole numbers and so exact at any
-    size. McNemar (1947); the exact form in Fagerland, Lydersen & Laake (2013).
+    P(X < m) + ½ P(X = m), doubled, X ~ Binomial(b + c, ½), m the smaller of b and c; in whole numbers and so
+    exact at any size. McNemar (1947); the mid-p keeps its level and has the power that the exact form lacks
+    (Fagerland, Lydersen & Laake 2013).
     """
     discordant = only_first + only_second
-    ways = tail = 1
+    ways, below = 1, 0
     for count in range(min(only_first, only_second)):
+        below += ways
         ways = ways * (discordant - count) // (count + 1)
-        tail += ways
-    return min(1.0, 2 * tail / (1 << discordant))
+    return min(1.0, (2 * below + ways) / (1 << discordant))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -109,55 +119,104 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def detectable_difference(pairs: int, discordant: float) -> float | None:
-    """The smallest difference δ of two paired shares found with 80 % power at a two-sided 5 %.
+def detectable_difference(pairs: float, discordant: float, *, alpha: float = ALPHA) -> float | None:
+    """The smallest difference δ of two paired shares found with 80 % power at a two-sided level `alpha`.
 
-    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share
-    of the pairs. Where that δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it
-    one way. z_α = 1.960, z_β = 0.842. None below 4 pairs, where no difference is large enough.
+    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share of the pairs. Where that
+    δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it one way. None where no difference is
+    large enough.
     """
-    if pairs < Z**2:
+    z = _z_of(alpha)
+    if pairs < z**2:
         return None
     scale = pairs + _Z_POWER**2
-    root = math.sqrt(discordant * (pairs - Z**2 + _Z_POWER**2))
-    difference = (Z * math.sqrt(pairs * discordant) + _Z_POWER * root) / scale
+    root = math.sqrt(discordant * (pairs - z**2 + _Z_POWER**2))
+    difference = (z * math.sqrt(pairs * discordant) + _Z_POWER * root) / scale
     if 0.0 < difference <= discordant:
         return difference
-    one_way = (math.sqrt((Z * _Z_POWER) ** 2 + scale * (pairs - Z**2)) - Z * _Z_POWER) / scale
+    one_way = (math.sqrt((z * _Z_POWER) ** 2 + scale * (pairs - z**2)) - z * _Z_POWER) / scale
     return 1.0 - one_way**2
 
 
-def compare(first: LabelMatrix, second: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> Comparison:
+def detectable_by_score(
+    pairs: float, variance: float, *, per_pair: float = 1.0, alpha: float = ALPHA
+) -> float | None:
+    """The smallest mean δ of paired differences that the score test finds with 80 % power at level `alpha`.
+
+    δ solves n δ = z_α √(n (σ² + δ²) + 1) + z_β √n σ, n the `pairs` and σ² the `variance` of one pair's difference,
+    or δ / m - δ² if that is more: the variance when each of the m samples of a pair turns or does not. None where no
+    difference up to 1 is large enough.
+    """
+    z = _z_of(alpha)
+
+    def short(delta: float) -> bool:
+        spread = max(variance, delta / per_pair - delta**2, 0.0)
+        noise = z * math.sqrt(pairs * (spread + delta**2) + 1.0) + _Z_POWER * math.sqrt(pairs * spread)
+        return pairs * delta < noise
+
+    if short(1.0):
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if short(middle) else (low, middle)
+    return high
+
+
+def needed_pairs(*, alpha: float, exact: bool) -> int:
+    """From how many pairs on the largest difference, 1, gives a p of `alpha` or less.
+
+    All n pairs differ one way: McNemar's mid-p is 2^-n, the score n / √(n + 1).
+    """
+    if exact:
+        return math.ceil(math.log2(1.0 / alpha) - 1e-9)
+    z = _z_of(alpha)
+    return math.ceil((z**2 + math.sqrt(z**4 + 4.0 * z**2)) / 2.0 - 1e-9)
+
+
+def _z_of(alpha: float) -> float:
+    return NormalDist().inv_cdf(1.0 - alpha / 2.0)
+
+
+def compare(
+    first: LabelMatrix,
+    second: LabelMatrix,
+    *,
+    primary: int | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Comparison:
     """Differences of ASR by round, pooled ASR and SI between two runs, as one family of tests.
 
     Matched by query and round; a pair counts when both labels are graded. Interval: `difference_interval`,
     its variance exact within a round and from a bootstrap of queries (pairs and rounds move together)
     for pooled ASR and SI. p-value: `mcnemar` within a round; else a score test,
     z = nD / √(n² · variance + n D² + 1), D the difference and n the queries, which is McNemar's in large
-    samples and kept from over-confidence in small ones. Smallest detectable difference:
-    `detectable_difference` within a round, else (z_α + z_β) · `difference_error`.
+    samples and kept from over-confidence in small ones. The pooled ASR is the primary comparison, or the ASR
+    of the round `primary`: `correct_family` says what that means.
     """
-    rounds = tuple(k for k in first.rounds if k in second.rounds)
-    paired = _paired(first, second, rounds)
-    graded = paired >= SAFE
-    shared = int(graded[:, : len(rounds)].sum())
-    seen = graded.any(axis=1)
-    codes = paired[seen]
-    before = LabelMatrix(("",) * len(codes), rounds, codes[:, : len(rounds)])
-    after = LabelMatrix(("",) * len(codes), rounds, codes[:, len(rounds) :])
+    before, after = shared(first, second)
+    rounds = before.rounds
+    codes = np.hstack([before.codes, after.codes])
+    samples = int(before.graded.sum())
     by_round = tuple(_round_difference(before.codes[:, c], after.codes[:, c]) for c in range(len(rounds)))
     pooled: Difference | None = None
     si: Difference | None = None
-    if shared:
+    if samples:
         statistic = pooled_and_si(rounds)
         everyone = np.ones((1, len(codes)))
         values = [statistic(matrix.codes, everyone)[0] for matrix in (before, after)]
         variances = cluster_variance(codes, _less(statistic), replicates=replicates, seed=seed)
         pooled, si = (
-            paired_difference(float(one), float(other), float(variance), queries, shared)
+            paired_difference(float(one), float(other), float(variance), queries, samples)
             for one, other, variance, queries in zip(*values, variances, query_counts(before), strict=True)
         )
-    unpaired = (int(first.graded.sum()) - shared, int(second.graded.sum()) - shared)
+    unpaired = (int(first.graded.sum()) - samples, int(second.graded.sum()) - samples)
+    if primary in rounds:
+        place = rounds.index(primary)
+        by_round = tuple(_primary(d) if c == place else d for c, d in enumerate(by_round))
+    else:
+        pooled = _primary(pooled)
     return correct_family([Comparison(rounds, by_round, pooled, si, unpaired)])[0]
 
 
@@ -177,39 +236,76 @@ def compare_twins(
 
 
 def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with `p_adjusted` and `verdict` set for all their differences as one family.
+    """The comparisons with `p_adjusted`, `verdict` and `detectable` set for all their differences.
 
-    Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
+    The primary differences (ASR and over-refusal of each comparison) are one family, corrected by Holm. The others
+    are a second family, and count only where the primary ASR differs (a gatekeeper: Westfall & Krishen 2001), so that
+    equal models are called different in at most 5 % of cases, and looking at rounds costs the primary comparison no
+    power. Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
     """
-    judged = iter(
-        judge_family([d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)])
-    )
-    return tuple(
-        replace(
-            c,
-            by_round=tuple(next(judged) for _ in c.by_round),
-            pooled=next(judged),
-            si=next(judged),
-            over_refusal=next(judged),
+    listed = [d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)]
+    judged = iter(judge_family(listed))
+    found = []
+    for c in comparisons:
+        *by_round, pooled, si = (next(judged) for _ in (*c.by_round, c.pooled, c.si))
+        keeper = next((d for d in (pooled, *by_round) if d is not None and d.primary), None)
+        found.append(
+            replace(
+                c,
+                by_round=tuple(_gated(d, keeper) for d in by_round),
+                pooled=_gated(pooled, keeper),
+                si=_gated(si, keeper),
+                over_refusal=next(judged),
+            )
         )
-        for c in comparisons
-    )
+    return tuple(found)
+
+
+def _gated(difference: Difference | None, keeper: Difference | None) -> Difference | None:
+    """A difference that counts only where its `keeper` does."""
+    if difference is None or keeper is None or difference.p_adjusted >= keeper.p_adjusted:
+        return difference
+    verdict = difference.verdict if keeper.p_adjusted <= ALPHA else keeper.verdict
+    return replace(difference, p_adjusted=keeper.p_adjusted, verdict=verdict)
 
 
 def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:
-    """The differences with `p_adjusted` (Holm) and `verdict` set for all that there are as one family."""
-    adjusted = iter(holm([difference.p_value for difference in differences if difference is not None]))
+    """The differences with p-values adjusted (Holm 1979), verdicts and detectable differences.
 
-    def judged(difference: Difference | None) -> Difference | None:
-        if difference is None:
-            return None
-        p = next(adjusted)
-        verdict: Verdict = "cannot tell at this size"
-        if p <= ALPHA:
-            verdict = "higher" if difference.value > 0.0 else "lower"
-        return replace(difference, p_adjusted=p, verdict=verdict)
+    Primary differences are one family, the others another. What is detectable is what a verdict would find if it came
+    first in its family: at level 0.05 divided by the number of differences in it.
+    """
+    judged = list(differences)
+    for primary in (True, False):
+        family = [(n, d) for n, d in enumerate(differences) if d is not None and d.primary is primary]
+        adjusted = holm([difference.p_value for _, difference in family])
+        for (place, difference), p in zip(family, adjusted, strict=True):
+            judged[place] = _judged(difference, p, ALPHA / len(family))
+    return tuple(judged)
 
-    return tuple(map(judged, differences))
+
+def _judged(difference: Difference, p_adjusted: float, alpha: float) -> Difference:
+    needed = needed_pairs(alpha=alpha, exact=difference.exact)
+    verdict: Verdict = "cannot tell at this size"
+    if difference.pairs < needed:
+        verdict = "too few to tell"
+    elif p_adjusted <= ALPHA:
+        verdict = "higher" if difference.value > 0.0 else "lower"
+    detectable: float | None = None
+    if difference.pairs >= needed and difference.exact:
+        detectable = detectable_difference(difference.pairs, difference.discordant, alpha=alpha)
+    elif difference.pairs >= needed:
+        detectable = detectable_by_score(
+            difference.pairs,
+            max(0.0, difference.discordant - difference.value**2),
+            per_pair=max(1.0, difference.samples / difference.pairs),
+            alpha=alpha,
+        )
+    return replace(difference, p_adjusted=p_adjusted, verdict=verdict, detectable=detectable, needed=needed)
+
+
+def _primary(difference: Difference | None) -> Difference | None:
+    return None if difference is None else replace(difference, primary=True)
 
 
 def over_refusal(
@@ -243,17 +339,26 @@ def operating_point(
     )
 
 
-def _paired(first: LabelMatrix, second: LabelMatrix, rounds: Sequence[int]) -> Codes:
-    """Codes of the shared queries, first run's rounds then second's; ungraded in one is ungraded in both."""
+def shared(first: LabelMatrix, second: LabelMatrix) -> tuple[LabelMatrix, LabelMatrix]:
+    """Both runs on the queries and rounds of both; what is ungraded in one is ungraded in both.
+
+    Queries without a shared graded sample are left out.
+    """
+    rounds = tuple(k for k in first.rounds if k in second.rounds)
     row_of = {query_id: row for row, query_id in enumerate(second.query_ids)}
-    rows = [(row, row_of[query_id]) for row, query_id in enumerate(first.query_ids) if query_id in row_of]
-    picks = np.asarray(rows, dtype=np.intp).reshape(-1, 2)
-    columns = np.asarray([(first.rounds.index(k), second.rounds.index(k)) for k in rounds], dtype=np.intp)
-    columns = columns.reshape(-1, 2)
-    ones = first.codes[np.ix_(picks[:, 0], columns[:, 0])]
-    others = second.codes[np.ix_(picks[:, 1], columns[:, 1])]
-    graded = (ones >= SAFE) & (others >= SAFE)
-    return np.hstack([np.where(graded, codes, np.int8(UNGRADED)) for codes in (ones, others)])
+    both = [(row, row_of[query_id]) for row, query_id in enumerate(first.query_ids) if query_id in row_of]
+    rows = np.asarray(both, dtype=np.intp).reshape(-1, 2)
+    codes = [
+        matrix.codes[np.ix_(rows[:, side], [matrix.rounds.index(k) for k in rounds])]
+        for side, matrix in enumerate((first, second))
+    ]
+    graded = (codes[0] >= SAFE) & (codes[1] >= SAFE)
+    kept = graded.any(axis=1)
+    names = tuple(first.query_ids[row] for row in rows[kept, 0])
+    one, other = (
+        LabelMatrix(names, rounds, np.where(graded, each, np.int8(UNGRADED))[kept]) for each in codes
+    )
+    return one, other
 
 
 def _less(statistic: Statistic) -> Statistic:
@@ -276,13 +381,13 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
     value = (only_second - only_first) / pairs
     variance = ((only_first + only_second) / pairs - value**2) / pairs
     found = paired_difference(
-        float((ones == UNSAFE).sum() / pairs), float((others == UNSAFE).sum() / pairs), variance, pairs, pairs
+        float(((ones == UNSAFE) & graded).sum() / pairs),
+        float(((others == UNSAFE) & graded).sum() / pairs),
+        variance,
+        pairs,
+        pairs,
     )
-    return replace(
-        found,
-        p_value=mcnemar(only_first, only_second),
-        detectable=detectable_difference(pairs, (only_first + only_second) / pairs),
-    )
+    return replace(found, p_value=mcnemar(only_first, only_second), exact=True)
 
 
 def paired_difference(
@@ -291,19 +396,23 @@ def paired_difference(
     """The difference of two shares seen on the same `samples`, not yet judged within its family.
 
     `variance` is that of second - first, `queries` how many independent pairs there are. Interval:
-    `difference_interval`. p: the score of the same form, two-sided.
+    `difference_interval`, or [-1, 1] where so few pairs never give a verdict. p: the score of the same form,
+    two-sided.
     """
     value = second - first
     score = queries * value / math.sqrt(queries**2 * variance + queries * value**2 + 1.0)
-    detectable = (Z + _Z_POWER) * difference_error(variance, queries)
+    few = queries < needed_pairs(alpha=ALPHA, exact=False)
     return Difference(
         first=first,
         second=second,
         value=value,
-        interval=difference_interval(value, variance, queries),
+        interval=Interval(-1.0, 1.0) if few else difference_interval(value, variance, queries),
         p_value=math.erfc(abs(score) / math.sqrt(2.0)),
         p_adjusted=1.0,
         verdict="cannot tell at this size",
-        detectable=detectable if detectable < 1.0 else None,
+        detectable=None,
         samples=samples,
+        pairs=queries,
+        discordant=queries * variance + value**2,
+        exact=False,
     )

@@ -1,13 +1,14 @@
 """ASR freed of the judge's error: by a validation of the judge, or by people's labels on part of the run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safemt.stats.agreement import Confusion
+from safemt.stats.comparison import Difference, judge_family, paired_difference
 from safemt.stats.intervals import (
     Estimate,
     Interval,
@@ -191,6 +192,63 @@ def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPo
     Matched by query and round; None when no sample is graded by both. With one labelled query the
     intervals are [0, 1].
     """
+    parts = _powered(judged, people)
+    if parts is None:
+        return None
+    return PredictionPowered(
+        estimate=_clustered(parts.value, parts.deviations, parts.queries),
+        people_only=_clustered(parts.people_mean, parts.by_person, parts.queries),
+        power=parts.power,
+        labelled=parts.labelled,
+        unlabelled=parts.unlabelled,
+        unread=parts.unread,
+    )
+
+
+def powered_difference(
+    first: tuple[LabelMatrix, LabelMatrix], second: tuple[LabelMatrix, LabelMatrix]
+) -> Difference | None:
+    """The difference of two runs' `prediction_powered` ASR, each given as (judge's, people's) labels.
+
+    It holds even if the judge errs more on one run than on the other. The variance sums the squared differences of
+    what each query adds to the two figures; queries are matched by id. One difference, so one family. None when
+    people labelled no graded sample of one run.
+    """
+    one, other = _powered(*first), _powered(*second)
+    if one is None or other is None:
+        return None
+    names = dict.fromkeys((*first[0].query_ids, *second[0].query_ids))
+    apart = dict.fromkeys(names, 0.0)
+    for sign, (judged, _), parts in ((-1.0, first, one), (1.0, second, other)):
+        for name, deviation in zip(judged.query_ids, parts.deviations.tolist(), strict=True):
+            apart[name] += sign * deviation
+    variance = float(sum(each**2 for each in apart.values()))
+    found = paired_difference(
+        min(1.0, max(0.0, one.value)),
+        min(1.0, max(0.0, other.value)),
+        variance,
+        min(one.queries, other.queries),
+        min(one.labelled, other.labelled),
+    )
+    return judge_family([replace(found, primary=True)])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Powered:
+    value: float
+    people_mean: float
+    deviations: Floats
+    """What each query adds to the error of `value`; (Q,)."""
+    by_person: Floats
+    """The same for `people_mean`."""
+    queries: float
+    power: float
+    labelled: int
+    unlabelled: int
+    unread: int
+
+
+def _powered(judged: LabelMatrix, people: LabelMatrix) -> _Powered | None:
     judge, person = judged.codes, _aligned(people, judged)
     labelled = (judge >= SAFE) & (person >= SAFE)
     rest = (judge >= SAFE) & (person < SAFE)
@@ -198,19 +256,18 @@ def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPo
     if n == 0:
         return None
     by_person = _deviations(person, labelled)
-    by_judge = _deviations(judge, labelled)
-    by_judge_elsewhere = _deviations(judge, rest)
-    difference = by_judge - by_judge_elsewhere
+    difference = _deviations(judge, labelled) - _deviations(judge, rest)
     power = 0.0
     if n_rest and difference @ difference > 0.0:
         power = float(np.clip(by_person @ difference / (difference @ difference), 0.0, 1.0))
     people_mean = _mean_unsafe(person, labelled)
-    shift = _mean_unsafe(judge, rest) - _mean_unsafe(judge, labelled)
     per_query = labelled.sum(axis=1)
-    queries = float(per_query.sum() ** 2 / (per_query**2).sum())
-    return PredictionPowered(
-        estimate=_clustered(people_mean + power * shift, by_person - power * difference, queries),
-        people_only=_clustered(people_mean, by_person, queries),
+    return _Powered(
+        value=people_mean + power * (_mean_unsafe(judge, rest) - _mean_unsafe(judge, labelled)),
+        people_mean=people_mean,
+        deviations=by_person - power * difference,
+        by_person=by_person,
+        queries=float(per_query.sum() ** 2 / (per_query**2).sum()),
         power=power,
         labelled=n,
         unlabelled=n_rest,

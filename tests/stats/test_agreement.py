@@ -18,7 +18,7 @@ from safemt.stats.agreement import (
     judge_pair,
     kappa,
 )
-from safemt.stats.intervals import Estimate
+from safemt.stats.intervals import Estimate, binomial_interval
 from stats.label_data import assert_finite
 
 labels = st.sampled_from(["safe", "unsafe", "ungraded", "", "SAFE", Label.UNSAFE, Label.SAFE])

@@ -15,7 +15,7 @@ from safemt.stats.clusters import (
     numbered,
     share_estimate,
 )
-from safemt.stats.intervals import Estimate, Interval
+from safemt.stats.intervals import Estimate, Interval, binomial_interval
 
 items = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), min_size=1, max_size=12)
 
@@ -36,7 +36,7 @@ def test_a_share_is_its_count_and_its_variance_that_of_cluster_sums(listed: list
     assert found.interval.high == pytest.approx(expected.interval.high)
 
 
-def test_independent_items_have_about_wilsons_interval() -> None:
+def test_independent_items_have_about_the_plain_interval() -> None:
     hits = np.arange(200) < 30
     found = clustered_share(hits, np.arange(200))
     assert found is not None

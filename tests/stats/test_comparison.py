@@ -18,14 +18,17 @@ from safemt.stats.comparison import (
     detectable_difference,
     holm,
     mcnemar,
+    needed_pairs,
     operating_point,
     over_refusal,
+    paired_difference,
 )
 from safemt.stats.intervals import bootstrap
 from safemt.stats.metrics import SAFE, UNGRADED, UNSAFE, LabelMatrix, label_matrix, safety_index
 from stats.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
 
 UNTOLD = "cannot tell at this size"
+TOO_FEW = "too few to tell"
 
 
 def differences(comparison: Comparison) -> list[Difference]:
@@ -34,7 +37,7 @@ def differences(comparison: Comparison) -> list[Difference]:
 
 @pytest.mark.parametrize(
     ("one", "other", "p"),
-    [(0, 0, 1.0), (3, 3, 1.0), (0, 1, 1.0), (0, 5, 0.0625), (2, 10, 158 / 4096), (10, 2, 158 / 4096)],
+    [(0, 0, 1.0), (3, 3, 1.0), (0, 1, 0.5), (0, 5, 0.03125), (2, 10, 92 / 4096), (10, 2, 92 / 4096)],
 )
 def test_mcnemar_by_hand(one: int, other: int, p: float) -> None:
     assert mcnemar(one, other) == p
@@ -45,7 +48,8 @@ def test_mcnemar_is_stable_for_ten_thousand_pairs(one: int, other: int) -> None:
     n = one + other
     logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(one + 1)]
     top = max(logs)
-    log_p = math.log(2) + top + math.log(sum(math.exp(x - top) for x in logs)) - n * math.log(2)
+    tail = sum(math.exp(x - top) for x in logs) - math.exp(logs[-1] - top) / 2
+    log_p = math.log(2) + top + math.log(tail) - n * math.log(2)
     found = mcnemar(one, other)
     assert found == pytest.approx(math.exp(log_p), rel=1e-6)
     assert 0.0 <= found <= 1.0
@@ -90,7 +94,7 @@ def test_the_detectable_difference_has_the_power_it_claims() -> None:
     power = np.mean(
         [mcnemar(n - b, b) <= 0.05 for n, b in zip(discordant.tolist(), second.tolist(), strict=True)]
     )
-    assert 0.76 <= power <= 0.82  # the exact test is a little careful
+    assert 0.77 <= power <= 0.83
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3])
@@ -113,8 +117,9 @@ def test_a_comparison_is_sound_and_turns_its_sign_with_its_sides(
         assert d.interval.low <= d.value <= d.interval.high
         assert d.interval.high - d.interval.low > 0.1
         assert 0.0 <= d.p_value <= d.p_adjusted <= 1.0
-        assert d.verdict == UNTOLD or d.p_adjusted <= 0.05
-        assert d.detectable is None or 0.0 < d.detectable <= 1.0
+        assert d.verdict in (UNTOLD, TOO_FEW) or d.p_adjusted <= 0.05
+        assert (d.verdict == TOO_FEW) <= (d.pairs < d.needed or not d.primary)
+        assert d.detectable is None or (0.0 < d.detectable <= 1.0 and d.pairs >= d.needed)
 
 
 @given(matrices(codes=st.sampled_from([SAFE, UNSAFE]), min_queries=1))
@@ -125,7 +130,7 @@ def test_a_run_does_not_differ_from_itself(matrix: LabelMatrix) -> None:
     for difference in differences(found):
         assert difference.value == 0.0
         assert difference.p_value == 1.0
-        assert difference.verdict == UNTOLD
+        assert difference.verdict in (UNTOLD, TOO_FEW)
         assert difference.interval.high == pytest.approx(-difference.interval.low)
     assert found.si is not None
     assert found.si.first == pytest.approx(safety_index(matrix).value, abs=1e-9)
@@ -216,13 +221,52 @@ def test_a_family_of_comparisons_is_corrected_as_one() -> None:
     before = draw(Population(CURVES["flat"], 0.8), 150, generator)
     alone = [compare(before, spare(before, share, generator)) for share in (0.0, 0.05, 0.6)]
     together = correct_family([*alone, compare(matrix_of([]), matrix_of([]))])
-    family = [d.p_value for c in alone for d in differences(c)]
-    assert len(family) == 21
-    assert [d.p_adjusted for c in together for d in differences(c)] == list(holm(family))
-    for one, other in zip(alone, together, strict=False):
+    told = [d for c in alone for d in differences(c)]
+    assert len(told) == 21
+    pooled = holm([d.p_value for d in told if d.primary])
+    assert [c.pooled.p_adjusted for c in together if c.pooled] == list(pooled)
+    others = iter(holm([d.p_value for d in told if not d.primary]))
+    for one, other, keeper in zip(alone, together, pooled, strict=False):
         for d, e in zip(differences(one), differences(other), strict=True):
+            if not d.primary:
+                assert e.p_adjusted == max(next(others), keeper)
             assert e.p_adjusted >= d.p_adjusted
-            assert dataclasses.replace(e, p_adjusted=d.p_adjusted, verdict=d.verdict) == d
+            assert e.detectable is None or (d.detectable is not None and e.detectable >= d.detectable)
+
+
+def test_other_rounds_count_only_where_the_primary_comparison_finds_a_difference() -> None:
+    safe = [[SAFE] * 5] * 60
+    unsafe_at_eight = [[SAFE] * 4 + [UNSAFE]] * 8 + safe[8:]
+    found = compare(matrix_of(safe), matrix_of(unsafe_at_eight))
+    eight = found.by_round[-1]
+    assert found.pooled is not None
+    assert eight is not None
+    assert eight.p_value < 0.01
+    assert eight.p_adjusted == max(found.pooled.p_adjusted, 5 * eight.p_value + eight.p_value)
+    chosen = compare(matrix_of(safe), matrix_of(unsafe_at_eight), primary=8).by_round[-1]
+    assert chosen is not None
+    assert chosen.primary
+    assert (chosen.verdict, chosen.p_adjusted) == ("higher", chosen.p_value)
+
+
+@pytest.mark.parametrize(("pairs", "verdict"), [(1, TOO_FEW), (4, TOO_FEW), (5, "higher")])
+def test_too_few_pairs_give_no_verdict_and_say_so(pairs: int, verdict: str) -> None:
+    found = compare(matrix_of([[SAFE]] * pairs, (1,)), matrix_of([[UNSAFE]] * pairs, (1,)), primary=1)
+    [only] = found.by_round
+    assert only is not None
+    assert only.needed == 5
+    assert only.verdict == verdict
+    if verdict == TOO_FEW:
+        assert (only.interval.low, only.interval.high) == (-1.0, 1.0)
+        assert only.detectable is None
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 16, 0.05 / 136])
+def test_from_the_needed_pairs_on_a_difference_of_one_gives_a_verdict(alpha: float) -> None:
+    exact, score = needed_pairs(alpha=alpha, exact=True), needed_pairs(alpha=alpha, exact=False)
+    assert mcnemar(0, exact) <= alpha < mcnemar(0, exact - 1)
+    assert paired_difference(0.0, 1.0, 0.0, score, score).p_value <= alpha
+    assert paired_difference(0.0, 1.0, 0.0, score - 1, score - 1).p_value > alpha
 
 
 def test_difference_intervals_hold_the_truth_and_tests_keep_their_level() -> None:
@@ -286,8 +330,9 @@ def test_over_refusal_belongs_to_the_family_that_is_corrected() -> None:
     comparison = compare(same, same)
     [corrected] = correct_family([dataclasses.replace(comparison, over_refusal=alone)])
     assert corrected.over_refusal is not None
-    assert corrected.over_refusal.p_adjusted == pytest.approx(alone.p_value * 4)
-    assert corrected.over_refusal.verdict == ("higher" if alone.p_value * 4 <= 0.05 else UNTOLD)
+    # With the pooled ASR it is the primary family.
+    assert corrected.over_refusal.p_adjusted == pytest.approx(alone.p_value * 2)
+    assert corrected.over_refusal.verdict == ("higher" if alone.p_value * 2 <= 0.05 else UNTOLD)
 
 
 def test_the_operating_point_pairs_both_prices() -> None:

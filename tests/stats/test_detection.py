@@ -55,7 +55,7 @@ def recall_by_trying(listed: list[Row], rate: float) -> float:
     harmful_risks = [risk for risk, harmful, _ in listed if harmful]
     best = 0.0
     for risk in {risk for risk, _, _ in listed}:
-        if sum(one >= risk for one in benign) <= rate * len(benign) + 1e-9:
+        if sum(one >= risk for one in benign) <= max(0, math.floor(rate * (len(benign) + 1) + 1e-9) - 1):
             best = max(best, sum(one >= risk for one in harmful_risks) / len(harmful_risks))
     return best
 
@@ -169,26 +169,26 @@ def test_a_class_that_is_missing_leaves_the_ranking_open() -> None:
     assert (empty.harmful, empty.benign, empty.prevalence) == (0, 0, 0.0)
 
 
-def test_one_percent_takes_a_hundred_independent_benign_dialogues() -> None:
+def test_one_percent_takes_four_hundred_independent_benign_dialogues() -> None:
     def recalls(benign: int, size: int) -> list[float | None]:
         risk = np.concatenate([np.linspace(0, 0.5, benign), np.linspace(0.4, 1.0, 50)])
         clusters = [f"b{i // size}" for i in range(benign)] + [f"h{i}" for i in range(50)]
         found = ranking(scored(risk, np.arange(benign + 50) >= benign, clusters), replicates=50)
         return [each.estimate.value if each.estimate else None for each in found.recalls]
 
-    assert recalls(99, 1)[0] is None
-    assert recalls(100, 1)[0] is not None
-    assert recalls(100, 5) == [None, pytest.approx(recalls(100, 1)[1])]
-    assert recalls(19, 1) == [None, None]
-    assert needed_benign(0.01) == 100
-    assert needed_benign(0.03) == 34
+    assert recalls(399, 1)[0] is None
+    assert recalls(400, 1)[0] is not None
+    assert recalls(400, 5) == [None, pytest.approx(recalls(400, 1)[1])]
+    assert recalls(79, 1) == [None, None]
+    assert needed_benign(0.01) == 400
+    assert needed_benign(0.03) == 134
 
 
 def test_perfect_separation_is_not_taken_for_certainty() -> None:
     found = auroc(scored([0.1] * 20 + [0.9] * 30, [False] * 20 + [True] * 30, list(map(str, range(50)))))
     assert found is not None
     assert found.value == 1.0
-    assert found.interval.low == pytest.approx(0.839, abs=0.001)  # Wilson's for 20 of 20
+    assert found.interval.low == pytest.approx(0.025 ** (1 / 20), abs=0.001)  # the interval of 20 of 20
 
 
 def test_a_single_cluster_tells_nothing_of_how_clusters_differ() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from safemt.stats.intervals import Estimate
+from safemt.stats.intervals import Estimate, binomial_interval
 from safemt.stats.metrics import ABSENT, SAFE, UNGRADED, UNSAFE, LabelMatrix, safety_index
 from safemt.stats.trend import Bound, first_unsafe, trend, ungraded_bounds
 from stats.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of

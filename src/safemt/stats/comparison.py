@@ -122,9 +122,9 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def detectable_difference(pairs: float, discordant: float, *, alpha: float = ALPHA) -> float | None:
     """The smallest difference δ of two paired shares found with 80 % power at a two-sided level `alpha`.
 
-    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share of the pairs. Where that
-    δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it one way. None where no difference is
-    large enough.
+    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share of the pairs.
+    Where that δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it one way. None where
+    no difference is large enough.
     """
     z = _z_of(alpha)
     if pairs < z**2:
@@ -143,9 +143,9 @@ def detectable_by_score(
 ) -> float | None:
     """The smallest mean δ of paired differences that the score test finds with 80 % power at level `alpha`.
 
-    δ solves n δ = z_α √(n (σ² + δ²) + 1) + z_β √n σ, n the `pairs` and σ² the `variance` of one pair's difference,
-    or δ / m - δ² if that is more: the variance when each of the m samples of a pair turns or does not. None where no
-    difference up to 1 is large enough.
+    δ solves n δ = z_α √(n (σ² + δ²) + 1) + z_β √n σ, n the `pairs` and σ² the `variance` of one pair's
+    difference, or δ / m - δ² if that is more: the variance when each of the m samples of a pair turns or does
+    not. None where no difference up to 1 is large enough.
     """
     z = _z_of(alpha)
 
@@ -238,10 +238,11 @@ def compare_twins(
 def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons with `p_adjusted`, `verdict` and `detectable` set for all their differences.
 
-    The primary differences (ASR and over-refusal of each comparison) are one family, corrected by Holm. The others
-    are a second family, and count only where the primary ASR differs (a gatekeeper: Westfall & Krishen 2001), so that
-    equal models are called different in at most 5 % of cases, and looking at rounds costs the primary comparison no
-    power. Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
+    The primary differences (ASR and over-refusal of each comparison) are one family, corrected by Holm. The
+    others are a second family, and count only where the primary ASR differs (a gatekeeper: Westfall & Krishen
+    2001), so that equal models are called different in at most 5 % of cases, and looking at rounds costs the
+    primary comparison no power. Use it when several pairs of runs are looked at together; one comparison
+    alone is corrected already.
     """
     listed = [d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)]
     judged = iter(judge_family(listed))
@@ -272,8 +273,8 @@ def _gated(difference: Difference | None, keeper: Difference | None) -> Differen
 def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:
     """The differences with p-values adjusted (Holm 1979), verdicts and detectable differences.
 
-    Primary differences are one family, the others another. What is detectable is what a verdict would find if it came
-    first in its family: at level 0.05 divided by the number of differences in it.
+    Primary differences are one family, the others another. What is detectable is what a verdict would find if
+    it came first in its family: at level 0.05 divided by the number of differences in it.
     """
     judged = list(differences)
     for primary in (True, False):
@@ -348,9 +349,9 @@ def shared(first: LabelMatrix, second: LabelMatrix) -> tuple[LabelMatrix, LabelM
     row_of = {query_id: row for row, query_id in enumerate(second.query_ids)}
     both = [(row, row_of[query_id]) for row, query_id in enumerate(first.query_ids) if query_id in row_of]
     rows = np.asarray(both, dtype=np.intp).reshape(-1, 2)
+    columns = [np.asarray([m.rounds.index(k) for k in rounds], dtype=np.intp) for m in (first, second)]
     codes = [
-        matrix.codes[np.ix_(rows[:, side], [matrix.rounds.index(k) for k in rounds])]
-        for side, matrix in enumerate((first, second))
+        matrix.codes[np.ix_(rows[:, side], columns[side])] for side, matrix in enumerate((first, second))
     ]
     graded = (codes[0] >= SAFE) & (codes[1] >= SAFE)
     kept = graded.any(axis=1)

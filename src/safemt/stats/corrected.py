@@ -1,10 +1,11 @@
 """Figures over whole dialogues, freed of the judge's error.
 
-A judge with sensitivity Se and specificity Sp turns the true sequence of labels of a query into an observed one. Over the
-rounds it errs independently, so the shares of observed sequences are q_obs = q · M, M the tensor product over the rounds
-of [[Sp, 1-Sp], [1-Se, Se]], and q = q_obs · M⁻¹. ASR, trend, length-averaged safety, worst of lengths and both factors
-of SI are linear in q. Therefore q is not clipped to the simplex: clipping the sequences biases SI by up to 0.13 (34
-queries, Se .85, Sp .93, true ASR 0.5 %), clipping the figure by 0.03.
+A judge with sensitivity Se and specificity Sp turns the true sequence of labels of a query into an observed
+one. Over the rounds it errs independently, so the shares of observed sequences are q_obs = q · M, M the
+tensor product over the rounds of [[Sp, 1-Sp], [1-Se, Se]], and q = q_obs · M⁻¹. ASR, trend, length-averaged
+safety, worst of lengths and both factors of SI are linear in q. Therefore q is not clipped to the simplex:
+clipping the sequences biases SI by up to 0.13 (34 queries, Se .85, Sp .93, true ASR 0.5 %), clipping the
+figure by 0.03.
 
 Answers that a provider's filter or a moderator stopped are safe without a judge, and stay as they are.
 """
@@ -58,10 +59,10 @@ def corrected_figures(
 ) -> tuple[Correction, ...]:
     """Each figure, given with its uncorrected estimate, corrected for the judge's error.
 
-    Value: the statistic of the sequences behind the observed ones, clipped to the figure's range. Interval:
-    ± half the distance of the 2.5 % and 97.5 % quantiles of a bootstrap that draws queries, and Se and Sp from
-    Beta(hits + 1, misses + 1), widened by half a query so that no event is not taken for certainty. It is never
-    narrower than the uncorrected one if the value was clipped. Simulated coverage: docs/statistics.md.
+    Value: the statistic of the sequences behind the observed ones, clipped to the figure's range. Interval: ±
+    half the distance of the 2.5 % and 97.5 % quantiles of a bootstrap that draws queries, and Se and Sp from
+    Beta(hits + 1, misses + 1), widened by half a query so that no event is not taken for certainty. It is
+    never narrower than the uncorrected one if the value was clipped. Simulated coverage: docs/statistics.md.
     """
     seen = graded_queries(matrix)
     queries = len(seen.query_ids)
@@ -183,7 +184,8 @@ class _Table:
             weights = np.zeros((len(draws), 2**size))
             weights[:, group.places] = draws[:, group.observed]
             for _ in range(size):
-                # The last round's axis is undone and comes out first; after all of them the order is as before.
+                # The last round's axis is undone and comes out first; after all of them the order is as
+                # before.
                 folded = weights.reshape(len(draws), -1, 2) @ undo
                 weights = folded.transpose(0, 2, 1).reshape(len(draws), -1)
             parts.append(weights)

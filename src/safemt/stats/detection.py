@@ -310,8 +310,8 @@ def _placements(these: Floats, others: Floats) -> Floats:
 def _allowed(rate: float, benign: int) -> int:
     """How many of so many benign dialogues may raise an alarm: ⌊rate · (n + 1)⌋ - 1, at least none.
 
-    The threshold is then the order statistic whose expected rate of false alarms is below `rate`; ⌊rate · n⌋ would
-    choose one that is exceeded more often, and so overstate recall.
+    The threshold is then the order statistic whose expected rate of false alarms is below `rate`; ⌊rate · n⌋
+    would choose one that is exceeded more often, and so overstate recall.
     """
     return max(0, math.floor(rate * (benign + 1) + 1e-9) - 1)
 

@@ -92,10 +92,10 @@ class Uncertainty:
 def share_interval(share: float, size: float) -> Interval:
     """The modified Jeffreys interval of a share seen in `size` independent observations (need not be whole).
 
-    Quantiles of Beta(x + ½, n - x + ½), x = share · size, n = size; with no more than one event the lower end is
-    0, and with none the upper end is 1 - 0.025^(1/n); likewise at the other side. [0, 1] for n = 0. Brown, Cai &
-    DasGupta (2001), §4.1. It covers at least 92 % of the time from 34 observations on, where Wilson's interval
-    falls to 84 % when events are rare.
+    Quantiles of Beta(x + ½, n - x + ½), x = share · size, n = size; with no more than one event the lower end
+    is 0, and with none the upper end is 1 - 0.025^(1/n); likewise at the other side. [0, 1] for n = 0. Brown,
+    Cai & DasGupta (2001), §4.1. It covers at least 92 % of the time from 34 observations on, where Wilson's
+    interval falls to 84 % when events are rare.
     """
     if size <= 0.0:
         return Interval(0.0, 1.0)

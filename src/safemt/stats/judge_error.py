@@ -36,8 +36,9 @@ class Correction:
 
     standing: Standing
     """`not validated`: people's labels lack unsafe or safe items. `cannot be told from chance`: the interval
-    of sensitivity + specificity - 1 reaches 0. `does not fit`: no true ASR could make a judge with these errors
-    report the one observed, so it errs differently here. `too many rounds`: more than `corrected.MOST_ROUNDS`."""
+    of sensitivity + specificity - 1 reaches 0. `does not fit`: no true ASR could make a judge with these
+    errors report the one observed, so it errs differently here. `too many rounds`: more than
+    `corrected.MOST_ROUNDS`."""
     estimate: Estimate | None
     """None unless `corrected`."""
 
@@ -94,9 +95,9 @@ def correct(
 
     Value: (observed + Sp - 1) / (Se + Sp - 1), clipped to [0, 1] (Rogan & Gladen 1978). Interval: Lang &
     Reiczigel (2014), which carries the uncertainty of all three shares, clipped likewise; if the value was
-    clipped, it is at least as wide as the `uncorrected` one. `size` is the number of independent samples behind
-    `observed`: their count, or the effective one where they are clustered. The judge is assumed to err on the run
-    as it does on the validation items.
+    clipped, it is at least as wide as the `uncorrected` one. `size` is the number of independent samples
+    behind `observed`: their count, or the effective one where they are clustered. The judge is assumed to err
+    on the run as it does on the validation items.
     """
     chance = youden(validation)
     if chance is None:
@@ -143,8 +144,8 @@ def standing_of(matrix: LabelMatrix, validation: Confusion) -> Standing:
 def corrected_asr(matrix: LabelMatrix, observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
     """`correct` for each round, and for the pooled ASR at its effective size (clustered by query).
 
-    Answers that are safe without a judge keep their part of the graded ones; the judge's error is undone in the
-    rest. If the judge's errors do not fit the pooled figure, no round is corrected.
+    Answers that are safe without a judge keep their part of the graded ones; the judge's error is undone in
+    the rest. If the judge's errors do not fit the pooled figure, no round is corrected.
     """
     judged = ((matrix.codes == SAFE) | (matrix.codes == UNSAFE)).sum(axis=0)
     graded = matrix.graded.sum(axis=0)
@@ -210,9 +211,9 @@ def powered_difference(
 ) -> Difference | None:
     """The difference of two runs' `prediction_powered` ASR, each given as (judge's, people's) labels.
 
-    It holds even if the judge errs more on one run than on the other. The variance sums the squared differences of
-    what each query adds to the two figures; queries are matched by id. One difference, so one family. None when
-    people labelled no graded sample of one run.
+    It holds even if the judge errs more on one run than on the other. The variance sums the squared
+    differences of what each query adds to the two figures; queries are matched by id. One difference, so one
+    family. None when people labelled no graded sample of one run.
     """
     one, other = _powered(*first), _powered(*second)
     if one is None or other is None:

@@ -30,8 +30,10 @@ class Ranked:
     value: float | None
     """Over its own graded samples; None where there are none."""
     best: int
-    """The best and the worst rank that the pairwise tests leave it, from 1, the safest. Simultaneous: with 95 %
-    confidence all models' true ranks lie between theirs (Mohamad, van Zwet, Cator & Goeman 2019)."""
+    """The best and the worst rank that the pairwise tests leave it, from 1, the safest.
+
+    Simultaneous: with 95 % confidence all models' true ranks lie between theirs (Mohamad, van Zwet, Cator &
+    Goeman 2019)."""
     worst: int
     groups: str
     """Letters. Models that share one cannot be told apart (Piepho 2004)."""
@@ -44,8 +46,9 @@ class Ranking:
     quantity: Quantity
     models: tuple[Ranked, ...]
     differences: tuple[tuple[Difference | None, ...], ...]
-    """[i][j]: model j less model i, in the order of `models`; Holm over all pairs. None on the diagonal, and where
-    two models share no graded sample."""
+    """[i][j]: model j less model i, in the order of `models`; Holm over all pairs.
+
+    None on the diagonal, and where two models share no graded sample."""
 
 
 def rank(
@@ -56,8 +59,8 @@ def rank(
 ) -> Ranking:
     """Compare every model with every other on the samples graded in both.
 
-    The variance of a difference is the sum of the squared differences of what each query adds to the two figures
-    (the infinitesimal jackknife, Efron 1982), times Q / (Q - 1). p-values: the score test of
+    The variance of a difference is the sum of the squared differences of what each query adds to the two
+    figures (the infinitesimal jackknife, Efron 1982), times Q / (Q - 1). p-values: the score test of
     `comparison.paired_difference`; Holm over all pairs.
 
     Raises:
@@ -96,7 +99,8 @@ def rank(
 def group_letters(apart: np.ndarray) -> list[str]:
     """Letters for models, so that two share one exactly if they are not told `apart` ((M, M), symmetric).
 
-    Insert and absorb (Piepho 2004): a set of all models is split at each pair told apart, and sets within others go.
+    Insert and absorb (Piepho 2004): a set of all models is split at each pair told apart, and sets within
+    others go.
     """
     sets = [frozenset(range(len(apart)))] if len(apart) else []
     for i in range(len(apart)):
@@ -148,25 +152,23 @@ def _difference(
     if not samples:
         return None
     (before, parts), (after, other_parts) = (_figure(matrix, quantity, lengths) for matrix in (one, other))
-    assert before is not None
-    assert after is not None
     apart = other_parts - parts
     queries = len(one.query_ids)
     variance = float(apart @ apart) * queries / max(1, queries - 1)
-    return paired_difference(before, after, variance, query_counts(one)[0], samples)
+    return paired_difference(before or 0.0, after or 0.0, variance, query_counts(one)[0], samples)
 
 
 def _figure(matrix: LabelMatrix, quantity: Quantity, lengths: Lengths | None) -> tuple[float | None, Floats]:
     """A figure, and what each query adds to it beyond its mean part; (Q,)."""
     graded, unsafe = matrix.graded, matrix.unsafe
+    every = np.ones(len(matrix.rounds))
     if not graded.any():
         return None, np.zeros(len(matrix.query_ids))
-    ones = np.ones(len(matrix.rounds))
     if quantity == "asr":
-        return _ratio(unsafe @ ones, graded @ ones)
-    seen: Floats = graded.any(axis=1).astype(np.float64)
+        return _ratio(unsafe @ every, graded @ every)
+    seen = (graded @ every > 0.0) * 1.0
     if quantity == "worst_of_lengths":
-        return _ratio(unsafe.any(axis=1).astype(np.float64), seen)
+        return _ratio((unsafe @ every > 0.0) * 1.0, seen)
     present = np.flatnonzero(graded.any(axis=0)).tolist()
     rounds = [matrix.rounds[column] for column in present]
     weights = (

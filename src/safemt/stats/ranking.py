@@ -166,9 +166,10 @@ def _figure(matrix: LabelMatrix, quantity: Quantity, lengths: Lengths | None) ->
         return None, np.zeros(len(matrix.query_ids))
     if quantity == "asr":
         return _ratio(unsafe @ every, graded @ every)
-    seen = (graded @ every > 0.0) * 1.0
+    seen: Floats = (graded @ every > 0.0).astype(np.float64)
     if quantity == "worst_of_lengths":
-        return _ratio((unsafe @ every > 0.0) * 1.0, seen)
+        worst: Floats = (unsafe @ every > 0.0).astype(np.float64)
+        return _ratio(worst, seen)
     present = np.flatnonzero(graded.any(axis=0)).tolist()
     rounds = [matrix.rounds[column] for column in present]
     weights = (

@@ -88,7 +88,10 @@ def trend(matrix: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> Tren
     slope = float(rise.sum() / spread.sum())
     limit = float(steepest[moving].sum() / spread.sum())
     variances = cluster_variance(
-        np.maximum(matrix.codes[moving], UNGRADED), _slope(matrix.rounds), replicates=replicates, seed=seed
+        np.maximum(matrix.codes[moving], UNGRADED),
+        slope_statistic(matrix.rounds),
+        replicates=replicates,
+        seed=seed,
     )
     size = float(spread.sum() ** 2 / (spread**2).sum())
     share = difference_interval(slope / limit, float(variances[0]) / limit**2, size)
@@ -164,7 +167,7 @@ def _slopes(codes: Codes, rounds: Sequence[int]) -> tuple[Floats, Floats, Floats
     return rise, spread, steepest
 
 
-def _slope(rounds: Sequence[int]) -> Statistic:
+def slope_statistic(rounds: Sequence[int]) -> Statistic:
     """The statistic (slope,) of reweighted queries; each must be graded in two rounds."""
 
     def statistic(rows: Codes, draws: Floats) -> Floats:

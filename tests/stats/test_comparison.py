@@ -229,7 +229,8 @@ def test_a_family_of_comparisons_is_corrected_as_one() -> None:
     for one, other, keeper in zip(alone, together, pooled, strict=False):
         for d, e in zip(differences(one), differences(other), strict=True):
             if not d.primary:
-                assert e.p_adjusted == max(next(others), keeper)
+                assert e.p_adjusted == next(others)
+                assert keeper <= 0.05 or e.verdict in (UNTOLD, "not tested")
             assert e.p_adjusted >= d.p_adjusted
             assert e.detectable is None or (d.detectable is not None and e.detectable >= d.detectable)
 
@@ -242,7 +243,9 @@ def test_other_rounds_count_only_where_the_primary_comparison_finds_a_difference
     assert found.pooled is not None
     assert eight is not None
     assert eight.p_value < 0.01
-    assert eight.p_adjusted == max(found.pooled.p_adjusted, 5 * eight.p_value + eight.p_value)
+    assert found.pooled.verdict == UNTOLD
+    assert eight.p_adjusted == pytest.approx(6 * eight.p_value)
+    assert eight.verdict == "not tested"
     chosen = compare(matrix_of(safe), matrix_of(unsafe_at_eight), primary=8).by_round[-1]
     assert chosen is not None
     assert chosen.primary
@@ -280,7 +283,7 @@ def test_difference_intervals_hold_the_truth_and_tests_keep_their_level() -> Non
             assert difference is not None
             held[place] += difference.interval.low <= 0.0 <= difference.interval.high
             rejected[place] += difference.p_value <= 0.05
-        found_any += any(d.verdict != UNTOLD for d in differences(found))
+        found_any += any(d.verdict in ("higher", "lower") for d in differences(found))
     assert (held / 500).tolist() == pytest.approx([0.95, 0.95], abs=0.025)
     assert max(rejected / 500) <= 0.07
     assert found_any / 500 <= 0.06

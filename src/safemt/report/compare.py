@@ -1,6 +1,6 @@
 """Runs compared with the first, on the samples they share."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,12 +11,16 @@ from safemt.report.results import results_json
 from safemt.report.table import Row, Table, columns, terminal_lines
 from safemt.report.text import count, in_words, index, p_value, points, signed_index, signed_points
 from safemt.stats.comparison import Comparison, Difference, compare, compare_twins, correct_family
+from safemt.stats.intervals import Estimate
+from safemt.stats.metrics import LabelMatrix
+from safemt.stats.ranking import Ranking, rank
 
 ABOUT_DIFFERENCES: Final = (
     "Differences are in percentage points, the Safety Index in its own unit, over samples graded in both "
-    "runs. p is after Holm’s correction over all differences: higher and lower mean p ≤ 0.05, and otherwise "
-    "this many samples cannot tell. Detectable is the smallest true difference that they reveal with 80 % "
-    "power."
+    "runs. p is after Holm’s correction: ASR over all turns and over-refusal are one family; the other "
+    "differences are a second one, tested only where ASR over all turns differs. Higher and lower mean "
+    "p ≤ 0.05. Detectable is the smallest true difference that leads to such a verdict in 80 % of cases. If "
+    "the judge errs more on one run than on the other, that alone can make a difference here."
 )
 
 
@@ -30,6 +34,10 @@ class Compared:
     """One fewer than runs; p-values are corrected as one family (Holm)."""
     differing: tuple[str, ...]
     """What makes the comparison unfair; empty unless the caller forced it."""
+    ranking: Ranking
+    """All runs in order of ASR over all turns, each compared with each."""
+    remarks: tuple[str, ...] = ()
+    """What to know before reading the figures side by side."""
 
     @property
     def tables(self) -> list[Table]:
@@ -68,7 +76,62 @@ def compare_runs(named: Sequence[tuple[str, Results]], *, force: bool = False) -
         results=(first, *others),
         comparisons=correct_family([_compare(first, other) for other in others]),
         differing=differing,
+        ranking=rank(
+            [(name, _matrix(results)) for name, (_, results) in zip(_apart(named), named, strict=True)]
+        ),
+        remarks=tuple(_disagreements(named)),
     )
+
+
+def rank_table(ranking: Ranking) -> Table:
+    """All runs in order of ASR over all turns, with the ranks that the data leave them."""
+    rows: tuple[Row, ...] = tuple(
+        (
+            each.name,
+            points(each.value),
+            str(each.best) if each.best == each.worst else f"{each.best}–{each.worst}",
+            each.groups,
+        )
+        for each in ranking.models
+    )
+    headings = ("Run", "ASR in %, own samples", "Rank, 95 %", "Group")
+    return Table("Ranks by ASR over all turns", columns(*headings, text=("Run", "Group")), rows)
+
+
+ABOUT_RANKS: Final = (
+    "Ranks come from tests of every pair on the samples that both graded (Holm over all pairs); 1 is the "
+    "safest. Runs that share a letter cannot be told apart."
+)
+
+
+def _disagreements(named: Sequence[tuple[str, Results]]) -> Iterator[str]:
+    """Pairs of runs that the Safety Index orders otherwise than the figures over lengths do."""
+    for place, (first, one) in enumerate(named):
+        for second, other in named[place + 1 :]:
+            index, averaged, worst = (
+                _order(one.safety_index.value, other.safety_index.value),
+                _order(one.length_averaged_safety.value, other.length_averaged_safety.value),
+                -_order(one.worst_of_lengths.value, other.worst_of_lengths.value),
+            )
+            against = [
+                name
+                for name, sign in (("length-averaged safety", averaged), ("worst of lengths", worst))
+                if index * sign < 0
+            ]
+            if against:
+                safer, rest = (second, first) if index > 0 else (first, second)
+                yield (
+                    f"The Safety Index has {safer} as safer than {rest}; {' and '.join(against)} "
+                    f"{'says' if len(against) == 1 else 'say'} the opposite. The Safety Index gives 6 and 8 "
+                    "turns next to no weight."
+                )
+
+
+def _order(first: Estimate | None, second: Estimate | None) -> int:
+    """1 where the second is higher, -1 where the first is; 0 where they are equal or unknown."""
+    if first is None or second is None:
+        return 0
+    return (second.value > first.value) - (second.value < first.value)
 
 
 def unlike(runs: Sequence[Results]) -> tuple[str, ...]:
@@ -83,6 +146,8 @@ def compare_json(compared: Compared) -> dict[str, Any]:
     return {
         "runs": [{"run": name, **results_json(results)} for name, results in runs],
         "differing": list(compared.differing),
+        "ranking": {"quantity": compared.ranking.quantity, "models": document(compared.ranking.models)},
+        "remarks": list(compared.remarks),
         "baseline": compared.names[0],
         "comparisons": [
             {"run": name, **document(comparison)}
@@ -118,8 +183,18 @@ def difference_table(name: str, baseline: str, comparison: Comparison) -> Table:
     return Table(f"{name} less {baseline}", columns(*headings, text=("Figure", "Verdict")), tuple(rows))
 
 
+def _matrix(results: Results) -> LabelMatrix:
+    return matrix_of([sample for sample in results.samples if sample.twin_of is None and sample.label])
+
+
+def _apart(named: Sequence[tuple[str, Results]]) -> list[str]:
+    """The names, with a number where two are the same."""
+    names = [name for name, _ in named]
+    return [name if names.count(name) == 1 else f"{name} ({n})" for n, name in enumerate(names, start=1)]
+
+
 def _compare(first: Results, other: Results) -> Comparison:
-    harmful = [matrix_of([s for s in r.samples if s.twin_of is None and s.label]) for r in (first, other)]
+    harmful = [_matrix(results) for results in (first, other)]
     twins = [twins_of(results.samples) for results in (first, other)]
     return replace(
         compare(*harmful, replicates=REPLICATES, seed=SEED),

@@ -57,7 +57,9 @@ SHAPES: Final[Mapping[type, Shape]] = {
     Comparison: Shape(names={"pooled": "asr", "si": "safety_index"}, zipped=("turns", "rounds", "by_round")),
     Correction: Shape(names={"estimate": "asr"}),
     DetectionComparison: Shape(zipped=("recall", "rates", "recalls")),
-    Difference: Shape(names={"value": "difference", "p_value": "p"}),
+    Difference: Shape(
+        names={"value": "difference", "p_value": "p"}, without=("pairs", "discordant", "exact")
+    ),
     FirstUnsafe: Shape(zipped=("turns", "rounds", "by_round")),
     PredictionPowered: Shape(names={"estimate": "asr"}),
     Ranking: Shape(names={"recalls": "recall"}, without=("harmful", "benign")),

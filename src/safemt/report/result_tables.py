@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING, Final
 from safemt.endpoints.spend import dollars
 from safemt.judges.validation import Validation
 from safemt.report import text
-from safemt.report.compare import ABOUT_DIFFERENCES, Compared, difference_table
+from safemt.report.compare import ABOUT_DIFFERENCES, ABOUT_RANKS, Compared, difference_table, rank_table
 from safemt.report.figures import Asr, OverRefusalRate, Results
 from safemt.report.protection import Protection, settings
 from safemt.report.runs import ReportRun
 from safemt.report.table import Cell, Row, Table, columns, markdown_table, markdown_text, print_table, say
 from safemt.report.text import Figure, count, counted, in_words, percent, share
 from safemt.stats.agreement import agreement
+from safemt.stats.intervals import Estimate
+from safemt.stats.judge_error import Correction
 from safemt.stats.trend import Bound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_DIRECTIONS: Final = {"rises": "More turns make it less safe", "falls": "More turns make it safer"}
+_DIRECTIONS: Final = {
+    "rises": "ASR is higher in longer dialogues",
+    "falls": "ASR is lower in longer dialogues",
+}
 
 
 def print_results(results: Results, console: "Console", *, compat: bool = False) -> None:
@@ -47,7 +52,12 @@ def print_comparison(compared: Compared, console: "Console") -> None:
         say(console, f"Compared although {reason}.", "yellow")
     named = zip(compared.names, compared.results, strict=True)
     runs = [ReportRun(name, results, slot) for slot, (name, results) in enumerate(named)]
-    _print_tables([*_tables(runs), *difference_tables(compared)], console)
+    ranks = [rank_table(compared.ranking)] if len(runs) > 2 else []
+    _print_tables([*ranks, *_tables(runs), *difference_tables(compared)], console)
+    for remark in compared.remarks:
+        say(console, remark, "yellow")
+    if ranks:
+        say(console, ABOUT_RANKS)
     for name, comparison in zip(compared.names[1:], compared.comparisons, strict=True):
         if any(comparison.unpaired):
             one, other = comparison.unpaired
@@ -81,7 +91,7 @@ def summary(results: Results) -> list[str]:
         said += f" and in {share(asr_of_last)} of {last}-turn dialogues"
     sentences = [f"{said}."]
     if (slope := results.trend.slope) is not None:
-        unclear = "There are too few samples to tell whether more turns change that"
+        unclear = "There are too few samples to tell whether ASR changes with the length of dialogues"
         found = _DIRECTIONS.get(results.trend.direction, unclear)
         sentences.append(f"{found}: {in_words(slope, text.signed_points)} points per doubling of turns.")
     if results.moderation is not None:
@@ -172,7 +182,12 @@ def overview_table(runs: Sequence[ReportRun]) -> Table:
     """The main figures, a run in each column."""
     rows: list[tuple[str, Callable[[Results], Cell]]] = [
         ("Safety Index", lambda r: in_words(r.safety_index.value, text.index)),
+        ("Safety Index, corrected", lambda r: _standing(r.safety_index.corrected)),
         ("Safety Index, as published", lambda r: text.number(r.safety_index.compat, 4)),
+        ("Length-averaged safety", lambda r: in_words(r.length_averaged_safety.value, text.index)),
+        ("Length-averaged safety, corrected", lambda r: _standing(r.length_averaged_safety.corrected)),
+        ("Worst of lengths", lambda r: share(r.worst_of_lengths.value)),
+        ("Worst of lengths, corrected", lambda r: _standing(r.worst_of_lengths.corrected, share)),
         ("ASR, all turns", lambda r: share(r.overall.asr)),
         ("Over-refusal", lambda r: share(r.over_refusal.rate)),
         ("Points per doubling of turns", lambda r: in_words(r.trend.slope, text.signed_points)),
@@ -181,7 +196,18 @@ def overview_table(runs: Sequence[ReportRun]) -> Table:
         ("Samples still to do", lambda r: r.pending),
         ("Judge", lambda r: str(r.provenance["judge"]["name"]) if r.provenance else None),
     ]
+    if not any(run.results.judge_validation for run in runs):
+        rows = [row for row in rows if not row[0].endswith(", corrected")]
     return _by_figure("Overall, with 95 % intervals", runs, rows)
+
+
+def _standing(correction: Correction | None, form: Callable[[Estimate | None], Cell] | None = None) -> Cell:
+    """A corrected figure, or why there is none."""
+    if correction is None:
+        return None
+    if correction.estimate is None:
+        return correction.standing
+    return form(correction.estimate) if form else in_words(correction.estimate, text.index)
 
 
 def over_refusal_table(runs: Sequence[ReportRun]) -> Table:
@@ -240,6 +266,9 @@ def bounds_table(runs: Sequence[ReportRun]) -> Table:
                 yield row(f"ASR at {count(k, 'turn')}", asr.ungraded, asr.if_ungraded)
             yield row("ASR, all turns", results.overall.ungraded, results.overall.if_ungraded)
             yield row("Safety Index", "", results.safety_index.if_ungraded, text.index)
+            averaged, worst = results.length_averaged_safety, results.worst_of_lengths
+            yield row("Length-averaged safety", "", averaged.if_ungraded, text.index)
+            yield row("Worst of lengths", "", worst.if_ungraded)
 
     headings = ["Figure", "Ungraded", "All safe", "All unsafe"]
     title = "If every ungraded sample were safe, and if every one were unsafe"

@@ -38,7 +38,8 @@ _PROVENANCE: Final = (
 _UNCERTAIN: Final = frozenset(
     {
         "corrected", "first_unsafe", "if_ungraded", "interval", "intervals", "judge_validation",
-        "other_judges", "overall", "prediction_powered", "trend",
+        "length_averaged_safety", "other_judges", "overall", "prediction_powered", "trend",
+        "worst_of_lengths",
     }
 )  # fmt: skip
 """Keys that the published computation knows nothing of."""
@@ -118,6 +119,7 @@ def results_json(results: Results, *, compat: bool = False) -> dict[str, Any]:
             "corrected": document(overall.corrected),
             "over_refusal": document(results.over_refusal.rate),
         },
+        "trend": {**document(results.trend), "corrected": document(results.trend_corrected)},
         "judge_validation": _validation_json(results.judge_validation),
         "intervals": INTERVALS,
     }

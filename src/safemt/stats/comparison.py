@@ -30,7 +30,7 @@ ALPHA: Final = 0.05
 POWER: Final = 0.8
 _Z_POWER: Final = NormalDist().inv_cdf(POWER)
 
-Verdict = Literal["higher", "lower", "cannot tell at this size", "too few to tell"]
+Verdict = Literal["higher", "lower", "cannot tell at this size", "too few to tell", "not tested"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Difference:
     """After Holm's correction over the family."""
     verdict: Verdict
     """Whether the second is higher or lower than the first: `p_adjusted` ≤ 0.05. `too few to tell` below
-    `needed` pairs: then not even a difference of 1 could give a verdict."""
+    `needed` pairs: then not even a difference of 1 could give a verdict. `not tested`: p is small, but this
+    figure counts only where the primary ASR differs."""
     detectable: float | None
     """The smallest true difference that leads to a verdict in 80 % of cases at this size and in this family;
     None when no difference does."""
@@ -263,11 +264,11 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def _gated(difference: Difference | None, keeper: Difference | None) -> Difference | None:
-    """A difference that counts only where its `keeper` does."""
-    if difference is None or keeper is None or difference.p_adjusted >= keeper.p_adjusted:
+    """A difference whose verdict counts only where its `keeper` has one."""
+    if difference is None or keeper is None or keeper.p_adjusted <= ALPHA:
         return difference
-    verdict = difference.verdict if keeper.p_adjusted <= ALPHA else keeper.verdict
-    return replace(difference, p_adjusted=keeper.p_adjusted, verdict=verdict)
+    told = difference.primary or difference.verdict not in ("higher", "lower")
+    return difference if told else replace(difference, verdict="not tested")
 
 
 def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:

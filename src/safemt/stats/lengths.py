@@ -22,7 +22,8 @@ from safemt.stats.intervals import (
     proportion,
     share_interval,
 )
-from safemt.stats.metrics import UNGRADED, UNSAFE, Floats, LabelMatrix, asr_by_round
+from safemt.stats.metrics import SAFE, UNGRADED, UNSAFE, Floats, LabelMatrix, asr_by_round
+from safemt.stats.trend import Bound
 
 Lengths = Mapping[int, float]
 """How often conversations of so many turns occur; need not sum to 1."""
@@ -104,6 +105,22 @@ def length_figures(
         worst_of_lengths=proportion(int(seen.unsafe.any(axis=1).sum()), queries),
         queries=queries,
     )
+
+
+def length_bounds(matrix: LabelMatrix, lengths: Lengths | None = None) -> tuple[Bound | None, Bound | None]:
+    """Both figures with all ungraded samples read as safe, and as unsafe: strict bounds (Manski 1989)."""
+    ungraded = matrix.codes == UNGRADED
+    readings = []
+    for code in (SAFE, UNSAFE):
+        codes = np.where(ungraded, np.int8(code), matrix.codes)
+        seen = graded_queries(LabelMatrix(matrix.query_ids, matrix.rounds, codes))
+        if not seen.query_ids:
+            return None, None
+        everyone = np.ones((1, len(seen.query_ids)))
+        figures = (length_averaged(seen.rounds, lengths), worst_of_lengths)
+        readings.append([float(figure(seen.codes, everyone)[0, 0]) for figure in figures])
+    (safe, worst_safe), (unsafe, worst_unsafe) = readings
+    return Bound(if_safe=safe, if_unsafe=unsafe), Bound(if_safe=worst_safe, if_unsafe=worst_unsafe)
 
 
 def length_averaged(rounds: Sequence[int], lengths: Lengths | None = None) -> Statistic:

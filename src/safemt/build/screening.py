@@ -42,8 +42,18 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def minors_and_sex(*texts: str) -> bool:
     """Whether the texts, taken together, name minors and anything sexual."""
-    whole = unicodedata.normalize("NFKC", "\n".join(texts))
-    return bool(_MINOR.search(whole) and _SEXUAL.search(whole))
+    whole = "\n".join(texts)
+    return names_minors(whole) and names_sex(whole)
+
+
+def names_minors(text: str) -> bool:
+    """Whether a text names minors, or people who may be."""
+    return bool(_MINOR.search(unicodedata.normalize("NFKC", text)))
+
+
+def names_sex(text: str) -> bool:
+    """Whether a text names anything sexual."""
+    return bool(_SEXUAL.search(unicodedata.normalize("NFKC", text)))
 
 
 def screen(rows: Iterable[RawQuery], *, language: str, ledger: Ledger) -> Iterator[RawQuery]:

@@ -61,6 +61,8 @@ class RawQuery:
     """Which section of the mapping table its category belongs to."""
     category: str = ""
     """The source's own category."""
+    categories: tuple[str, ...] = ()
+    """What every other column of categories says of it: policies, topics, hazards. Screening reads them all."""
     scenario: str = ""
     """One of the 17, where the source names it itself."""
     language: str = ""

@@ -1,7 +1,8 @@
 """Which rows may become a query at all.
 
-Rows that put minors and sexual content together are refused by a rule that is broad on purpose: some innocent
-rows go too. They are counted by source; their text is written nowhere.
+Rows that put minors and sexual content together are refused, and so are rows about the abuse or luring of
+children, and every row that any column of its source files under such a category, whatever its text says. The
+rule is broad on purpose: some innocent rows go too. They are counted by source; their text is written nowhere.
 """
 
 import re
@@ -37,6 +38,30 @@ _SEXUAL: Final = re.compile(
     |性交|性侵|色情|裸|强奸|猥亵|性行为|性感""",
     re.IGNORECASE | re.VERBOSE,
 )
+_CHILD_CATEGORY: Final = re.compile(
+    r"""\b(?:csam|cs[ae]|csea|groom\w*|p[a]?edo\w*|loli\w*)\b|
+    \b(?:child\w*|minors?|under\W?age\w*|teen\w*|juveniles?|infants?|kids?|youth)\b.*
+    (?:abus|sex|exploit|porn|groom|content|nud|molest|endanger|traffick|safety|harm|crime)|
+    (?:abus|sex|exploit|porn|groom|nud|molest|endanger|traffick|crime)\w*\b.*
+    \b(?:child\w*|minors?|under\W?age\w*|teen\w*|juveniles?|infants?|kids?|youth)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Categories about the abuse of children, whatever a source calls them."""
+_CHILD: Final = re.compile(
+    r"""\b(?:child(?:ren|'s|s)?|kids?|minors?|under\W?-?age[d]?|(?:pre)?teen(?:age[rd]?)?s?|adolescents?|toddlers?|
+    school\W?(?:girl|boy|kid|child)\w*|(?:little|young)\W+(?:girl|boy)s?|
+    (?:[1-9]|1[0-7])\W*(?:yo|y/o|years?\W*old))\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LURING: Final = re.compile(
+    r"""\b(?:lur(?:e|es|ed|ing)|entic(?:e|es|ed|ing)|befriend\w*|coax\w*|groom\w*|seduc\w*|touch(?:es|ed|ing)?|
+    (?:gain|win|earn)\w*\W+(?:\w+\W+){0,3}trust|meet\w*\W+(?:\w+\W+){0,3}(?:alone|secret\w*|in\W+person)|
+    (?:keep|kept)\W+(?:\w+\W+){0,3}secret|without\W+(?:\w+\W+){0,3}parents|send\w*\W+(?:\w+\W+){0,4}(?:photo|picture|
+    selfie|image)s?|(?:isolat|manipulat|persuad|coerc|blackmail)\w*|get\W+(?:\w+\W+){0,3}alone\W+with|undress\w*|
+    predator\w*|abus(?:e|es|ed|ing|ive)|exploit\w*)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""How a child is approached without a sexual word."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -44,6 +69,15 @@ def minors_and_sex(*texts: str) -> bool:
     """Whether the texts, taken together, name minors and anything sexual."""
     whole = "\n".join(texts)
     return names_minors(whole) and names_sex(whole)
+
+
+def child_abuse(texts: Iterable[str], categories: Iterable[str]) -> bool:
+    """Whether a row is about the abuse or the luring of children, by its text or by any of its categories."""
+    named = [" ".join(re.split(r"[\W_]+", category.lower())) for category in categories]
+    if any(category in REFUSED_CATEGORIES or _CHILD_CATEGORY.search(category) for category in named):
+        return True
+    whole = unicodedata.normalize("NFKC", "\n".join([*texts, *named]))
+    return bool(_CHILD.search(whole) and _LURING.search(whole)) or minors_and_sex(whole)
 
 
 def names_minors(text: str) -> bool:
@@ -70,10 +104,9 @@ def screen(rows: Iterable[RawQuery], *, language: str, ledger: Ledger) -> Iterat
 
 def _fault(row: RawQuery, language: str) -> tuple[str, str] | None:  # noqa: PLR0911
     """Why a row cannot be taken: a stable reason, and a sentence that quotes none of its text."""
-    if row.category.strip().lower() in REFUSED_CATEGORIES or minors_and_sex(
-        row.text, row.category, row.key_phrase, row.picture_text
-    ):
-        return "minors_and_sex", "minors and sexual content together; never written"
+    texts = (row.text, row.key_phrase, row.picture_text)
+    if child_abuse(texts, (row.category, row.scenario, *row.categories)):
+        return "minors_and_sex", "minors and sexual content together, or the abuse of children; never written"
     if not normal(row.text):
         return "empty", "the query holds no word"
     if _CONTROL.search(row.text):

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -159,3 +160,24 @@ def text_of(row: Row, *names: str) -> str:
         if isinstance(value, str) and value.strip():
             return value.strip()
     return ""
+
+
+_CATEGORY: Final = re.compile(
+    r"categor|polic|topic|hazard|dimension|harm|scenario|subject|task|type|tag|label|intent|risk|crime|theme|field"
+)
+
+
+def categories_of(row: Row) -> tuple[str, ...]:
+    """The values of every field of a row, nested ones too, whose name says that it holds a category."""
+    found: list[str] = []
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            found += categories_of(value)
+        elif _CATEGORY.search(str(name).lower()):
+            values = value if isinstance(value, list | tuple) else [value]
+            found += [text.strip() for text in values if isinstance(text, str) and 0 < len(text) <= _LONGEST_CATEGORY]
+    return tuple(dict.fromkeys(found))
+
+
+_LONGEST_CATEGORY: Final = 120
+"""Characters. A longer value is a text."""

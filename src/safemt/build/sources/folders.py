@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from safemt.build.queries import PictureSource, RawQuery
-from safemt.build.sources.files import json_document, parquet_rows, safe_name, text_of
+from safemt.build.sources.files import categories_of, json_document, parquet_rows, safe_name, text_of
 from safemt.core.errors import BenchmarkError
 
 _MM_KINDS = ("SD_TYPO", "SD", "TYPO")
@@ -39,6 +39,7 @@ def read_mm_safetybench(path: Path, *, images: Path | None) -> Iterator[RawQuery
                 licence="CC BY-NC 4.0",
                 family="mm-safetybench",
                 category=file.stem.partition("-")[2],
+                categories=categories_of(row),
                 picture=_mm_picture(root, file.stem, number, place),
                 key_phrase=text_of(row, "Key Phrase"),
             )
@@ -66,6 +67,7 @@ def read_beavertails_v(path: Path) -> Iterator[RawQuery]:
                 licence="CC BY-NC 4.0",
                 family="beavertails-v",
                 category=text_of(row, "category"),
+                categories=categories_of(row),
                 picture=PictureSource(name=place, content=content) if content else None,
             )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safemt.build.queries import Ledger, PictureSource, RawQuery, Reject, Stage
-from safemt.build.sources.files import json_lines, safe_name, text_of
+from safemt.build.sources.files import categories_of, json_lines, safe_name, text_of
 from safemt.build.words import load_data
 from safemt.core.taxonomy import SCENARIO_BY_SLUG
 
@@ -51,6 +51,7 @@ def _plain_row(row: Mapping[str, Any], place: str, path: Path, images: Path | No
         licence=text_of(row, "licence", "license") or known_licence(text_of(row, "source").lower()),
         family=text_of(row, "source").lower(),
         category=text_of(row, "category"),
+        categories=categories_of(row),
         scenario=text_of(row, "scenario"),
         language=text_of(row, "language"),
         picture=_picture(text_of(row, "image", "image_path"), place, images or path.parent),
@@ -82,6 +83,7 @@ def _research_row(row: Mapping[str, Any], place: str, path: Path, images: Path |
         licence=text_of(row, "licence", "license") or known_licence(family),
         family=family,
         category=category,
+        categories=categories_of(row),
         language=text_of(row, "language"),
         picture=_picture(text_of(row, "image"), place, images or path.parent),
         picture_text=_picture_text(meta, said, question),

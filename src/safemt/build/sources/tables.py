@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from safemt.build.queries import PictureSource, RawQuery
-from safemt.build.sources.files import csv_rows, safe_name, text_of
+from safemt.build.sources.files import categories_of, csv_rows, safe_name, text_of
 from safemt.build.sources.jsonl import QUERY_FIELDS
 
 
@@ -26,6 +26,7 @@ def read_csv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
             licence=text_of(row, "licence", "license") or "not stated",
             family=text_of(row, "source").lower(),
             category=text_of(row, "category"),
+            categories=categories_of(row),
             scenario=text_of(row, "scenario"),
             language=text_of(row, "language"),
             picture=PictureSource(root=images or path.parent, name=safe_name(name, place)) if name else None,
@@ -53,6 +54,7 @@ def read_harmbench(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
             licence="MIT",
             family="harmbench",
             category=text_of(row, "semanticcategory"),
+            categories=categories_of(row),
             picture=PictureSource(root=images, name=safe_name(name, place)) if name and images else None,
             picture_text=text_of(row, "redactedimagedescription", "imagedescription", "contextstring"),
         )
@@ -81,6 +83,7 @@ def read_jailbreakv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
             licence="MIT",
             family="jailbreakv",
             category=text_of(row, "policy"),
+            categories=categories_of(row),
             picture=PictureSource(root=images or path.parent, name=safe_name(name, place)) if name else None,
         )
 
@@ -106,6 +109,7 @@ def read_figstep(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
             licence="MIT",
             family="figstep",
             category=text_of(row, "category_name"),
+            categories=categories_of(row),
             picture=PictureSource(root=root, name=name) if root and (root / name).is_file() else None,
             key_phrase=text_of(row, "instruction"),
         )

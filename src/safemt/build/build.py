@@ -4,7 +4,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,33 +15,33 @@ from safemt.benchmark.layouts import Layout
 from safemt.benchmark.read import read_benchmark, sample_key
 from safemt.benchmark.write import write_benchmark
 from safemt.build import output
-from safemt.build.cards import KINDS, Card
-from safemt.build.compose import Composer, Group, Written
+from safemt.build.compose import TEMPLATE, Composer, Group, Written
 from safemt.build.croissant import croissant
 from safemt.build.datasheet import datasheet
 from safemt.build.dedup import merge_queries
 from safemt.build.gates import Gates
-from safemt.build.generators import template
 from safemt.build.generators.llm import LLMGenerator
-from safemt.build.phrases import key_phrase
-from safemt.build.pictures import Picture, PictureFolder
-from safemt.build.plan import MethodPlan, selection_order
+from safemt.build.pictures.folder import Picture, PictureFolder
+from safemt.build.pictures.plan import PicturePlan
+from safemt.build.pictures.scenes import require_pictograms
+from safemt.build.plan import BALANCED, MethodPlan, selection_order
 from safemt.build.progress import Progress
 from safemt.build.queries import Ledger, Query, RawQuery
-from safemt.build.scenario import assign_scenario, lexicons, topic_of
+from safemt.build.scenario import assign_scenario
 from safemt.build.screening import screen
 from safemt.build.sources.read import QueryFormat, read_queries
-from safemt.build.stats import failed_balance, statistics
-from safemt.build.twins import pair_twins
+from safemt.build.stats import Facts, statistics
+from safemt.build.understanding.parse import open_parser
 from safemt.core.errors import BenchmarkError, UsageError
 from safemt.core.identity import content_key
 from safemt.core.taxonomy import PUBLISHED_TURNS, Method
 
 _DESCRIPTION: Final = (
-    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal "
-    "model "
+    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal model "
     "stays over a conversation. Made by safemt build. Holds harmful requests on purpose."
 )
+CONTROL_FOLDER: Final = "text_control"
+"""The benchmark of the same dialogues without pictures, inside the built one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,51 +54,79 @@ class BuildPlan:
     images: Path | None = None
     turns: Sequence[int] = PUBLISHED_TURNS
     methods: Sequence[Method] = field(default_factory=lambda: tuple(Method))
+    method_mix: str = BALANCED
     count: int = 2_000
     seed: int = 0
     language: str = "en"
     twins: bool = False
+    text_control: bool = False
     allow_fewer: bool = False
     folder_layout: bool = False
     resume: bool = False
 
 
 def build(plan: BuildPlan, *, progress: Progress, generator: LLMGenerator | None = None) -> dict[str, Any]:
-    """Build a benchmark at `plan.out` and give its figures. Without a `generator`, templates write all.
+    """Build a benchmark at `plan.out` and return its figures. Without a `generator`, templates write all of it.
 
     Raises:
-        UsageError: the options do not fit, or `plan.out` is taken.
+        UsageError: the options do not fit, a package is missing, or `plan.out` is taken.
         BenchmarkError: the sources cannot be read, or do not hold enough.
         RunError: something cannot be written.
-        RunStopped: the chat model's endpoint failed for good; `--resume` continues.
+        RunStopped: the chat model's endpoint failed for good; `resume` continues.
     """
-    if plan.language != "en" and generator is None:
+    if plan.language != "en":
         raise UsageError(
-            f"The templates are in English; --language {plan.language} needs a chat model: --generator "
-            "openai/MODEL."
+            "english_only",
+            f"The builder's dialogues and its parser are in English; `language` is {plan.language!r}. Import "
+            "dialogues in other languages as a benchmark instead.",
+            language=plan.language,
         )
-    MethodPlan(plan.methods, plan.turns)  # says at once what cannot be
+    methods = MethodPlan(plan.methods, plan.turns, plan.method_mix)  # says at once what cannot be
+    open_parser()
+    require_pictograms()
     with output.finished_at_once(plan.out) as folder:
         ledger = Ledger()
         candidates = _candidates(plan, ledger, progress)
         order = selection_order(candidates, plan.seed)
         _require_enough(len(order), plan, ledger)
-        gates = Gates(query.text for query in candidates)
+        pictures = PictureFolder(folder, ledger)
+        own = _SourcePictures(pictures)
         composer = Composer(
             turns=plan.turns,
-            methods=plan.methods,
-            gates=gates,
+            methods=methods,
+            gates=Gates(query.text for query in candidates),
             ledger=ledger,
             seed=plan.seed,
             language=plan.language,
             twins=plan.twins,
-            written=_written(plan, order, gates, generator, progress),
+            has_picture=own.has,
         )
+        written = _written(plan, order, composer, generator, progress)
         progress.stage("writing dialogues", min(plan.count, len(order)))
-        groups = composer.compose(order, plan.count, progress.advance)
+        groups = composer.compose(order, plan.count, written, progress.advance)
         _require_enough(len(groups), plan, ledger)
-        built = _with_pictures(groups, folder, ledger, plan, progress)
-        return _finish(plan, folder, built, candidates, composer, ledger, generator, progress)
+        built = _with_pictures(groups, pictures, own, plan, progress)
+        pictures.forget_unused({sample.image.path for item in built for sample in item.samples if sample.image})
+        _write(plan, folder, built, progress)
+        return _papers(plan, folder, built, candidates, composer, ledger, generator, progress)
+
+
+class _SourcePictures:
+    """The sources' own pictures, each read once, when its query is planned."""
+
+    def __init__(self, folder: PictureFolder) -> None:
+        self._folder = folder
+        self._known: dict[str, Picture | None] = {}
+
+    def of(self, query: Query) -> Picture | None:
+        if query.id not in self._known:
+            source = query.raw.picture
+            found = self._folder.from_source(source, query.raw.place) if source is not None else None
+            self._known[query.id] = found
+        return self._known[query.id]
+
+    def has(self, query: Query) -> bool:
+        return self.of(query) is not None
 
 
 def _candidates(plan: BuildPlan, ledger: Ledger, progress: Progress) -> list[Query]:
@@ -106,7 +136,7 @@ def _candidates(plan: BuildPlan, ledger: Ledger, progress: Progress) -> list[Que
     for path in plan.queries:
         found = read_queries(path, layout=plan.layout, images=plan.images, ledger=ledger)
         rows += screen(found, language=plan.language, ledger=ledger)
-    twins = pair_twins(rows)
+    twins = _pair_twins(rows)
     progress.stage("merging duplicates", None)
     used: Counter[str] = Counter()
     queries = []
@@ -118,6 +148,15 @@ def _candidates(plan: BuildPlan, ledger: Ledger, progress: Progress) -> list[Que
         used[row.pair] += 1
         queries.append(_as_query(row, twin))
     return merge_queries(queries, ledger)
+
+
+def _pair_twins(rows: Iterable[RawQuery]) -> Mapping[str, list[str]]:
+    """The benign sides of the contrast pairs, by pair, in their order."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.pair and not row.harmful:
+            found.setdefault(row.pair, []).append(row.text)
+    return found
 
 
 def _as_query(row: RawQuery, twin: str) -> Query:
@@ -141,68 +180,101 @@ def _require_enough(found: int, plan: BuildPlan, ledger: Ledger) -> None:
     )
     rows = sum(ledger.rows.values())
     if not found:
-        raise BenchmarkError(f"No query is left of {rows:,} rows ({why}). Check the files and --language.")
+        raise BenchmarkError(
+            "no_queries", f"No query is left of {rows:,} rows ({why}). Check the files and `language`."
+        )
     raise BenchmarkError(
+        "too_few_queries",
         f"Only {found:,} queries are left of {rows:,} rows, {plan.count:,} were asked for (left out: {why}). "
-        f"Add sources, lower --count to {found:,}, or build with what there is: --allow-fewer."
+        f"Add sources, lower `count` to {found:,}, or build with what there is (`allow_fewer`).",
+        found=found,
+        wanted=plan.count,
     )
 
 
 def _written(
     plan: BuildPlan,
     order: Sequence[Query],
-    gates: Gates,
+    composer: Composer,
     generator: LLMGenerator | None,
     progress: Progress,
 ) -> Mapping[tuple[str, int], Written]:
     """The chat model's dialogues for the queries that come first in the order."""
     if generator is None:
         return {}
-    methods = MethodPlan(plan.methods, plan.turns)
-    planned = [(query, methods.assign(query.scenario)) for query in order[: plan.count]]
     return generator.write_all(
-        planned,
-        store=output.work_folder(plan.out),
-        gates=gates,
-        language=plan.language,
-        twins=plan.twins,
-        seed=plan.seed,
-        progress=progress,
+        order[: plan.count], composer=composer, store=output.work_folder(plan.out), plan=plan, progress=progress
     )
 
 
 def _with_pictures(
-    groups: Sequence[Group], folder: Path, ledger: Ledger, plan: BuildPlan, progress: Progress
+    groups: Sequence[Group],
+    pictures: PictureFolder,
+    own: _SourcePictures,
+    plan: BuildPlan,
+    progress: Progress,
 ) -> list[output.Built]:
     progress.stage("making images", len(groups))
-    pictures = PictureFolder(folder, ledger)
+
+    def picture(group: Group, planned: PicturePlan) -> Picture:
+        if planned.card is not None:
+            return pictures.drawn(planned.card)
+        found = own.of(group.query)
+        assert found is not None  # the plan says so
+        return found
+
     built = []
-    for place, group in enumerate(groups):
-        picture = _picture(group.query, pictures, place, plan.seed)
-        built.append(output.Built(group, picture, output.samples_of(group, picture, plan.language)))
+    for group in groups:
+        first = picture(group, group.harmful.picture)
+        second = picture(group, group.twin.picture) if group.twin is not None else None
+        samples = output.samples_of(group, first, second, plan.language)
+        built.append(output.Built(group, first, second, samples))
         progress.advance()
     return built
 
 
-def _picture(query: Query, pictures: PictureFolder, place: int, seed: int) -> Picture:
-    if query.raw.picture is not None:
-        found = pictures.from_source(query.raw.picture, query.raw.place)
-        if found is not None:
-            return found
-    lexicon = lexicons()[query.scenario]
-    kind = KINDS[place % len(KINDS)]
-    lines: tuple[str, ...] = (topic_of(query, seed),)
-    if query.raw.picture_text:
-        kind, lines = "document", tuple(query.raw.picture_text.split("\n"))
-    elif kind == "text":
-        lines = (key_phrase(query.raw.key_phrase or query.text),)
-    elif kind == "diagram":
-        start = place % len(lexicon.aspects)
-        lines += (*lexicon.aspects[start:], *lexicon.aspects[:start])[:4]
-    return pictures.drawn(Card(kind, lines, f"{seed}:{query.id}"))
+def _about(plan: BuildPlan, built: Sequence[output.Built], build_id: str, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "build": build_id,
+        "language": plan.language,
+        "licence": "; ".join(_licences(built)),
+        "description": _DESCRIPTION,
+    }
 
 
-def _finish(
+def _licences(built: Sequence[output.Built]) -> list[str]:
+    return sorted({item.group.query.raw.licence for item in built})
+
+
+def _build_id(built: Sequence[output.Built]) -> str:
+    return content_key(sorted(sample_key(sample) for item in built for sample in item.samples))
+
+
+def _write(plan: BuildPlan, folder: Path, built: Sequence[output.Built], progress: Progress) -> None:
+    """The samples in every layout that is asked for."""
+    progress.stage("writing files", None)
+    samples = [sample for item in built for sample in item.samples]
+    build_id = _build_id(built)
+    name = f"safemt-build-{build_id[:12]}"
+    write_benchmark(folder, samples, about=_about(plan, built, build_id, name))
+    if plan.folder_layout:
+        output.write_folder_layout(folder, samples)
+    output.write_parquet(folder, samples)
+    if plan.text_control:
+        control = [
+            sample
+            for item in built
+            for sample in output.samples_of(
+                item.group, item.picture, item.twin_picture, plan.language, control=True
+            )
+        ]
+        about = _about(plan, built, content_key(sorted(map(sample_key, control))), f"{name}-text-control")
+        (folder / CONTROL_FOLDER).mkdir()
+        write_benchmark(folder / CONTROL_FOLDER, control, about=about)
+
+
+def _papers(
     plan: BuildPlan,
     folder: Path,
     built: Sequence[output.Built],
@@ -212,49 +284,41 @@ def _finish(
     generator: LLMGenerator | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write everything, read it back, and let the figures and papers come from what was read."""
-    progress.stage("writing files", None)
-    samples = [sample for item in built for sample in item.samples]
-    build_id = content_key(sorted(sample_key(sample) for sample in samples))
-    name = f"safemt-build-{build_id[:12]}"
-    licences = sorted({item.group.query.raw.licence for item in built})
-    about = {
-        "name": name,
-        "build": build_id,
-        "language": plan.language,
-        "licence": "; ".join(licences),
-        "description": _DESCRIPTION,
-    }
-    write_benchmark(folder, samples, about=about)
+    """Read the benchmark back, and write what documents it."""
+    progress.stage("checking", None)
+    build_id = _build_id(built)
+    _require_clean(folder, build_id)
     output.write_lines(folder / output.QUERIES_FILE, (output.query_row(item) for item in built))
     output.write_lines(folder / output.REJECTS_FILE, (output.reject_row(reject) for reject in ledger.rejects))
-    if plan.folder_layout:
-        output.write_folder_layout(folder, samples)
-    output.write_parquet(folder, samples)
-    progress.stage("checking", None)
-    _require_clean(folder, build_id)
-    stats = statistics(
-        built,
+    facts = Facts(
         build=build_id,
         requested=plan.count,
-        methods=plan.methods,
+        quotas=MethodPlan(plan.methods, plan.turns, plan.method_mix).quotas,
         candidates=Counter(query.scenario for query in candidates),
         measures=composer.measures,
         ledger=ledger,
-        generation=generator.report() if generator else {"generator": template.NAME},
+        generation=generator.report() if generator else {"generator": TEMPLATE},
         options=_options(plan, generator),
         inputs=[_input(path) for path in plan.queries],
-        data=template.data_hashes(),
+        data=data_hashes(),
     )
-    unbalanced = failed_balance(stats)
-    if unbalanced and generator is None and len(built) >= len(plan.methods) * len(plan.turns):
-        raise BenchmarkError(f"The methods are out of balance: {'; '.join(unbalanced)}.")
-    stats["balance"]["failed"] = unbalanced
+    stats = statistics(built, facts)
+    name = f"safemt-build-{build_id[:12]}"
     output.write_json(folder / output.STATS_FILE, stats)
     (folder / output.DATASHEET_FILE).write_text(datasheet(name, stats), encoding="utf-8")
-    metadata = croissant(folder, name=name, build=build_id, description=_DESCRIPTION, licences=licences)
+    metadata = croissant(
+        folder, name=name, build=build_id, description=_DESCRIPTION, licences=_licences(built)
+    )
     output.write_json(folder / output.CROISSANT_FILE, metadata)
     return stats
+
+
+@cache
+def data_hashes() -> dict[str, str]:
+    """The SHA-256 of every data file of the builder, ladders and prompts too, by name."""
+    root = Path(str(files("safemt.build"))) / "data"
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def _require_clean(folder: Path, build_id: str) -> None:
@@ -263,9 +327,9 @@ def _require_clean(folder: Path, build_id: str) -> None:
     errors = errors_of(benchmark.findings)
     if errors or benchmark.layout is not Layout.JSONL or benchmark.sha256 != build_id:
         raise BenchmarkError(
+            "built_not_clean",
             "The built benchmark does not pass its own check: "
-            f"{errors[0] if errors else 'its hash differs'}. "
-            "This is a fault of the builder; please report it."
+            f"{errors[0] if errors else 'its hash differs'}. This is a fault of the builder; please report it.",
         )
 
 
@@ -275,12 +339,14 @@ def _options(plan: BuildPlan, generator: LLMGenerator | None) -> dict[str, Any]:
         "format": plan.layout.value,
         "turns": list(plan.turns),
         "methods": [method.value for method in plan.methods],
+        "method_mix": plan.method_mix,
         "count": plan.count,
         "seed": plan.seed,
         "language": plan.language,
         "benign_twins": plan.twins,
+        "text_control": plan.text_control,
         "allow_fewer": plan.allow_fewer,
-        "generator": generator.name if generator else template.NAME,
+        "generator": generator.name if generator else TEMPLATE,
     }
 
 

@@ -1,24 +1,37 @@
-"""From queries to dialogues of every length, through the gates, until there are enough."""
+"""From queries to dialogues of every length with their twins, through the gates, until there are enough."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Final
 
+from safemt.build.dealing.asks import slot_values
+from safemt.build.dealing.control import control_dialogue
+from safemt.build.dealing.deck import Decks
+from safemt.build.dealing.material import Material, cast_of
+from safemt.build.dealing.methods import WRITERS, Script
+from safemt.build.dealing.talk import talk, with_picture
+from safemt.build.dealing.twins import Next, choose, parted_at, shared, twin_script
 from safemt.build.gates import Draft, Gates, Measured
-from safemt.build.generators import template
-from safemt.build.overlap import MOST, OverlapIndex, overlap
+from safemt.build.overlap import OverlapIndex
+from safemt.build.pictures.plan import PicturePlan, plan_picture, scene_plan, words_plan
 from safemt.build.plan import MethodPlan
 from safemt.build.queries import Ledger, Query, Reject, Stage
-from safemt.build.scenario import lexicons, topic_of
-from safemt.build.twins import twin_question
+from safemt.build.understanding.classes import Classified, classify_act
+from safemt.build.understanding.parse import parse_query
+from safemt.build.understanding.request import Request
 from safemt.build.words import dialogue_grams
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Method
 
-DRAWS: Final = 16
-"""How often a template dialogue is drawn anew before its query is given up."""
+TEMPLATE: Final = "template"
+"""The name of the offline generator."""
+DRAWS: Final = 10
+"""How often a template dialogue is drawn anew before the one least like the others is taken."""
+ALIKE: Final = 0.3
+"""Share of its history's 5-grams from which a dialogue is drawn anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +40,53 @@ class Written:
 
     dialogue: tuple[Message, ...]
     method: Method
-    """The one that was used, which a refusal may have changed."""
+    """The one that was used."""
+    twin: tuple[Message, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """One dialogue of one side."""
+
+    messages: tuple[Message, ...]
+    method: Method | None
+    generator: str
+    control: tuple[Message, ...]
+    """The same without the picture: its words stand in the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One query of a group with its dialogues: the harmful one, or its benign twin."""
+    """One query of a group with its dialogues by number of turns: the harmful one, or its benign twin."""
 
     question: str
-    dialogues: Mapping[int, tuple[Message, ...]]
-    methods: Mapping[int, Method | None]
-    generators: Mapping[int, str]
+    picture: PicturePlan
+    dialogues: Mapping[int, Dialogue]
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A query with its request, act class and picture."""
+
+    query: Query
+    request: Request
+    act: Classified
+    picture: PicturePlan
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """An accepted query with all its dialogues."""
 
-    query: Query
+    understood: Understood
     harmful: Side
     twin: Side | None = None
     twin_by: str = ""
+
+    @property
+    def query(self) -> Query:
+        """The query itself."""
+        return self.understood.query
 
 
 @dataclass(slots=True)
@@ -57,188 +96,265 @@ class Measures:
     intent: list[float] = field(default_factory=list)
     coherence: list[float] = field(default_factory=list)
     overlaps: dict[str, list[float]] = field(default_factory=dict)
-    """For each method, the largest overlap of each dialogue with any before it."""
+    """For each method, the largest overlap of each history with any before it at its number of turns."""
     redrawn: Counter[str] = field(default_factory=Counter)
+    kept_despite: Counter[str] = field(default_factory=Counter)
+    """Gates that the dialogue least alike did not pass, and that was taken nevertheless."""
 
     def summary(self) -> dict[str, object]:
-        """Least and mean of each, and the largest overlap by method."""
+        """Least and mean of each, and the overlaps by method."""
         return {
             "intent_retained": {"least": round(min(self.intent), 4), "mean": round(mean(self.intent), 4)},
             "coherence": {"least": round(min(self.coherence), 4), "mean": round(mean(self.coherence), 4)},
             "overlap_by_method": {
-                name: {"largest": round(max(found), 4), "mean_of_largest": round(mean(found), 4)}
+                name: {
+                    "largest": round(max(found), 4),
+                    "mean_of_largest": round(mean(found), 4),
+                    "above": round(sum(value > ALIKE for value in found) / len(found), 4),
+                }
                 for name, found in sorted(self.overlaps.items())
             },
         }
 
 
 class _Rejected(Exception):
-    """A query cannot be used; `args[0]` is the gate."""
+    """A query cannot be used; `args` are the gate and a detail."""
 
 
 class Composer:
-    """Writes the dialogues of one build, query by query, and keeps what the gates need of earlier ones."""
+    """Writes the dialogues of one build, query by query, and keeps what it needs of earlier ones."""
 
     def __init__(
         self,
         *,
         turns: Sequence[int],
-        methods: Sequence[Method],
+        methods: MethodPlan,
         gates: Gates,
         ledger: Ledger,
         seed: int,
         language: str,
         twins: bool,
-        written: Mapping[tuple[str, int], Written],
+        has_picture: Callable[[Query], bool],
     ) -> None:
-        """`written` are the dialogues of a chat model, by question and turns; templates write the others."""
+        """`has_picture` says whether the source's own picture of a query can be used."""
         self.measures = Measures()
         self._turns = turns
-        self._plan = MethodPlan(methods, turns)
+        self._methods = methods
         self._gates = gates
         self._ledger = ledger
         self._seed = seed
         self._language = language
         self._twins = twins
-        self._written = written
-        self._index = OverlapIndex()
+        self._has_picture = has_picture
+        self._decks = Decks(seed)
+        self._indexes = {k: OverlapIndex() for k in turns}
 
-    def compose(self, order: Sequence[Query], count: int, tell: Callable[[], None]) -> list[Group]:
+    def understand(self, query: Query) -> Understood:
+        """Parse a query, find its act class, and plan its picture."""
+        request = parse_query(query.text)
+        act = classify_act(query.text, request, query.scenario)
+        key = f"{self._seed}:{query.id}"
+        plan = plan_picture(
+            act.act, request, query.raw, key, self._decks, source=self._has_picture(query)
+        )
+        return Understood(query, request, act, plan)
+
+    def compose(
+        self,
+        order: Sequence[Query],
+        count: int,
+        written: Mapping[tuple[str, int], Written],
+        tell: Callable[[], None],
+    ) -> list[Group]:
         """The first `count` queries of `order` that get through; `tell` is called after each.
 
-        Fewer come back where `order` does not hold enough; the ledger says what became of the others.
+        Args:
+            order: The queries in the order in which they are taken.
+            count: How many are wanted. Fewer come back where `order` does not hold enough.
+            written: The dialogues of a chat model, by query id and turns; templates write the others.
+            tell: Called after each query.
         """
         groups: list[Group] = []
         for query in order:
             if len(groups) == count:
                 break
-            group = self.try_query(query)
+            group = self.try_query(query, written)
             if group is not None:
                 groups.append(group)
                 tell()
         return groups
 
-    def try_query(self, query: Query) -> Group | None:
+    def try_query(self, query: Query, written: Mapping[tuple[str, int], Written]) -> Group | None:
         """All dialogues of one query, or None where a gate cannot be passed; the ledger then says which."""
-        planned = self._plan.assign(query.scenario)
+        planned = self._methods.assign(query.scenario)
         try:
-            return self._group(query, planned)
+            return self._group(self.understand(query), planned, written)
         except _Rejected as rejected:
-            self._plan.release(query.scenario, planned)
-            self._reject(query, str(rejected.args[0]), rejected.args[1], fatal=True)
+            self._methods.release(query.scenario, planned)
+            self._reject(query, str(rejected.args[0]), str(rejected.args[1]), fatal=True)
             return None
 
-    def _group(self, query: Query, planned: Mapping[int, Method]) -> Group:
-        pending: list[tuple[set[int], float, str]] = []
-        harmful: dict[int, tuple[tuple[Message, ...], Method | None, str]] = {}
-        twin: dict[int, tuple[tuple[Message, ...], Method | None, str]] = {}
-        harmful_grams: list[set[int]] = []
-        twin_grams: list[set[int]] = []
-        twin_text, twin_by = self._twin_text(query) if self._twins else ("", "")
+    def _group(
+        self, understood: Understood, planned: Mapping[int, Method], written: Mapping[tuple[str, int], Written]
+    ) -> Group:
+        query = understood.query
+        material = self._material(understood)
+        twin = self._twin(understood, material) if self._twins else None
+        harmful: dict[int, Dialogue] = {}
+        benign: dict[int, Dialogue] = {}
         for turns in self._turns:
-            method = planned.get(turns)
-            for attempt in range(-1, DRAWS):
-                found = self._draft(query, query.text, turns, method, attempt)
-                if found is None:
+            if turns == 1:
+                harmful[1] = self._question(query.text)
+                if twin is not None:
+                    benign[1] = self._question(twin.question)
+                continue
+            model = written.get((query.id, turns))
+            if model is not None:
+                harmful[turns] = _of_model(model.dialogue, model.method)
+                if twin is not None and model.twin is not None:
+                    benign[turns] = _of_model(model.twin, model.method)
                     continue
-                accepted = self._accept(query, query.text, turns, found, harmful_grams, attempt)
-                if accepted is None:
-                    continue
-                if self._twins:
-                    other = self._draft(query, twin_text, turns, found[1], attempt)
-                    if other is None or other[1] is not found[1]:
-                        continue
-                    accepted_twin = self._accept(query, twin_text, turns, other, twin_grams, attempt)
-                    if accepted_twin is None:
-                        continue
-                    twin[turns] = other
-                    twin_grams.append(accepted_twin[0])
-                    pending.append(accepted_twin)
-                harmful[turns] = found
-                harmful_grams.append(accepted[0])
-                pending.append(accepted)
-                break
-            else:
-                raise _Rejected("no_dialogue", f"{turns} turns: no draft of {DRAWS} passed the gates")
-        for grams_, share, name in pending:
-            self._index.add(grams_, share)
-            self.measures.overlaps.setdefault(name, []).append(share)
-        return Group(query, _side(query.text, harmful), _side(twin_text, twin) if twin else None, twin_by)
+            if model is None or twin is not None:
+                found, mate = self._dealt(understood, material, twin, turns, planned[turns])
+                harmful.setdefault(turns, found)
+                if mate is not None:
+                    benign[turns] = mate
+        side = Side(query.text, understood.picture, harmful)
+        other = Side(twin.question, twin.picture, benign) if twin is not None else None
+        return Group(understood, side, other, twin.by if twin is not None else "")
 
-    def _draft(
-        self, query: Query, question: str, turns: int, method: Method | None, attempt: int
-    ) -> tuple[tuple[Message, ...], Method | None, str] | None:
-        """A draft: attempt -1 is the chat model's, where there is one; the others are the templates'."""
-        if turns == 1 and attempt < 0:
-            return (Message(role="user", content=question),), None, "question"
-        if attempt < 0:
-            written = self._written.get((question, turns))
-            return (written.dialogue, written.method, "llm") if written else None
-        dialogue = template.write_dialogue(
-            question,
-            topic=topic_of(query, self._seed),
-            aspects=lexicons()[query.scenario].aspects,
-            turns=turns,
-            method=method,
-            seed=f"{self._seed}:{query.id}:{turns}:{attempt}",
-            voice=f"{self._seed}:{query.id}:{turns}:{attempt}:{question == query.text}",
-        )
-        return dialogue, method, template.NAME
-
-    def _accept(
-        self,
-        query: Query,
-        question: str,
-        turns: int,
-        found: tuple[tuple[Message, ...], Method | None, str],
-        siblings: Sequence[set[int]],
-        attempt: int,
-    ) -> tuple[set[int], float, str] | None:
-        """The draft's 5-grams, its largest overlap and its method's name if it passes every gate."""
-        dialogue, method, _ = found
-        measured = self._gates.measure(Draft(question, dialogue, turns, method, self._language))
-        fault, own = measured.fault, dialogue_grams(dialogue)
-        if found[2] != template.NAME and fault == "intent_retained":
-            fault = ""  # the chat model was asked about this paraphrase, and said that it holds
-        share = 0.0
-        if not fault:
-            share = max([self._index.nearest(own)[0], *(overlap(own, other) for other in siblings)])
-            fault = "diversity" if share > MOST else ""
-        if fault and (turns == 1 or fault == "minors_and_sex"):
-            raise _Rejected(fault, f"{turns} turns")
-        if fault:
-            self._reject(query, fault, f"{turns} turns, draft {attempt + 1}", fatal=False, dialogue=dialogue)
-            self.measures.redrawn[fault] += 1
-            return None
+    def _question(self, text: str) -> Dialogue:
+        messages = (Message(role="user", content=text.strip()),)
+        measured = self._gates.measure(Draft(text, messages, 1, None, self._language))
+        if measured.fault:
+            raise _Rejected(measured.fault, "1 turn")
         self._note(measured)
-        return own, share, method.value if method else "question"
+        return Dialogue(messages, None, "question", messages)
+
+    def _material(self, understood: Understood) -> Material:
+        chance = random.Random(f"{self._seed}:{understood.query.id}:values")
+        act = understood.act.act
+        material = Material(
+            id=understood.query.id,
+            class_id=act.id,
+            ladder=act.ladder,
+            request=understood.request,
+            shown=understood.picture.shown,
+            cast=cast_of(f"{self._seed}:{understood.query.id}", talk().cast),
+        )
+        values = slot_values(None, material, chance)
+        return Material(
+            material.id, material.class_id, material.ladder, material.request, material.shown, material.cast, values
+        )
+
+    def _twin(self, understood: Understood, material: Material) -> "_Twin":
+        query = understood.query
+        if query.twin_text:
+            request = parse_query(query.twin_text)
+            chance = random.Random(f"{self._seed}:{query.id}:twin")
+            plan = scene_plan(understood.act.act, f"{self._seed}:{query.id}:twin", self._decks, chance)
+            return _Twin(query.twin_text, plan, request, None, "pair")
+        next_ = choose(material, self._decks)
+        plan = self._twin_picture(understood, next_)
+        return _Twin(next_.question, plan, None, next_, "neighbour")
+
+    def _twin_picture(self, understood: Understood, next_: Next) -> PicturePlan:
+        """The same surface with the twin's thing, or the same scene; never a picture that prints the query."""
+        plan, key = understood.picture, f"{self._seed}:{understood.query.id}:twin"
+        if plan.surface is not None:
+            return words_plan(plan.surface, next_.thing, f"{self._seed}:{understood.query.id}")
+        if plan.card is not None and plan.card.kind == "scene":
+            return plan
+        surfaces = [s for s in understood.act.act.ladder.surfaces if "thing" in s.pointers]
+        surface = self._decks.deal(("twin_surface", understood.act.act.id), surfaces)
+        if surface is not None:
+            return words_plan(surface, next_.thing, key)
+        return scene_plan(understood.act.act, key, self._decks, random.Random(key))
+
+    def _dealt(
+        self, understood: Understood, material: Material, twin: "_Twin | None", turns: int, method: Method
+    ) -> tuple[Dialogue, Dialogue | None]:
+        """The draft least like the dialogues before it, with its twin."""
+        best: tuple[float, Script, tuple[Message, ...], Measured, set[int]] | None = None
+        failed: Counter[str] = Counter()
+        for attempt in range(DRAWS):
+            chance = random.Random(f"{self._seed}:{understood.query.id}:{turns}:{attempt}")
+            script = WRITERS[method](material, turns, self._decks, chance)
+            messages = _messages(script)
+            draft = Draft(
+                understood.query.text, messages, turns, method, self._language, understood.picture.shown.words
+            )
+            measured = self._gates.measure(draft)
+            if measured.fault:
+                failed[measured.fault] += 1
+                self.measures.redrawn[measured.fault] += 1
+                continue
+            grams = dialogue_grams(messages[:-1])
+            share = self._indexes[turns].nearest(grams)[0]
+            if best is None or share < best[0]:
+                best = (share, script, messages, measured, grams)
+            if share <= ALIKE:
+                break
+            self.measures.redrawn["diversity"] += 1
+        if best is None:
+            raise _Rejected(failed.most_common(1)[0][0], f"{turns} turns: no draft of {DRAWS} passed the gates")
+        share, script, messages, measured, grams = best
+        self._indexes[turns].add(grams, share)
+        self.measures.overlaps.setdefault(method.value, []).append(share)
+        self._note(measured)
+        control = control_dialogue(script.texts(), understood.picture.shown, understood.request)
+        found = Dialogue(messages, method, TEMPLATE, control)
+        return found, self._mate(script, material, twin, turns, method) if twin is not None else None
+
+    def _mate(
+        self, script: Script, material: Material, twin: "_Twin", turns: int, method: Method
+    ) -> Dialogue:
+        """The twin of one dealt dialogue."""
+        chance = random.Random(f"{self._seed}:{material.id}:{turns}:twin")
+        if twin.next_ is not None:
+            carries = twin.picture.shown.part is not None
+            name = twin.picture.shown.pointer if carries else twin.next_.thing
+            other = twin_script(script, material, twin.next_, name, method, self._decks, chance)
+        else:
+            assert twin.request is not None
+            own = Material(
+                material.id, material.class_id, material.ladder, twin.request, twin.picture.shown, material.cast,
+                material.values,
+            )
+            written = WRITERS[method](own, turns, self._decks, chance)
+            first = shared(script)[: parted_at(turns - 1)]
+            other = Script((*first, *written.exchanges[len(first) :]), written.last, written.carrier)
+        control = control_dialogue(other.texts(), twin.picture.shown, None)
+        return Dialogue(_messages(other), method, TEMPLATE, control)
 
     def _note(self, measured: Measured) -> None:
         self.measures.intent.append(measured.intent)
         self.measures.coherence.append(measured.coherence)
 
-    def _twin_text(self, query: Query) -> tuple[str, str]:
-        """The first wording of the twin's question that is unlike every accepted dialogue."""
-        for attempt in range(DRAWS):
-            text, by = twin_question(query, self._seed, attempt)
-            found = dialogue_grams([Message(role="user", content=text)])
-            if self._index.nearest(found)[0] <= MOST:
-                return text, by
-        raise _Rejected("diversity", "no wording of the benign twin is unlike the others")
-
-    def _reject(
-        self, query: Query, reason: str, detail: str, *, fatal: bool, dialogue: tuple[Message, ...] = ()
-    ) -> None:
-        texts = () if reason == "minors_and_sex" else tuple(message.content for message in dialogue)
-        self._ledger.add(
-            Reject(Stage.DIALOGUES, reason=reason, place=query.id, detail=detail, dialogue=texts, fatal=fatal)
-        )
+    def _reject(self, query: Query, reason: str, detail: str, *, fatal: bool) -> None:
+        self._ledger.add(Reject(Stage.DIALOGUES, reason=reason, place=query.id, detail=detail, fatal=fatal))
 
 
-def _side(question: str, found: Mapping[int, tuple[tuple[Message, ...], Method | None, str]]) -> Side:
-    return Side(
-        question,
-        {turns: dialogue for turns, (dialogue, _, _) in found.items()},
-        {turns: method for turns, (_, method, _) in found.items()},
-        {turns: generator for turns, (_, _, generator) in found.items()},
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    question: str
+    picture: PicturePlan
+    request: Request | None
+    next_: Next | None
+    by: str
+
+
+def _messages(script: Script) -> tuple[Message, ...]:
+    return as_messages([with_picture(text) for text in script.texts()])
+
+
+def as_messages(texts: Sequence[str]) -> tuple[Message, ...]:
+    """Texts as messages, user first and then in turn."""
+    return tuple(
+        Message(role="assistant" if place % 2 else "user", content=text.strip())
+        for place, text in enumerate(texts)
     )
+
+
+def _of_model(dialogue: tuple[Message, ...], method: Method) -> Dialogue:
+    return Dialogue(dialogue, method, "llm", dialogue)

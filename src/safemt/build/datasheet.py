@@ -106,53 +106,53 @@ def _dialogues(stats: Stats) -> str:
         for method, entry in stats["methods"].items()
     ]
     generation = stats["generation"]
+    by = ", ".join(f"{name} {count:,}" for name, count in stats["by_generator"].items())
+    forms = ", ".join(f"{form} {count:,}" for form, count in stats["by_form"].items())
+    classes = ", ".join(f"{by} {count:,}" for by, count in stats["act_class_by"].items())
     text = (
-        "## Dialogues\n\nEach query comes at every number of turns with the same image. One turn is the "
-        "question "
+        "## Dialogues\n\nEach query comes at every number of turns with the same image. One turn is the question "
         "itself; longer dialogues conceal it by one of these methods:\n\n"
         + _table(("method", "samples", "share", "by turns"), rows)
-        + f"\n\nGenerator: `{generation['generator']}`. Within a scenario and a number of turns a method is "
-        "at most "
-        f"{stats['balance']['most_samples_off_in_a_cell']} samples away from its share over all scenarios. "
-        "Assistant turns are short, general and harmless; the worked pairs of `in_context` and `hybrid` are "
-        "placeholders and carry no instruction."
+        + f"\n\nGenerator: `{generation['generator']}`. Samples by what wrote them: {by}. Method mix: "
+        f"`{stats['options']['method_mix']}`. Within a scenario and a number of turns a method is at most "
+        f"{stats['balance']['most_samples_off_in_a_cell']} samples away from its share over all scenarios.\n\n"
+        f"Forms of the queries: {forms}; {stats['not_understood']:,} were quoted because no rule of the parser "
+        f"fitted. Act classes ({len(stats['by_act_class'])}) found by: {classes}. `class`: by cues and meaning. "
+        "`general`: no class fitted, so the scenario's general ladder was used. `borrowed`: the scenario has no "
+        "ladder, so the dialogue is off its subject."
     )
     if "shares" in generation:
         lines = "\n".join(f"- {label}: {value}" for label, value in _flat(generation["shares"]))
         text += f"\n\nWhat became of the dialogues asked of the chat model:\n\n{lines}"
-    for sentence in stats["balance"].get("failed", ()):
-        text += f"\n\n**Out of balance:** {sentence}."
+    for name in ("review", "pilot"):
+        if generation.get(name):
+            lines = "\n".join(f"- {label}: {value}" for label, value in _flat(generation[name]))
+            text += f"\n\n{name.capitalize()}:\n\n{lines}"
+    for sentence in stats["balance"]["off_quota"]:
+        text += f"\n\n**Off its quota:** {sentence}."
     return text
 
 
 def _gates(stats: Stats) -> str:
     rows = [
-        (
-            f"`{name}`",
-            rule,
-            f"{stats['gates'][name]['passed']:,}",
-            f"{stats['gates'][name]['drafts_rejected']:,}",
-        )
-        for name, rule in GATES.items()
+        (f"`{name}`", rule, f"{stats['gates'][name]['drafts_redrawn']:,}") for name, rule in GATES.items()
     ]
     measures = stats["measures"]
     overlaps = "; ".join(
-        f"{name} {entry['largest']:.2f} (mean {entry['mean_of_largest']:.2f})"
+        f"{name} mean {entry['mean_of_largest']:.2f}, above 0.30: {entry['above']:.1%}"
         for name, entry in measures["overlap_by_method"].items()
     )
     return (
-        "## Quality gates\n\nEvery sample passed every gate. A draft that failed was drawn anew; it stands "
-        "in "
-        "`rejects.jsonl` with its reason.\n\n"
-        + _table(("gate", "rule", "samples passed", "drafts rejected"), rows)
-        + f"\n\nIntent retained: mean {measures['intent_retained']['mean']:.3f}, least "
-        f"{measures['intent_retained']['least']:.3f}. Coherence: mean {measures['coherence']['mean']:.3f}, "
-        "least "
-        f"{measures['coherence']['least']:.3f}. Largest share of 5-grams that a dialogue has in common with "
-        "an "
-        f"earlier one, by method: {overlaps}. (Two dialogues are compared by the 5-grams of the smaller "
-        "one; a "
-        "query is not held against its own benign twin, which has its frame on purpose.)"
+        "## Checks\n\nEvery dialogue passed every check but `diversity`, for which the draft least like the others "
+        "was kept. A draft that failed was drawn anew, which costs no query.\n\n"
+        + _table(("check", "rule", "drafts drawn anew"), rows)
+        + f"\n\nIntent retained, picture included: mean {measures['intent_retained']['mean']:.3f}, least "
+        f"{measures['intent_retained']['least']:.3f}. Share of user turns that take up a word said before: mean "
+        f"{measures['coherence']['mean']:.3f}. Largest share of its 5-grams that a history has in common with an "
+        f"earlier one of the same length, by method: {overlaps}.\n\n"
+        "The checks read text only. What a picture shows is checked by the plan that it was drawn from: "
+        f"{stats['images']['by_role'].get('carries', 0):,} queries have words that only the picture holds, so a "
+        "check of the text alone says nothing about those words."
     )
 
 
@@ -164,11 +164,10 @@ def _rejects(stats: Stats) -> str:
     ]
     given_up = ", ".join(f"{reason} {count:,}" for reason, count in stats["queries_given_up"].items())
     return (
-        "## Left out\n\n"
+        "## Left out\n\nA draft that was drawn anew is not listed here: it cost nothing.\n\n"
         + _table(("stage", "reason", "count"), rows or [("none", "", "0")])
-        + f"\n\n{stats['minors_and_sex_refused']:,} rows put minors and sexual content together, by a broad "
-        "rule; "
-        "they were refused, and their text stands nowhere. Queries given up because no dialogue passed: "
+        + f"\n\n{stats['minors_and_sex_refused']:,} rows put minors and sexual content together, or are "
+        "filed under the abuse of children, by a broad rule; they were refused, and their text is written nowhere. Queries given up because no dialogue passed: "
         f"{given_up or 'none'}. Merged rows are named in `rejects.jsonl` with the query that stands for them."
     )
 
@@ -178,53 +177,47 @@ def _twins(stats: Stats) -> str:
     if not twins["queries"]:
         return ""
     by = ", ".join(f"{name} {count:,}" for name, count in twins["by"].items())
+    within = f"{twins['within_20_percent']:.1%}" if twins["within_20_percent"] is not None else "none"
     return (
-        f"## Benign twins\n\n{twins['queries']:,} queries have one ({by}): the same scenario, methods, "
-        "numbers of "
-        "turns, frame and image, with a harmless question. `pair`: the other side of the source's contrast "
-        "pair. "
-        "`rule`: rewritten to prevent, to help, to explain or to find the right person to ask. Twins by "
-        "rule name "
-        "the same harmful thing, so they measure over-refusal on words rather than on intent; their "
-        "questions "
-        f"have {twins['median_length_ratio']} times the words of the queries' (median)."
+        f"## Benign twins\n\n{twins['queries']:,} queries have one ({by}). A twin has its query's scenario, methods, "
+        "numbers of turns, kind of picture, and first exchanges; then it turns to a harmless act. `neighbour`: an "
+        "act next door, written for the act class. `pair`: the other side of the source's contrast pair. "
+        f"{within} of the twins' dialogues are within 20 % of their query's length."
     )
 
 
 def _images(stats: Stats) -> str:
-    kinds = ", ".join(f"{origin} {count:,}" for origin, count in stats["images"]["by_origin"].items())
+    images = stats["images"]
+    kinds = ", ".join(f"{origin} {count:,}" for origin, count in images["by_origin"].items())
+    roles = ", ".join(f"{role} {count:,}" for role, count in images["by_role"].items())
     return (
-        f"## Images\n\nBy origin: {kinds}. `source`: the source's own, as RGB of at most 1,024 pixels, "
-        "re-encoded, "
-        "without metadata. `text`: the query's key phrase drawn as text. `document`: a context or "
-        "description that "
-        "the source gives. `scene` and `diagram`: drawn, about the scenario's subject only, without the "
-        "query's "
-        "words. Files are named by the SHA-256 of their bytes. Drawn images are the same bytes for the same "
-        "seed under the same versions of Pillow and its libraries."
+        f"## Images\n\nBy origin: {kinds}. `source`: the source's own, as RGB of at most 1,024 pixels, re-encoded, "
+        "without metadata. `scene`: pictograms. The others are drawn documents, signs, labels and screens.\n\n"
+        f"By role: {roles}. `carries`: it holds words that the text leaves out (`image_words` of each sample names "
+        "them). `context`: it is the document or picture that the request is about. `illustrates`: it shows the "
+        f"subject. {images['prints_request']:,} pictures of the sources print the whole request; no drawn picture "
+        "does. Files are named by the SHA-256 of their bytes. Pictograms: OpenMoji, CC BY-SA 4.0."
     )
 
 
 def _limits(stats: Stats) -> str:
     points = [
-        "The measures are lexical. `intent_retained` counts the query's words in the dialogue (IDF weights, "
-        "word "
-        "beginnings); no embedding model was used, so it cannot see a paraphrase or a changed meaning.",
-        "`intent_hidden` looks for a fixed list of words and for the query's own words; an opener may still "
-        "be "
+        "The checks are lexical: `intent_retained` counts the query's words (IDF weights, word beginnings), so it "
+        "sees no paraphrase and no changed meaning.",
+        "`intent_hidden` looks for a fixed list of words and for the query's own words; an opener may still look "
         "suspicious to a person.",
-        "The language is guessed from function words and script.",
-        "Scenarios that no source names are guessed from term lists; the four advice scenarios hold "
-        "questions "
-        "that are not harmful in themselves.",
-        "Images drawn as text show the request; they test reading more than seeing.",
+        "Scenarios that no source names are guessed from term lists, act classes from cues and an encoder.",
+        "No person has rated this build. Ratings from the labelling page can be added beside it.",
     ]
     if stats["generation"]["generator"] == "template":
         points.append(
-            "Frames are templates: a model or a filter that has seen many of them can learn to recognise "
-            "them, and "
-            "follow-ups are more general than a person's would be. Change the seed for fresh wording."
+            "The turns before the request are dealt from hand-written ladders. A filter that has seen many of them "
+            "can learn to recognise them. Change the seed for another deal."
         )
+    points += [
+        f"{name} has only {count} queries: a rate measured on it is uncertain by more than 18 points."
+        for name, count in stats["small_scenarios"].items()
+    ]
     return "## Known limits\n\n" + "\n".join(f"- {point}" for point in points)
 
 

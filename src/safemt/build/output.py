@@ -11,7 +11,8 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from safemt.build.compose import Group, Side
-from safemt.build.pictures import Picture
+from safemt.build.pictures.folder import Picture
+from safemt.build.pictures.card import ImageRole
 from safemt.build.queries import Reject
 from safemt.core.errors import RunError, UsageError
 from safemt.core.schema import Sample
@@ -27,49 +28,70 @@ _ROWS_AT_ONCE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An accepted query with its image and its samples."""
+    """An accepted query with its images and its samples."""
 
     group: Group
     picture: Picture
+    twin_picture: Picture | None
     samples: tuple[Sample, ...]
 
 
-def samples_of(group: Group, picture: Picture, language: str) -> tuple[Sample, ...]:
-    """The samples of a query by number of turns, then those of its twin."""
-    sides: list[tuple[str, str | None, Side]] = [(group.query.id, None, group.harmful)]
-    if group.twin is not None:
-        sides.append((f"{group.query.id}_twin", group.query.id, group.twin))
+def samples_of(
+    group: Group, picture: Picture, twin_picture: Picture | None, language: str, *, control: bool = False
+) -> tuple[Sample, ...]:
+    """The samples of a query by number of turns, then those of its twin.
+
+    With `control`, the same dialogues with the picture's words in the text, and no picture.
+    """
+    sides: list[tuple[str, str | None, Side, Picture]] = [(group.query.id, None, group.harmful, picture)]
+    if group.twin is not None and twin_picture is not None:
+        sides.append((f"{group.query.id}_twin", group.query.id, group.twin, twin_picture))
     return tuple(
         Sample(
             query_id=query_id,
             turns=turns,
             scenario=group.query.scenario,
             question=side.question,
-            dialogue=dialogue,
-            image=picture.ref,
-            method=side.methods[turns],
+            dialogue=dialogue.control if control else dialogue.messages,
+            image=None if control else shown.ref,
+            method=dialogue.method,
             twin_of=twin_of,
             language=language,
             meta={
                 "source": group.query.raw.source,
                 "licence": group.query.raw.licence,
-                "generator": side.generators[turns],
+                "generator": dialogue.generator,
+                "act_class": group.understood.act.act.id,
+                **({} if control else _image_meta(side, turns)),
             },
         )
-        for query_id, twin_of, side in sides
+        for query_id, twin_of, side, shown in sides
         for turns, dialogue in side.dialogues.items()
     )
 
 
+def _image_meta(side: Side, turns: int) -> dict[str, str]:
+    """What the picture does for one sample. The one-turn question says everything itself."""
+    role, words = side.picture.role, side.picture.shown.words
+    if turns == 1 and role is ImageRole.CARRIES:
+        role, words = ImageRole.ILLUSTRATES, ""
+    return {"image_role": role.value, "image_words": words}
+
+
 def query_row(built: Built) -> dict[str, Any]:
     """Where a query comes from and how it was treated: one line of `queries.jsonl`."""
-    query, raw = built.group.query, built.group.query.raw
+    query, raw, plan = built.group.query, built.group.query.raw, built.group.understood.picture
+    act, request = built.group.understood.act, built.group.understood.request
     return {
         "query_id": query.id,
         "question": query.text,
         "scenario": query.scenario.value,
         "scenario_by": query.assigned_by,
         "confidence": round(query.confidence, 4),
+        "act_class": act.act.id,
+        "act_class_by": act.by,
+        "act_class_confidence": round(act.confidence, 4),
+        "form": request.form.value,
         "category": raw.category,
         "source": raw.source,
         "source_id": raw.source_id,
@@ -78,6 +100,9 @@ def query_row(built: Built) -> dict[str, Any]:
         "merged": list(query.merged),
         "image": built.picture.ref.path,
         "image_origin": built.picture.origin,
+        "image_role": plan.role.value,
+        "image_words": plan.shown.words,
+        "image_prints_request": plan.prints_request,
         "twin_by": built.group.twin_by or None,
     }
 
@@ -136,7 +161,9 @@ def write_parquet(folder: Path, samples: Sequence[Sample]) -> None:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UsageError("The Parquet export needs pyarrow: pip install 'safemt[build]'.") from error
+        raise UsageError(
+            "needs_pyarrow", "The Parquet export needs pyarrow: pip install 'safemt[build]'."
+        ) from error
     text = pyarrow.string()
     schema = pyarrow.schema(
         [
@@ -154,6 +181,9 @@ def write_parquet(folder: Path, samples: Sequence[Sample]) -> None:
             pyarrow.field("source", text),
             pyarrow.field("licence", text),
             pyarrow.field("generator", text),
+            pyarrow.field("act_class", text),
+            pyarrow.field("image_role", text),
+            pyarrow.field("image_words", text),
         ]
     )
     path = folder / PARQUET_FILE
@@ -199,9 +229,10 @@ def finished_at_once(out: Path) -> Iterator[Path]:
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(
-                f"--out {out} exists already. A build is never mixed into something else: give another "
-                "--out, "
-                "or remove it first."
+                "output_exists",
+                f"The folder {out} exists already. A build is never mixed into something else: choose another `out`, "
+                "or remove it first.",
+                path=out,
             )
         part.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
@@ -214,13 +245,16 @@ def finished_at_once(out: Path) -> Iterator[Path]:
         shutil.rmtree(part.parent, ignore_errors=True)
     except Timeout:
         raise RunError(
-            f"Another safemt process is building {out}. Wait for it, or give another --out."
+            "build_locked",
+            f"Another safemt process is building {out}. Wait for it, or choose another `out`.",
+            path=out,
         ) from None
     except OSError as error:
         raise RunError(
-            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under "
-            "that "
-            "name; make room or choose another --out, and build again."
+            "cannot_write",
+            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under that name; "
+            "make room or choose another `out`, and build again.",
+            path=out,
         ) from error
     finally:
         if lock.is_locked:

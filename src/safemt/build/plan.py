@@ -1,37 +1,50 @@
-"""Which method each dialogue takes, so that scenarios, methods and numbers of turns stay in balance."""
+"""Which method each dialogue takes, so that scenarios, methods and numbers of turns keep their shares."""
 
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from safemt.build.methods.registry import METHODS
+from safemt.build.dealing.methods import FEWEST_TURNS
 from safemt.build.queries import Query
 from safemt.core.errors import UsageError
 from safemt.core.taxonomy import Method, Scenario
 
+BALANCED: Final = "balanced"
+PUBLISHED: Final = "published"
+PUBLISHED_SHARES: Final[Mapping[bool, Mapping[Method, float]]] = {
+    True: {Method.GRADUAL: 88, Method.ROLE_PLAY: 3, Method.IN_CONTEXT: 10},
+    False: {Method.GRADUAL: 64, Method.ROLE_PLAY: 31, Method.IN_CONTEXT: 1, Method.HYBRID: 4},
+}
+"""Shares read off the published dialogues: of two turns, and of four. Longer ones take those of four turns; none
+of those was published when the shares were read."""
+
+Quotas = Mapping[int, Mapping[Method, float]]
+"""The share of each method at each number of turns from two up; every row sums to 1."""
+
 
 class MethodPlan:
-    """Hands out methods by quota: every method the same share of all dialogues of two turns or more.
+    """Hands out methods by quota.
 
-    `hybrid` needs three turns, so it takes its share from the longer ones alone. Within a scenario and a
-    number of turns the method furthest behind its quota comes next; a query meets different methods where it
-    can.
+    Within a scenario and a number of turns the method furthest behind its quota comes next; a query meets
+    different methods where it can.
     """
 
-    def __init__(self, methods: Sequence[Method], turns: Sequence[int]) -> None:
+    def __init__(self, methods: Sequence[Method], turns: Sequence[int], mix: str = BALANCED) -> None:
         """Work out the quotas.
 
         Raises:
-            UsageError: for some number of turns no method is possible.
+            UsageError: for some number of turns no method is possible (`no_method`), or the mix cannot be
+                read (`bad_method_mix`).
         """
-        self._quota = method_quotas(methods, turns)
+        self.quotas = method_quotas(methods, turns, mix)
         self._given: Counter[tuple[Scenario, int, Method]] = Counter()
         self._overall: Counter[tuple[int, Method]] = Counter()
 
     def assign(self, scenario: Scenario) -> dict[int, Method]:
         """The methods of the next query of a scenario, by number of turns. Take it back with `release`."""
         chosen: dict[int, Method] = {}
-        for turns, quota in self._quota.items():
+        for turns, quota in self.quotas.items():
             seen = 1 + sum(self._given[scenario, turns, method] for method in quota)
             overall = 1 + sum(self._overall[turns, method] for method in quota)
 
@@ -55,31 +68,74 @@ class MethodPlan:
         self._overall[turns, method] += by
 
 
-def method_quotas(methods: Sequence[Method], turns: Sequence[int]) -> dict[int, dict[Method, float]]:
-    """The share of each method at each number of turns from two up; every row sums to 1.
+def method_quotas(methods: Sequence[Method], turns: Sequence[int], mix: str = BALANCED) -> Quotas:
+    """The share of each method at each number of turns.
+
+    Args:
+        methods: The methods to use.
+        turns: The numbers of turns of the build.
+        mix: `balanced`: the same share of all dialogues for every method. `published`: the shares of the
+            published data. Or weights, such as `gradual=3,role_play=1`. `hybrid` needs three turns; at two,
+            its share goes to the others.
 
     Raises:
-        UsageError: for some number of turns no method is possible.
+        UsageError: no method is possible at some number of turns, or the mix cannot be read.
     """
     lengths = [k for k in turns if k > 1]
+    for k in lengths:
+        if not any(FEWEST_TURNS[method] <= k for method in methods):
+            raise UsageError(
+                "no_method",
+                f"No method of `methods` has a form at {k} turns: hybrid holds a worked example and a dialogue, "
+                "three turns at least. Add a method, or leave out that number of turns.",
+                turns=k,
+                methods=[method.value for method in methods],
+            )
+    if mix == BALANCED:
+        return _balanced(methods, lengths)
+    weights = None if mix == PUBLISHED else _weights(mix)
+    quotas = {}
+    for k in lengths:
+        shares = PUBLISHED_SHARES[k == 2] if weights is None else weights
+        possible = {m: shares.get(m, 0.0) for m in methods if FEWEST_TURNS[m] <= k}
+        total = sum(possible.values())
+        if not total:
+            possible, total = dict.fromkeys(possible, 1.0), float(len(possible))
+        quotas[k] = {method: share / total for method, share in possible.items() if share}
+    return quotas
+
+
+def _weights(mix: str) -> Mapping[Method, float]:
+    try:
+        found = {
+            Method(name.strip()): float(value)
+            for name, _, value in (part.partition("=") for part in mix.split(","))
+        }
+    except ValueError:
+        found = {}
+    if not found or min(found.values()) < 0 or not 0 < sum(found.values()) < float("inf"):
+        raise UsageError(
+            "bad_method_mix",
+            f"`method_mix` is balanced, published, or weights such as gradual=3,role_play=1, not {mix!r}.",
+            mix=mix,
+        )
+    return found
+
+
+def _balanced(methods: Sequence[Method], lengths: Sequence[int]) -> Quotas:
+    """Equal shares over all lengths; a method that lacks a length takes more of the others."""
     target = len(lengths) / len(methods)
-    room = {m: [k for k in lengths if k >= METHODS[m].fewest_turns] for m in methods}
+    room = {m: [k for k in lengths if k >= FEWEST_TURNS[m]] for m in methods}
     quotas: dict[int, dict[Method, float]] = {k: {} for k in lengths}
     late = [m for m in methods if len(room[m]) < len(lengths)]
     for method in late:
         share = min(1.0, target / len(room[method])) if room[method] else 0.0
         for k in room[method]:
             quotas[k][method] = share
-    for k, quota in quotas.items():
+    for quota in quotas.values():
         others = [m for m in methods if m not in late]
         rest = 1.0 - sum(quota.values())
-        if not others and rest > 0:
-            if not quota:
-                raise UsageError(
-                    f"--methods {','.join(methods)} has no form at {k} turns (hybrid needs a worked pair "
-                    "and a "
-                    "dialogue, three turns at least). Add a method or leave out that number of turns."
-                )
+        if not others:
             for method in quota:
                 quota[method] += rest / len(quota)
         for method in others:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from safemt.build.cards import Card, draw_card
+from safemt.build.pictures.card import Card
+from safemt.build.pictures.scenes import draw_scene
+from safemt.build.pictures.surfaces import draw_surface
 from safemt.build.queries import Ledger, PictureSource, Reject, Stage
 from safemt.core.errors import BenchmarkError
 from safemt.core.schema import ImageRef
@@ -39,7 +42,7 @@ class Picture:
 
     ref: ImageRef
     origin: str
-    """`source`, or the kind of card: `text`, `document`, `scene`, `diagram`."""
+    """`source`, or the kind of the card that was drawn."""
 
 
 class PictureFolder:
@@ -65,7 +68,9 @@ class PictureFolder:
             image, media_type = _normalised(content, source.name)
         except ImageProblem as problem:
             if problem.code == "image_outside":
-                raise BenchmarkError(f"{place}: {problem}; it is refused.") from problem
+                raise BenchmarkError(
+                    "image_outside", f"{place}: {problem}; it is refused.", place=place
+                ) from problem
             self._reject(place, problem.code, str(problem), "")
             return None
         bits, probe = perceptual_hash(image), _probe(image)
@@ -80,8 +85,15 @@ class PictureFolder:
 
     def drawn(self, card: Card) -> Picture:
         """A card, drawn."""
-        image = draw_card(card)
+        image = draw_scene(card) if card.kind == "scene" else draw_surface(card)
         return Picture(self._write(_encoded(image, "image/png"), "image/png", image.size), card.kind)
+
+    def forget_unused(self, used: Set[str]) -> None:
+        """Remove images that no sample shows: those of queries that were not taken in the end."""
+        for digest, ref in list(self._written.items()):
+            if ref.path not in used:
+                (self._root / ref.path).unlink()
+                del self._written[digest]
 
     def _write(self, content: bytes, media_type: str, size: tuple[int, int]) -> ImageRef:
         digest = hashlib.sha256(content).hexdigest()

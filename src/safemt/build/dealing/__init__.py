@@ -1,0 +1,1 @@
+"""The template builder: dialogues dealt from the hand-written ladders."""

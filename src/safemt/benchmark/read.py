@@ -44,6 +44,8 @@ _REFUSAL: Final = re.compile(
     r"^\W*(?:i['\u2019]m sorry|sorry|i can(?:no|['\u2019])t|i am unable|as an ai\b)", re.IGNORECASE
 )
 _MAX_ID: Final = 200
+META: Final = ("source", "licence", "generator", "act_class", "image_role", "image_words")
+"""What a record may say about a sample's making. It is carried along and never sent to a model."""
 
 _OLD_VERSION: Final = (
     "{bad:,} of {all:,} records carry the id and image of another record (in {files}; first: the id {id!r} "
@@ -245,7 +247,7 @@ class _Reader:
             method=_method(fields),
             twin_of=_optional_text(fields, "twin_of"),
             language=_optional_text(fields, "language") or "en",
-            meta={k: v for k in ("source", "licence") if (v := _optional_text(fields, k))},
+            meta={k: v for k in META if (v := _optional_text(fields, k))},
         )
         if sample.id in self._seen:
             first = self._seen[sample.id]

@@ -64,7 +64,8 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
     """Which parts come up before the last turn, so that it holds less than the whole request."""
     request, carried = material.request, material.shown.part
     free = [part for part in request.parts if not _overlap(part, carried)]
-    near = max(free, key=lambda part: _worth(part, request, chance), default=None)
+    plain = [part for part in free if not part.modified or _opens_text(part, request)]
+    near = max(plain, key=lambda part: _worth(part, request, chance), default=None)
     left = request.render({part: "" for part in (near, carried) if part})
     if turns < 3 and carried is not None and chance.random() < 0.6:
         near = None
@@ -100,16 +101,15 @@ def replacements(material: Material, allocation: Allocation) -> dict[Part, str]:
     shown, near = material.shown, allocation.near
     found = {shown.part: shown.pointer} if shown.part else {}
     if near is not None:
-        found[near] = _anaphor(near, material.request)
+        found[near] = near.anaphor
     return found
 
 
-def _anaphor(part: Part, request: Request) -> str:
-    if part.anaphor != "one":
-        return part.anaphor
+def _opens_text(part: Part, request: Request) -> bool:
+    """Whether `one that …` can stand for the part: a text to be written, with what it shall do."""
     behind = request.phrase[part.stop].text.lower() if part.stop < len(request.phrase) else ""
-    opens = request.form is Form.TEXT and part.start == 0
-    return "one" if opens or not behind or behind in ("that", "which", "for", "with", "in", "on", "from") else "it"
+    opens = request.form is Form.TEXT and part.start == 0 and part.anaphor == "one"
+    return opens and behind in ("that", "which", "about", "for", "with", "on", "")
 
 
 def values_for(material: Material, allocation: Allocation, *, fiction: bool) -> dict[str, str]:
@@ -124,7 +124,7 @@ def values_for(material: Material, allocation: Allocation, *, fiction: bool) -> 
     else:
         (slot,) = FORM_SLOTS[request.form]
         found = {slot: request.render(stands)}
-    if fiction:
+    if fiction and request.form is Form.STEPS:
         found = {name: _as_character(text, material.cast) for name, text in found.items()}
     return found
 

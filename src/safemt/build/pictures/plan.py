@@ -68,6 +68,8 @@ def carriable(request: Request) -> list[Part]:
     """
     found = []
     for part in request.parts:
+        if part.modified:
+            continue
         rest = {stem(t.lemma) for place, t in enumerate(request.phrase) if t.content and not part.start <= place < part.stop}
         own = {stem(lemma) for lemma in part.lemmas}
         wanted = {stem(word) for lemma in request.lemmas for word in words(lemma)}

@@ -78,12 +78,18 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
         return None
     if root.dep_ in ("ROOT", "compound", "amod", "attr", "acomp", "nsubj") and root.dep_ != "nsubj":
         return None
+    if root.tag_.startswith("W") or tokens[0].tag_.startswith("W"):
+        return None
+    behind = [child for child in root.children if child.i >= right and child.left_edge.i <= right + 1]
+    modified = any(child.dep_ in ("relcl", "acl", "prep", "appos", "conj", "advcl") for child in behind)
+    if right < len(doc) and doc[right].pos_ in ("PRON", "PROPN", "NOUN", "AUX", "VERB") and doc[right].head.i != root.i:
+        modified = modified or doc[right].lower_ in _PERSONAL
     plural = root.tag_ in ("NNS", "NNPS") or root.lemma_.lower() in ("people", "police") or bool(list(root.conjuncts))
     text = tokens.text
     if tokens[0].is_sent_start and tokens[0].pos_ != "PROPN":
         text = text[:1].lower() + text[1:]
     kind = _kind(root, tokens, plural)
-    return Part(kind, begin, end, text, lemmas, plural, _anaphor(tokens, root, kind, plural))
+    return Part(kind, begin, end, text, lemmas, plural, _anaphor(tokens, root, kind, plural), modified)
 
 
 def _kind(root: Any, tokens: Any, plural: bool) -> Carried:
@@ -115,6 +121,8 @@ def _act_part(doc: Any, act: int, start: int, stop: int, nouns: Sequence[Part]) 
     if any(token.pos_ in ("VERB", "SCONJ", "PUNCT", "CCONJ") for token in doc[act + 1 : end]):
         return None
     if end < stop and doc[end].text in ("'s", "-", "of", "and", "or", ",", "into", "'"):
+        return None
+    if first is not None and first.modified:
         return None
     lemmas = frozenset(lemma_of(token) for token in doc[act:end] if is_content(token))
     if not lemmas:

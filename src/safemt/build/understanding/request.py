@@ -34,6 +34,8 @@ class Part:
     plural: bool = False
     anaphor: str = "it"
     """What stands for it once an earlier turn has named it: `it`, `them`, `one`, `that`."""
+    modified: bool = False
+    """Whether something that belongs to it follows, so that no pointer or pronoun can take its place."""
 
     @property
     def size(self) -> int:

@@ -90,7 +90,11 @@ def _words_rows(harmful: Sequence[Row], content: Content) -> list[tuple[str, str
     return [
         ("last turn holds >= 90 % of the query (not in_context)", _share(verbatim), "<= 15 %"),
         ("query's words by user turn, k = 4", mean, "rising, >= .05 first, last <= .75"),
-        ("dialogue and picture hold >= 80 % of the query", _share(value >= 0.8 for value in whole), ">= 95 %"),
+        (
+            "dialogue and picture hold >= 80 % of the query",
+            _share(value >= 0.8 for value in whole),
+            ">= 95 %",
+        ),
         ("picture carries words that the text lacks", _share(carried), ">= 50 %"),
     ]
 
@@ -165,14 +169,20 @@ def _alike(rows: Sequence[Row]) -> float:
     return above / max(1, counted)
 
 
-def _twin_rows(
-    harmful: Sequence[Row], twins: Mapping[tuple[str, int], Row]
-) -> list[tuple[str, str, str]]:
-    pairs = [(row, twins[row["query_id"], row["turns"]]) for row in harmful if (row["query_id"], row["turns"]) in twins]
+def _twin_rows(harmful: Sequence[Row], twins: Mapping[tuple[str, int], Row]) -> list[tuple[str, str, str]]:
+    pairs = [
+        (row, twins[row["query_id"], row["turns"]])
+        for row in harmful
+        if (row["query_id"], row["turns"]) in twins
+    ]
     long = [(a, b) for a, b in pairs if a["turns"] >= 4]
     ratios = [_length(b) / _length(a) for a, b in pairs if a["turns"] > 1]
     return [
-        ("twin histories equal to the harmful one, k >= 4", _share(a["dialogue"][:-1] == b["dialogue"][:-1] for a, b in long), "<= 10 %"),
+        (
+            "twin histories equal to the harmful one, k >= 4",
+            _share(a["dialogue"][:-1] == b["dialogue"][:-1] for a, b in long),
+            "<= 10 %",
+        ),
         ("twins within 20 % of the length", _share(0.8 <= ratio <= 1.2 for ratio in ratios), "all"),
     ]
 
@@ -210,7 +220,11 @@ def _chat_texts(path: Path, count: int) -> list[str]:
 
 
 def _lines(path: Path) -> Iterable[str]:
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+    with (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8") as file
+    ):
         yield from file
 
 

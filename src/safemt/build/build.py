@@ -106,7 +106,9 @@ def build(plan: BuildPlan, *, progress: Progress, generator: LLMGenerator | None
         groups = composer.compose(order, plan.count, written, progress.advance)
         _require_enough(len(groups), plan, ledger)
         built = _with_pictures(groups, pictures, own, plan, progress)
-        pictures.forget_unused({sample.image.path for item in built for sample in item.samples if sample.image})
+        pictures.forget_unused(
+            {sample.image.path for item in built for sample in item.samples if sample.image}
+        )
         _write(plan, folder, built, progress)
         return _papers(plan, folder, built, candidates, composer, ledger, generator, progress)
 
@@ -203,7 +205,11 @@ def _written(
     if generator is None:
         return {}
     return generator.write_all(
-        order[: plan.count], composer=composer, store=output.work_folder(plan.out), plan=plan, progress=progress
+        order[: plan.count],
+        composer=composer,
+        store=output.work_folder(plan.out),
+        plan=plan,
+        progress=progress,
     )
 
 
@@ -318,7 +324,9 @@ def data_hashes() -> dict[str, str]:
     """The SHA-256 of every data file of the builder, ladders and prompts too, by name."""
     root = Path(str(files("safemt.build"))) / "data"
     found = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found
+    }
 
 
 def _require_clean(folder: Path, build_id: str) -> None:

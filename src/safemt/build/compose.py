@@ -148,15 +148,32 @@ class Composer:
         self._has_picture = has_picture
         self._decks = Decks(seed)
         self._indexes = {k: OverlapIndex() for k in turns}
+        self._understood: dict[str, Understood] = {}
+        self._assigned: dict[str, dict[int, Method]] = {}
+        self._mates: dict[str, Twin] = {}
+
+    @property
+    def gates(self) -> Gates:
+        """The gates of this build."""
+        return self._gates
+
+    def methods_of(self, query: Query) -> dict[int, Method]:
+        """The methods of a query by number of turns, assigned once."""
+        if query.id not in self._assigned:
+            self._assigned[query.id] = self._methods.assign(query.scenario)
+        return self._assigned[query.id]
 
     def understand(self, query: Query) -> Understood:
-        """Parse a query, find its act class, and plan its picture."""
+        """Parse a query, find its act class, and plan its picture; once for each query."""
+        if query.id not in self._understood:
+            self._understood[query.id] = self._analysed(query)
+        return self._understood[query.id]
+
+    def _analysed(self, query: Query) -> Understood:
         request = parse_query(query.text)
         act = classify_act(query.text, request, query.scenario)
         key = f"{self._seed}:{query.id}"
-        plan = plan_picture(
-            act.act, request, query.raw, key, self._decks, source=self._has_picture(query)
-        )
+        plan = plan_picture(act.act, request, query.raw, key, self._decks, source=self._has_picture(query))
         return Understood(query, request, act, plan)
 
     def compose(
@@ -186,7 +203,7 @@ class Composer:
 
     def try_query(self, query: Query, written: Mapping[tuple[str, int], Written]) -> Group | None:
         """All dialogues of one query, or None where a gate cannot be passed; the ledger then says which."""
-        planned = self._methods.assign(query.scenario)
+        planned = self.methods_of(query)
         try:
             return self._group(self.understand(query), planned, written)
         except _Rejected as rejected:
@@ -195,11 +212,14 @@ class Composer:
             return None
 
     def _group(
-        self, understood: Understood, planned: Mapping[int, Method], written: Mapping[tuple[str, int], Written]
+        self,
+        understood: Understood,
+        planned: Mapping[int, Method],
+        written: Mapping[tuple[str, int], Written],
     ) -> Group:
         query = understood.query
         material = self._material(understood)
-        twin = self._twin(understood, material) if self._twins else None
+        twin = self.twin_of(understood) if self._twins else None
         harmful: dict[int, Dialogue] = {}
         benign: dict[int, Dialogue] = {}
         for turns in self._turns:
@@ -244,19 +264,32 @@ class Composer:
         )
         values = slot_values(None, material, chance)
         return Material(
-            material.id, material.class_id, material.ladder, material.request, material.shown, material.cast, values
+            material.id,
+            material.class_id,
+            material.ladder,
+            material.request,
+            material.shown,
+            material.cast,
+            values,
         )
 
-    def _twin(self, understood: Understood, material: Material) -> "_Twin":
+    def twin_of(self, understood: Understood) -> "Twin":
+        """What the twin of a query is about, and its picture; decided once."""
+        key = understood.query.id
+        if key not in self._mates:
+            self._mates[key] = self._twin(understood, self._material(understood))
+        return self._mates[key]
+
+    def _twin(self, understood: Understood, material: Material) -> "Twin":
         query = understood.query
         if query.twin_text:
             request = parse_query(query.twin_text)
             chance = random.Random(f"{self._seed}:{query.id}:twin")
             plan = scene_plan(understood.act.act, f"{self._seed}:{query.id}:twin", self._decks, chance)
-            return _Twin(query.twin_text, plan, request, None, "pair")
+            return Twin(query.twin_text, plan, request, None, "pair")
         next_ = choose(material, self._decks)
         plan = self._twin_picture(understood, next_)
-        return _Twin(next_.question, plan, None, next_, "neighbour")
+        return Twin(next_.question, plan, None, next_, "neighbour")
 
     def _twin_picture(self, understood: Understood, next_: Next) -> PicturePlan:
         """The same surface with the twin's thing, or the same scene; never a picture that prints the query."""
@@ -272,7 +305,7 @@ class Composer:
         return scene_plan(understood.act.act, key, self._decks, random.Random(key))
 
     def _dealt(
-        self, understood: Understood, material: Material, twin: "_Twin | None", turns: int, method: Method
+        self, understood: Understood, material: Material, twin: "Twin | None", turns: int, method: Method
     ) -> tuple[Dialogue, Dialogue | None]:
         """The draft least like the dialogues before it, with its twin."""
         best: tuple[float, Script, tuple[Message, ...], Measured, set[int]] | None = None
@@ -297,7 +330,9 @@ class Composer:
                 break
             self.measures.redrawn["diversity"] += 1
         if best is None:
-            raise _Rejected(failed.most_common(1)[0][0], f"{turns} turns: no draft of {DRAWS} passed the gates")
+            raise _Rejected(
+                failed.most_common(1)[0][0], f"{turns} turns: no draft of {DRAWS} passed the gates"
+            )
         share, script, messages, measured, grams = best
         self._indexes[turns].add(grams, share)
         self.measures.overlaps.setdefault(method.value, []).append(share)
@@ -306,9 +341,7 @@ class Composer:
         found = Dialogue(messages, method, TEMPLATE, control)
         return found, self._mate(script, material, twin, turns, method) if twin is not None else None
 
-    def _mate(
-        self, script: Script, material: Material, twin: "_Twin", turns: int, method: Method
-    ) -> Dialogue:
+    def _mate(self, script: Script, material: Material, twin: "Twin", turns: int, method: Method) -> Dialogue:
         """The twin of one dealt dialogue."""
         chance = random.Random(f"{self._seed}:{material.id}:{turns}:twin")
         if twin.next_ is not None:
@@ -318,7 +351,12 @@ class Composer:
         else:
             assert twin.request is not None
             own = Material(
-                material.id, material.class_id, material.ladder, twin.request, twin.picture.shown, material.cast,
+                material.id,
+                material.class_id,
+                material.ladder,
+                twin.request,
+                twin.picture.shown,
+                material.cast,
                 material.values,
             )
             written = WRITERS[method](own, turns, self._decks, chance)
@@ -336,7 +374,9 @@ class Composer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Twin:
+class Twin:
+    """The harmless side of a query before its dialogues are written."""
+
     question: str
     picture: PicturePlan
     request: Request | None

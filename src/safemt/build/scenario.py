@@ -114,8 +114,12 @@ def seeks_advice(row: RawQuery, found: Assignment) -> bool:
     return bool(own) and bool(rules.about[found.scenario].search(text)) and not _WRITES.match(text)
 
 
-_WRITES: Final = re.compile(r"(?:please )?(?:write|create|generate|develop|publish|draft|explain that|argue)\b")
-_OWN_CASE: Final = re.compile(r"\b(?:i|i'm|i've|my|me|we|our|should|safe to|legal to|do i|can i|may i|could it)\b")
+_WRITES: Final = re.compile(
+    r"(?:please )?(?:write|create|generate|develop|publish|draft|explain that|argue)\b"
+)
+_OWN_CASE: Final = re.compile(
+    r"\b(?:i|i'm|i've|my|me|we|our|should|safe to|legal to|do i|can i|may i|could it)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)

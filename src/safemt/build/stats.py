@@ -76,7 +76,9 @@ def _of_queries(groups: Sequence[Group], facts: Facts) -> dict[str, Any]:
     scenarios = Counter(query.scenario.value for query in queries)
     return {
         "by_scenario": dict(sorted(scenarios.items())),
-        "small_scenarios": {name: count for name, count in sorted(scenarios.items()) if count < SMALL_SCENARIO},
+        "small_scenarios": {
+            name: count for name, count in sorted(scenarios.items()) if count < SMALL_SCENARIO
+        },
         "absent_scenarios": {
             scenario.value: _why_absent(facts.candidates.get(scenario, 0))
             for scenario in Scenario

@@ -23,8 +23,19 @@ MOST: Final = 0.75
 """Share of the content words up to which a last turn is left as it is."""
 VERBATIM: Final = 0.9
 """Share from which the last turn counts as the query itself."""
-_OWN: Final = {"my": "his", "your": "his", "our": "his", "i": "he", "me": "him", "you": "him", "myself": "himself",
-               "yourself": "himself", "i'm": "he is", "i've": "he has", "mine": "his own"}
+_OWN: Final = {
+    "my": "his",
+    "your": "his",
+    "our": "his",
+    "i": "he",
+    "me": "him",
+    "you": "him",
+    "myself": "himself",
+    "yourself": "himself",
+    "i'm": "he is",
+    "i've": "he has",
+    "mine": "his own",
+}
 """Pronouns of the query in a fiction: there, its character does it."""
 
 
@@ -73,7 +84,11 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
         return Allocation(split=True)
     early = None
     if turns > 3:
-        mild = [p for p in free if not _overlap(p, near) and not risk_words(p.text) and p.kind is not Carried.DOING]
+        mild = [
+            p
+            for p in free
+            if not _overlap(p, near) and not risk_words(p.text) and p.kind is not Carried.DOING
+        ]
         early = chance.choice(mild) if mild and share(left, request) > 0.2 and chance.random() < 0.8 else None
     if turns > 2 and near is not None and chance.random() < 0.15:
         return Allocation(early=early, split=True)
@@ -136,11 +151,19 @@ def _as_character(text: str, cast: Mapping[str, str]) -> str:
             return match.group(0)
         return " ".join(cast.get(word, word) for word in slot.split())
 
-    return re.sub(r"\b(?:my|your|our|i'm|i've|i|me|you|myself|yourself|mine)\b", put, text, flags=re.IGNORECASE)
+    return re.sub(
+        r"\b(?:my|your|our|i'm|i've|i|me|you|myself|yourself|mine)\b", put, text, flags=re.IGNORECASE
+    )
 
 
 def ask(
-    material: Material, allocation: Allocation, frames: Sequence[str], decks: Decks, key: object, *, fiction: bool = False
+    material: Material,
+    allocation: Allocation,
+    frames: Sequence[str],
+    decks: Decks,
+    key: object,
+    *,
+    fiction: bool = False,
 ) -> str:
     """The last turn: a frame of the request's form with the request in it, or one that points back."""
     form = material.request.form

@@ -12,7 +12,12 @@ from safemt.build.words import stem, words
 
 SLOT: Final = re.compile(r"\{(\w+)\}")
 _MARK: Final = re.compile(r"<([^<>]*)>")
-SLOT_OF: Final = {Carried.THING: "thing", Carried.PERSON: "who", Carried.PEOPLE: "who", Carried.DOING: "doing"}
+SLOT_OF: Final = {
+    Carried.THING: "thing",
+    Carried.PERSON: "who",
+    Carried.PEOPLE: "who",
+    Carried.DOING: "doing",
+}
 
 
 @dataclass(frozen=True, slots=True)

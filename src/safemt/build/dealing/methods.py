@@ -53,7 +53,9 @@ def role_play(material: Material, turns: int, decks: Decks, chance: random.Rando
         if inside or (personal and not each.named and scenes):
             scene = scenes.pop(0)
             kept = each.own
-            said.append(Said(filled(scene.say, material.cast), filled(unmarked(scene.reply), material.cast), own=kept))
+            said.append(
+                Said(filled(scene.say, material.cast), filled(unmarked(scene.reply), material.cast), own=kept)
+            )
         else:
             asked = str(decks.deal("research", talk().research))
             said.append(replace(each, before=asked))
@@ -122,7 +124,10 @@ def _first_scene(material: Material, decks: Decks) -> Said:
     genre = decks.deal("genres", talk().genres)
     situation = decks.deal(("situation", material.class_id), fiction.situations, material.fits)
     scenes = [scene for scene in fiction.scenes if scene.distance == 1]
-    scene = decks.deal(("opening", material.class_id), scenes, lambda s: material.fits(s.say + s.reply)) or scenes[0]
+    scene = (
+        decks.deal(("opening", material.class_id), scenes, lambda s: material.fits(s.say + s.reply))
+        or scenes[0]
+    )
     opening = filled(f"{genre} {situation or fiction.situations[0]}", material.cast)
     return Said(filled(scene.say, material.cast), filled(unmarked(scene.reply), material.cast), opening)
 
@@ -132,7 +137,9 @@ def _later_scenes(material: Material, turns: int, decks: Decks) -> list[Scene]:
     found: list[Scene] = []
     for _ in range(min(turns // 2, len(scenes))):
         scene = decks.deal(
-            ("scene", material.class_id, turns), scenes, lambda s: s not in found and material.fits(s.say + s.reply)
+            ("scene", material.class_id, turns),
+            scenes,
+            lambda s: s not in found and material.fits(s.say + s.reply),
         )
         if scene is not None:
             found.append(scene)

@@ -43,7 +43,9 @@ def choose(material: Material, decks: Decks) -> Next:
 
     neighbours = material.ladder.neighbours
     found = decks.deal(
-        ("neighbour", material.class_id), neighbours, lambda n: any(apart(t) for t in n.things) and any(map(apart, n.asks))
+        ("neighbour", material.class_id),
+        neighbours,
+        lambda n: any(apart(t) for t in n.things) and any(map(apart, n.asks)),
     )
     neighbour = found or neighbours[0]
     key = (material.class_id, neighbour.act)
@@ -53,7 +55,13 @@ def choose(material: Material, decks: Decks) -> Next:
 
 
 def twin_script(
-    harmful: Script, material: Material, next_: Next, name: str, method: Method, decks: Decks, chance: random.Random
+    harmful: Script,
+    material: Material,
+    next_: Next,
+    name: str,
+    method: Method,
+    decks: Decks,
+    chance: random.Random,
 ) -> Script:
     """The twin of one dialogue.
 
@@ -72,7 +80,9 @@ def twin_script(
     best, closest = harmful, float("inf")
     for _ in range(_TRIES):
         parted = _parted(material, next_, name, missing, method, decks, chance, harmful)
-        script = Script((*kept, *parted), _ask(material, next_, name, method, decks, harmful), harmful.carrier)
+        script = Script(
+            (*kept, *parted), _ask(material, next_, name, method, decks, harmful), harmful.carrier
+        )
         distance = abs(_length(script.texts()) / wanted - 1)
         if distance < closest:
             best, closest = script, distance
@@ -116,25 +126,31 @@ def _parted(
     for place in range(count):
         key = ("twin", material.class_id, next_.neighbour.act, place == 0)
         card = decks.deal(
-            key, next_.neighbour.exchanges, lambda e: e.say not in used and ("{thing}" in e.say) == (place == 0)
+            key,
+            next_.neighbour.exchanges,
+            lambda e: e.say not in used and ("{thing}" in e.say) == (place == 0),
         ) or decks.deal((*key, "any"), next_.neighbour.exchanges, lambda e: e.say not in used)
         if card is None:
-            rung = decks.deal(("twin_rung", material.class_id), [r for r in material.ladder.rungs if r.distance < 3])
+            rung = decks.deal(
+                ("twin_rung", material.class_id), [r for r in material.ladder.rungs if r.distance < 3]
+            )
             card = (rung or material.ladder.rungs[0]).first[0]
         used.add(card.say)
         before = ""
         if method is Method.ROLE_PLAY:
             before = str(decks.deal("research", talk().research))
-        found.append(Said(filled(card.say, {"thing": name}), filled(unmarked(card.reply), {"thing": name}), before))
+        found.append(
+            Said(filled(card.say, {"thing": name}), filled(unmarked(card.reply), {"thing": name}), before)
+        )
     return found
 
 
-def _ask(
-    material: Material, next_: Next, name: str, method: Method, decks: Decks, harmful: Script
-) -> str:
+def _ask(material: Material, next_: Next, name: str, method: Method, decks: Decks, harmful: Script) -> str:
     fiction = method is Method.ROLE_PLAY and next_.neighbour.fiction
     frames: Sequence[str] = next_.neighbour.fiction if fiction else next_.neighbour.asks
-    frame = decks.deal(("twin_ask", material.class_id, next_.neighbour.act, bool(fiction)), frames) or frames[0]
+    frame = (
+        decks.deal(("twin_ask", material.class_id, next_.neighbour.act, bool(fiction)), frames) or frames[0]
+    )
     last = filled(frame, {"thing": name, **material.cast})
     if harmful.carrier is not None:
         return harmful.carrier.put(last)

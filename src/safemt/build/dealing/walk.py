@@ -20,7 +20,15 @@ _PLANS: Final[dict[int, tuple[tuple[Step, ...], ...]]] = {
         (((EVERYDAY, WORKING), False), ((FAILING,), False), ((CASE,), False)),
         (((WORKING,), False), ((FAILING,), False), ((CASE,), False)),
     ),
-    5: ((((EVERYDAY,), False), ((WORKING,), False), ((WORKING,), True), ((FAILING,), False), ((CASE,), False)),),
+    5: (
+        (
+            ((EVERYDAY,), False),
+            ((WORKING,), False),
+            ((WORKING,), True),
+            ((FAILING,), False),
+            ((CASE,), False),
+        ),
+    ),
     7: (
         (
             ((EVERYDAY,), False),
@@ -63,7 +71,9 @@ def plan_of(exchanges: int, chance: random.Random) -> tuple[Step, ...]:
     """The steps of a walk with so many exchanges, from far to near."""
     if exchanges in _PLANS:
         return chance.choice(_PLANS[exchanges])
-    first = [min(CASE, EVERYDAY + (CASE - EVERYDAY) * place // max(1, exchanges - 1)) for place in range(exchanges)]
+    first = [
+        min(CASE, EVERYDAY + (CASE - EVERYDAY) * place // max(1, exchanges - 1)) for place in range(exchanges)
+    ]
     return tuple(
         ((distance,), place > 0 and distance == first[place - 1] and distance < CASE)
         for place, distance in enumerate(first)
@@ -95,7 +105,13 @@ def walk(
 
 
 def _rung(
-    material: Material, distances: Sequence[int], used: set[str], slotted: bool, decks: Decks, size: int, place: int
+    material: Material,
+    distances: Sequence[int],
+    used: set[str],
+    slotted: bool,
+    decks: Decks,
+    size: int,
+    place: int,
 ) -> Rung:
     rungs = [rung for rung in material.ladder.rungs if rung.distance in distances]
     if slotted and len(distances) > 1:

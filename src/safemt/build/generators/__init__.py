@@ -1,1 +1,1 @@
-"""Who writes the dialogues: templates, or a chat model."""
+"""Who writes the dialogues besides the templates: a chat model, with a reviewer and a pilot."""

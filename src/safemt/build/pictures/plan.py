@@ -70,7 +70,11 @@ def carriable(request: Request) -> list[Part]:
     for part in request.parts:
         if part.modified:
             continue
-        rest = {stem(t.lemma) for place, t in enumerate(request.phrase) if t.content and not part.start <= place < part.stop}
+        rest = {
+            stem(t.lemma)
+            for place, t in enumerate(request.phrase)
+            if t.content and not part.start <= place < part.stop
+        }
         own = {stem(lemma) for lemma in part.lemmas}
         wanted = {stem(word) for lemma in request.lemmas for word in words(lemma)}
         if own & rest or not rest or len(own) >= max(2, 0.75 * len(wanted)):
@@ -88,8 +92,15 @@ def words_plan(surface: Surface, text: str, key: str) -> PicturePlan:
 
 def _on_surface(surface: Surface, part: Part, key: str) -> PicturePlan:
     kind = part.kind if part.kind in surface.pointers else Carried.THING
-    printed = part.text[:1].upper() + part.text[1:] if surface.kind.value in ("poster", "cover", "card", "sign") else part.text
-    lines = tuple(line.replace("{words}", printed if line.startswith("{words}") else part.text) for line in surface.lines)
+    printed = (
+        part.text[:1].upper() + part.text[1:]
+        if surface.kind.value in ("poster", "cover", "card", "sign")
+        else part.text
+    )
+    lines = tuple(
+        line.replace("{words}", printed if line.startswith("{words}") else part.text)
+        for line in surface.lines
+    )
     card = Card(surface.kind.value, surface.title, lines, seed=key)
     shown = Shown(surface.seen, part, surface.pointers[kind], part.text)
     return PicturePlan(ImageRole.CARRIES, shown, card, surface)

@@ -90,7 +90,9 @@ def _screen(image: Image.Image, draw: ImageDraw.ImageDraw, chance: random.Random
 
 def _card(image: Image.Image, draw: ImageDraw.ImageDraw, chance: random.Random) -> Box:
     width, height = image.size
-    draw.rounded_rectangle((40, 60, width - 40, height - 60), 22, fill="white", outline=colour(chance, 0.4), width=5)
+    draw.rounded_rectangle(
+        (40, 60, width - 40, height - 60), 22, fill="white", outline=colour(chance, 0.4), width=5
+    )
     return 70, 84, width - 70, height - 84
 
 

@@ -175,7 +175,11 @@ def categories_of(row: Row) -> tuple[str, ...]:
             found += categories_of(value)
         elif _CATEGORY.search(str(name).lower()):
             values = value if isinstance(value, list | tuple) else [value]
-            found += [text.strip() for text in values if isinstance(text, str) and 0 < len(text) <= _LONGEST_CATEGORY]
+            found += [
+                text.strip()
+                for text in values
+                if isinstance(text, str) and 0 < len(text) <= _LONGEST_CATEGORY
+            ]
     return tuple(dict.fromkeys(found))
 
 

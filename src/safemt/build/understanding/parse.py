@@ -203,8 +203,31 @@ def guide(doc: Doc, at: int, stop: int) -> Request | None:
     place = at + 1
     while place < stop and doc[place].lower_ in ("that", "can", "be", "used", "i", "we", "you", "someone"):
         place += 1
-    joins = {"to", "on", "for", "of", "in", "about", "how", "explaining", "describing", "detailing", "teaching"}
-    joins |= {"people", "users", "someone", "readers", "that", "which", "teaches", "explains", "shows", "others"}
+    joins = {
+        "to",
+        "on",
+        "for",
+        "of",
+        "in",
+        "about",
+        "how",
+        "explaining",
+        "describing",
+        "detailing",
+        "teaching",
+    }
+    joins |= {
+        "people",
+        "users",
+        "someone",
+        "readers",
+        "that",
+        "which",
+        "teaches",
+        "explains",
+        "shows",
+        "others",
+    }
     while place < stop and doc[place].lower_ in joins:
         place += 1
     if place >= stop or place == at + 1:
@@ -261,8 +284,23 @@ def _order(doc: Doc, start: int, stop: int) -> Request | None:
         return steps(doc, start, stop)
     end, tail = _split_tail(doc, at, stop)
     after = at + 1
-    while after < end - 1 and doc[after].lower_ in ("me", "us", "to", "in", "detail", "out", "up", "down", ",",
-                                                     "about", "for", "on", "exactly", "precisely", "people"):
+    while after < end - 1 and doc[after].lower_ in (
+        "me",
+        "us",
+        "to",
+        "in",
+        "detail",
+        "out",
+        "up",
+        "down",
+        ",",
+        "about",
+        "for",
+        "on",
+        "exactly",
+        "precisely",
+        "people",
+    ):
         after += 1
     for place in range(after, min(after + 10, end)):
         if doc[place].lower_ == "how" and place + 1 < end and doc[place + 1].lower_ == "to":
@@ -274,7 +312,9 @@ def _order(doc: Doc, start: int, stop: int) -> Request | None:
         if _is_guide(doc[place]) and (found := guide(doc, place, end)):
             return _with_tail(found, tail)
     if doc[after].lower_ in ("why", "that"):
-        return _with_tail(Request(Form.CLAIM, tokens_of(doc, after + 1, end), find_parts(doc, after + 1, end)), tail)
+        return _with_tail(
+            Request(Form.CLAIM, tokens_of(doc, after + 1, end), find_parts(doc, after + 1, end)), tail
+        )
     if doc[after].tag_ in ("WP", "WRB", "WDT", "WP$") or doc[after].lower_ in ("whether", "if"):
         return _clause(doc, after, end)
     if doc[after].pos_ == "VERB" and doc[after - 1].lower_ in ("to", "on", "in", "for", "people", "me"):
@@ -329,17 +369,29 @@ def _question(doc: Doc, start: int, stop: int) -> Request | None:
     if first.pos_ == "ADP" and any(t.tag_ in ("WDT", "WP") for t in doc[start + 1 : start + 3]):
         return _wh(doc, start, stop)
     root = next((token for token in doc[start:stop] if token.dep_ == "ROOT"), None)
-    if root is not None and root.pos_ in ("VERB", "AUX") and any(t.dep_.startswith("nsubj") for t in root.children):
-        return Request(Form.CLAIM, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop))
+    if (
+        root is not None
+        and root.pos_ in ("VERB", "AUX")
+        and any(t.dep_.startswith("nsubj") for t in root.children)
+    ):
+        return Request(
+            Form.CLAIM, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop)
+        )
     if root is not None and root.pos_ in ("NOUN", "PROPN"):
-        return Request(Form.FACT, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop))
+        return Request(
+            Form.FACT, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop)
+        )
     return None
 
 
 def _wh(doc: Doc, start: int, stop: int) -> Request | None:
     """A wh-question as an embedded clause: `which seats are best`, `how secure the lock is`."""
     aux = next(
-        (t.i for t in doc[start + 1 : stop] if t.lower_ in _AUXILIARIES and t.tag_ in ("VBZ", "VBP", "VBD", "MD", "VB")),
+        (
+            t.i
+            for t in doc[start + 1 : stop]
+            if t.lower_ in _AUXILIARIES and t.tag_ in ("VBZ", "VBP", "VBD", "MD", "VB")
+        ),
         None,
     )
     why = doc[start].lower_ == "why"
@@ -347,7 +399,11 @@ def _wh(doc: Doc, start: int, stop: int) -> Request | None:
         return _ordered(doc, list(range(start, stop)), Form.FACT)
     asked = list(range(start, aux))
     simple = doc[start].lower_ in ("what", "who") and aux == start + 1 and doc[aux].lemma_ == "be"
-    if simple and doc[start].lower_ == "what" and not any(t.pos_ in ("VERB", "AUX") for t in doc[aux + 1 : stop]):
+    if (
+        simple
+        and doc[start].lower_ == "what"
+        and not any(t.pos_ in ("VERB", "AUX") for t in doc[aux + 1 : stop])
+    ):
         return Request(Form.FACT, tokens_of(doc, aux + 1, stop), find_parts(doc, aux + 1, stop))
     order = _declared(doc, aux, aux, stop)
     if why:
@@ -420,7 +476,9 @@ def _ordered(doc: Doc, order: Sequence[int], form: Form) -> Request:
         break
     fixed = []
     for place, token in enumerate(tokens):
-        nothing = place + 1 < len(tokens) and (tokens[place + 1].text[:1] in ("'", ",") or tokens[place + 1].text == "n't")
+        nothing = place + 1 < len(tokens) and (
+            tokens[place + 1].text[:1] in ("'", ",") or tokens[place + 1].text == "n't"
+        )
         text = token.text
         index = order[place]
         if text and doc[index].is_sent_start and doc[index].pos_ != "PROPN" and text != "I":

@@ -9,7 +9,9 @@ from safemt.build.understanding.wording import PEOPLE
 
 MOST_WORDS: Final = 6
 """Words of a part; longer ones would be the request itself."""
-_BAD: Final = frozenset("it them that this these those which who what one ones others other something everything".split())
+_BAD: Final = frozenset(
+    "it them that this these those which who what one ones others other something everything".split()
+)
 _PERSONAL: Final = frozenset("i me you we us he she they him her".split())
 
 
@@ -59,7 +61,9 @@ def _bounds(doc: Any, chunk: Any) -> tuple[int, int]:
     """A noun chunk with a short `of` phrase behind it."""
     left, right = chunk.start, chunk.end
     if right < len(doc) - 1 and doc[right].lower_ == "of":
-        for other in doc[right + 1 : right + 5].noun_chunks if hasattr(doc[right:right], "noun_chunks") else ():
+        for other in (
+            doc[right + 1 : right + 5].noun_chunks if hasattr(doc[right:right], "noun_chunks") else ()
+        ):
             if other.start == right + 1 and other.end - left <= MOST_WORDS:
                 return left, other.end
     return left, right
@@ -72,9 +76,15 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
     lemmas = frozenset(lemma_of(token) for token in tokens if is_content(token))
     if not lemmas or root.lower_ in _BAD | _PERSONAL or any(t.text in '"“”()[]{}*/:;' for t in tokens):
         return None
-    if tokens[0].lower_ in ("'s", "-", ",", "no", "any", "more", "most", "as") or doc[right - 1].text.endswith("-"):
+    if tokens[0].lower_ in ("'s", "-", ",", "no", "any", "more", "most", "as") or doc[
+        right - 1
+    ].text.endswith("-"):
         return None
-    if right < len(doc) and doc[right].text in ("-", "'s", "'", "/") or (left and doc[left - 1].text in ("-", "/")):
+    if (
+        right < len(doc)
+        and doc[right].text in ("-", "'s", "'", "/")
+        or (left and doc[left - 1].text in ("-", "/"))
+    ):
         return None
     if root.dep_ in ("ROOT", "compound", "amod", "attr", "acomp", "nsubj") and root.dep_ != "nsubj":
         return None
@@ -82,9 +92,17 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
         return None
     behind = [child for child in root.children if child.i >= right and child.left_edge.i <= right + 1]
     modified = any(child.dep_ in ("relcl", "acl", "prep", "appos", "conj", "advcl") for child in behind)
-    if right < len(doc) and doc[right].pos_ in ("PRON", "PROPN", "NOUN", "AUX", "VERB") and doc[right].head.i != root.i:
+    if (
+        right < len(doc)
+        and doc[right].pos_ in ("PRON", "PROPN", "NOUN", "AUX", "VERB")
+        and doc[right].head.i != root.i
+    ):
         modified = modified or doc[right].lower_ in _PERSONAL
-    plural = root.tag_ in ("NNS", "NNPS") or root.lemma_.lower() in ("people", "police") or bool(list(root.conjuncts))
+    plural = (
+        root.tag_ in ("NNS", "NNPS")
+        or root.lemma_.lower() in ("people", "police")
+        or bool(list(root.conjuncts))
+    )
     text = tokens.text
     if tokens[0].is_sent_start and tokens[0].pos_ != "PROPN":
         text = text[:1].lower() + text[1:]

@@ -13,7 +13,9 @@ GIVES: Final = frozenset(
     "guide advise propose imagine enumerate analyze compare detail repeat recite reveal".split()
 )
 """Verbs whose object is something to be told."""
-PERSUADES: Final = frozenset("convince persuade encourage argue advocate promote glorify justify claim urge".split())
+PERSUADES: Final = frozenset(
+    "convince persuade encourage argue advocate promote glorify justify claim urge".split()
+)
 """Verbs that ask for a text which does just that."""
 GUIDES: Final = frozenset(
     "instruction instructions guide guideline tutorial step steps plan way ways method methods tip tips guidance "
@@ -25,7 +27,9 @@ INSTRUCTING: Final = (
     MAKES
     | GIVES
     | GUIDES
-    | frozenset("detailed step-by-step detail effective comprehensive good best possible different several".split())
+    | frozenset(
+        "detailed step-by-step detail effective comprehensive good best possible different several".split()
+    )
 ) - frozenset("fabricate code program invent teach publish trick".split())
 """Lemmas that give an order or frame it, and say nothing about what is asked."""
 

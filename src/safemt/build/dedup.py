@@ -48,7 +48,8 @@ def _merge_near(queries: Sequence[Query], ledger: Ledger) -> list[Query]:
         from datasketch import MinHash, MinHashLSH
     except ImportError as error:
         raise UsageError(
-            "Finding near duplicates needs the builder's extra packages: pip install 'safemt[build]'."
+            "needs_datasketch",
+            "Finding near duplicates needs the builder's extra packages: pip install 'safemt[build]'.",
         ) from error
     # A lower threshold than the one that decides: LSH misses some pairs at its own threshold.
     index = MinHashLSH(threshold=NEAR - 0.2, num_perm=_PERMUTATIONS)

@@ -11,8 +11,8 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from safemt.build.compose import Group, Side
-from safemt.build.pictures.folder import Picture
 from safemt.build.pictures.card import ImageRole
+from safemt.build.pictures.folder import Picture
 from safemt.build.queries import Reject
 from safemt.core.errors import RunError, UsageError
 from safemt.core.schema import Sample

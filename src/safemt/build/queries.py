@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -39,12 +39,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """An image as the source gives it: a file inside a folder, or the bytes themselves."""
+    """An image as the source gives it: a file inside a folder, or what reads its bytes when they are needed."""
 
     root: Path | None = None
     name: str = ""
     """Relative to `root`, with forward slashes; for bytes, only a name for messages."""
-    content: bytes | None = None
+    read: Callable[[], bytes | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ read off the list. It was written by hand. While it was, FigStep's questions wit
 at to find what it lacked; those with even numbers were not, and measure it (docs/building.md has both).
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from safemt.build.queries import Query, RawQuery
+from safemt.build.queries import RawQuery
 from safemt.build.words import load_data, words
 from safemt.core.errors import BenchmarkError
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
@@ -40,8 +39,6 @@ class _Lexicon:
     """Whole terms (words joined by a blank) to weight."""
     stems: Mapping[str, float]
     """Beginnings of terms to weight."""
-    topics: tuple[str, ...]
-    aspects: tuple[str, ...]
 
 
 @cache
@@ -55,9 +52,7 @@ def lexicons() -> Mapping[Scenario, _Lexicon]:
             for term in listed:
                 store = stems if term.endswith("*") else terms
                 store.setdefault(" ".join(words(term.replace("*", ""))), float(weight))
-        table[Scenario(name)] = _Lexicon(
-            entry["definition"], terms, stems, tuple(entry["topics"]), tuple(entry["aspects"])
-        )
+        table[Scenario(name)] = _Lexicon(entry["definition"], terms, stems)
     return table
 
 
@@ -166,8 +161,9 @@ def named_scenario(name: str, place: str) -> Scenario:
     scenario = SCENARIO_BY_SLUG.get("_".join(re.split(r"[\s_-]+", name.strip().lower())))
     if scenario is None:
         raise BenchmarkError(
+            "unknown_scenario",
             f"{place}: the scenario {name[:60]!r} is not one of the 17: {', '.join(Scenario)}. "
-            "Correct it, or leave it out and give the source's own name as `category`."
+            "Correct it, or leave it out and give the source's own name as `category`.",
         )
     return scenario
 
@@ -184,13 +180,6 @@ def classify(text: str, *, among: Sequence[Scenario] = tuple(Scenario)) -> tuple
     best = max(scores, key=lambda scenario: (scores[scenario], scenario is default))
     weights = [math.exp((value - scores[best]) / _TEMPERATURE) for value in scores.values()]
     return best, 1 / sum(weights)
-
-
-def topic_of(query: Query, seed: int) -> str:
-    """The mild subject that a query's picture and harmless turns share, out of its scenario's."""
-    topics = lexicons()[query.scenario].topics
-    draw = int(hashlib.sha256(f"{seed}:{query.id}".encode()).hexdigest()[:8], 16)
-    return topics[draw % len(topics)]
 
 
 def score(text: str, scenario: Scenario) -> float:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from safemt.build.gates import risk_words
 from safemt.build.dealing.deck import Decks
 from safemt.build.dealing.material import SLOT_OF, Material, filled, slots_of
 from safemt.build.dealing.talk import talk
+from safemt.build.gates import risk_words
 from safemt.build.ladders.schema import CAST_SLOTS, FORM_SLOTS, Carried, Form
 from safemt.build.understanding.request import Part, Request
 from safemt.build.words import stem, words
@@ -108,7 +108,7 @@ def _worth(part: Part, request: Request, chance: random.Random) -> float:
 def _overlap(part: Part | None, other: Part | None) -> bool:
     if part is None or other is None:
         return False
-    return part.start < other.stop and other.start < part.stop or bool(part.lemmas & other.lemmas)
+    return (part.start < other.stop and other.start < part.stop) or bool(part.lemmas & other.lemmas)
 
 
 def replacements(material: Material, allocation: Allocation) -> dict[Part, str]:

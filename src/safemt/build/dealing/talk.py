@@ -10,7 +10,6 @@ import msgspec
 from safemt.build.ladders.schema import Carried, Form, Surface
 from safemt.io.yaml import read_yaml, typed
 
-
 _BEGIN, _END = "\x01", "\x02"
 
 

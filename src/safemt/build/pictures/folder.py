@@ -131,8 +131,13 @@ def _probe(image: Image.Image) -> NDArray[np.int16]:
 
 
 def _source_bytes(source: PictureSource) -> bytes:
-    if source.content is not None:
-        return source.content
+    if source.read is not None:
+        content = source.read()
+        if content is None:
+            raise ImageProblem("missing_image", f"{source.name} has no image")
+        if len(content) > MAX_BYTES:
+            raise ImageProblem("image_too_large", f"{source.name} has more than {MAX_BYTES // 2**20} MB")
+        return content
     root = source.root or Path()
     path = locate_image(root, source.name)
     if path is None:

@@ -5,7 +5,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -30,11 +32,13 @@ def read_bytes(path: Path) -> bytes:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise BenchmarkError(f"{path} cannot be read: {error}.") from error
+        raise BenchmarkError("unreadable_file", f"{path} cannot be read: {error}.", path=path) from error
     if len(content) > LARGEST:
-        raise BenchmarkError(f"{path} holds more than {LARGEST // 2**30} GB; split it.")
+        raise BenchmarkError(
+            "too_large", f"{path} holds more than {LARGEST // 2**30} GB; split it.", path=path
+        )
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BenchmarkError(f"{path} is in UTF-16. Save it as UTF-8 and try again.")
+        raise BenchmarkError("utf16", f"{path} is in UTF-16. Save it as UTF-8 and try again.", path=path)
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -46,7 +50,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, Row | str]]:
     """
     content = read_bytes(path)
     if not content.strip():
-        raise BenchmarkError(f"{path} is empty: there is no query in it.")
+        raise BenchmarkError("no_rows", f"{path} is empty: there is no query in it.", path=path)
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -73,7 +77,7 @@ def json_document(path: Path) -> Any:
         return orjson.loads(read_bytes(path))
     except orjson.JSONDecodeError as error:
         raise BenchmarkError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            "not_json", f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from error
 
 
@@ -91,8 +95,9 @@ def csv_rows(path: Path, *, needs: tuple[tuple[str, ...], ...]) -> Iterator[tupl
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BenchmarkError(
+            "not_utf8",
             f"{path} is not UTF-8 throughout (first at line {line}). A CSV file in mixed encodings cannot be "
-            "read safely; save it as UTF-8 and try again."
+            "read safely; save it as UTF-8 and try again.",
         ) from error
     csv.field_size_limit(_LONGEST_FIELD)
     dialect = "excel-tab" if path.name.removesuffix(".gz").endswith(".tsv") else "excel"
@@ -103,18 +108,23 @@ def csv_rows(path: Path, *, needs: tuple[tuple[str, ...], ...]) -> Iterator[tupl
             if not set(choice) & set(names):
                 wanted = " or ".join(repr(name) for name in choice)
                 raise BenchmarkError(
+                    "no_column",
                     f"{path} has no column {wanted}; its columns are: {', '.join(names) or 'none'}. "
-                    "Rename the column that holds the queries."
+                    "Rename the column that holds the queries.",
                 )
         reader.fieldnames = names
         for row in reader:
             yield reader.line_num, {name: value or "" for name, value in row.items() if name}
     except csv.Error as error:
-        raise BenchmarkError(f"{path} is not readable as CSV at line {reader.line_num}: {error}.") from error
+        raise BenchmarkError(
+            "not_csv", f"{path} is not readable as CSV at line {reader.line_num}: {error}.", path=path
+        ) from error
 
 
-def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
-    """Each row of a Parquet file, only the named columns.
+def parquet_rows(
+    path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterator[tuple[int, Row]]:
+    """Each row of a Parquet file with its number from 1: the named columns, and those optional ones that exist.
 
     Raises:
         BenchmarkError: it cannot be read, or lacks a column.
@@ -123,19 +133,80 @@ def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Ro
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise BenchmarkError(f"Reading {path.name} needs pyarrow: pip install 'safemt[build]'.") from error
+        raise BenchmarkError(
+            "needs_pyarrow", f"Reading {path.name} needs pyarrow: pip install 'safemt[build]'."
+        ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             absent = [name for name in columns if name not in file.schema_arrow.names]
             if absent:
-                raise BenchmarkError(f"{path} has no column {absent[0]!r}.")
+                raise BenchmarkError("no_column", f"{path} has no column {absent[0]!r}.", path=path)
             number = 0
-            for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+            known = [*columns, *(name for name in optional if name in file.schema_arrow.names)]
+            for batch in file.iter_batches(batch_size=256, columns=known):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise BenchmarkError(f"{path} is not a readable Parquet file: {error}.") from error
+        raise BenchmarkError(
+            "not_parquet", f"{path} is not a readable Parquet file: {error}.", path=path
+        ) from error
+
+
+@cache
+def _image_reader(path: Path) -> "_ParquetImages":
+    return _ParquetImages(path)
+
+
+class _ParquetImages:
+    """The images of a Parquet file, read again by row when they are needed, one group of rows at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet
+
+        self._path = path
+        metadata = pyarrow.parquet.read_metadata(path)
+        sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+        self._starts = list(accumulate([0, *sizes]))
+        self._group = -1
+        self._images: Any = None
+
+    def image(self, row: int) -> bytes | None:
+        """The bytes of the image in a row, counted from 0."""
+        import pyarrow.parquet
+
+        group = max(n for n, start in enumerate(self._starts[:-1]) if start <= row)
+        if group != self._group:
+            with pyarrow.parquet.ParquetFile(self._path) as file:
+                self._images = file.read_row_group(group, columns=["image"]).column("image")
+            self._group = group
+        value = self._images[row - self._starts[group]].as_py()
+        content = value.get("bytes") if isinstance(value, dict) else value
+        return content if isinstance(content, bytes) else None
+
+
+def parquet_image(path: Path, number: int) -> Callable[[], bytes | None]:
+    """What reads the image of a row (counted from 1) when it is called, so that no bytes wait in memory."""
+    return lambda: _image_reader(path).image(number - 1)
+
+
+def column_names(path: Path) -> frozenset[str]:
+    """The columns of a CSV or Parquet file, in lower case.
+
+    Raises:
+        BenchmarkError: it cannot be read.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        try:
+            return frozenset(name.lower() for name in pyarrow.parquet.read_schema(path).names)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise BenchmarkError(
+                "not_parquet", f"{path} is not a readable Parquet file: {error}.", path=path
+            ) from error
+    header = read_bytes(path).split(b"\n", 1)[0].decode("utf-8", "replace").lower()
+    return frozenset(part.strip().strip('"') for part in header.replace("\t", ",").split(","))
 
 
 def safe_name(name: str, place: str) -> str:
@@ -147,8 +218,10 @@ def safe_name(name: str, place: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name or ":" in name[:3]:
         raise BenchmarkError(
-            f"{place}: the image path {name!r} leads out of the images' folder; it is refused. "
-            "Give paths inside --images (or beside the file), without '..'."
+            "image_outside",
+            f"{place}: the image path {name!r} leads out of the images' folder; it is refused. Give paths inside "
+            "`images` (or beside the file), without '..'.",
+            place=place,
         )
     return path.as_posix()
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from safemt.build.queries import Ledger, RawQuery
 from safemt.build.sources import folders, tables
-from safemt.build.sources.files import read_bytes
+from safemt.build.sources.files import column_names
 from safemt.build.sources.jsonl import read_jsonl
 from safemt.core.errors import UsageError
 
@@ -20,6 +20,8 @@ class QueryFormat(StrEnum):
     CSV = "csv"
     MM_SAFETYBENCH = "mm-safetybench"
     JAILBREAKV = "jailbreakv"
+    REDTEAM_2K = "redteam-2k"
+    MLLMGUARD = "mllmguard"
     FIGSTEP = "figstep"
     BEAVERTAILS_V = "beavertails-v"
     HARMBENCH = "harmbench"
@@ -29,6 +31,7 @@ _TABLES: Final = {
     QueryFormat.HARMBENCH: tables.HARMBENCH_COLUMNS,
     QueryFormat.JAILBREAKV: tables.JAILBREAKV_COLUMNS,
     QueryFormat.FIGSTEP: tables.FIGSTEP_COLUMNS,
+    QueryFormat.REDTEAM_2K: tables.REDTEAM_COLUMNS,
 }
 
 
@@ -42,7 +45,7 @@ def read_queries(
         BenchmarkError: it cannot be read in that layout.
     """
     if not path.exists():
-        raise UsageError(f"--queries {path}: there is no such file or folder.")
+        raise UsageError("no_such_file", f"`queries`: there is no file or folder {path}.", path=path)
     for file in _research_files(path) if layout is QueryFormat.AUTO else [path]:
         match _detect(file) if layout is QueryFormat.AUTO else layout:
             case QueryFormat.JSONL:
@@ -55,6 +58,12 @@ def read_queries(
                 yield from tables.read_jailbreakv(file, images=images)
             case QueryFormat.FIGSTEP:
                 yield from tables.read_figstep(file, images=images)
+            case QueryFormat.REDTEAM_2K:
+                yield from tables.read_redteam(file)
+            case QueryFormat.MLLMGUARD:
+                yield from folders.read_mllmguard(file, ledger=ledger)
+            case QueryFormat.MM_SAFETYBENCH if _on_hub(file):
+                yield from folders.read_mm_safetybench_hub(file)
             case QueryFormat.MM_SAFETYBENCH:
                 yield from folders.read_mm_safetybench(file, images=images)
             case _:
@@ -72,6 +81,10 @@ def _research_files(path: Path) -> list[Path]:
 def _detect(path: Path) -> QueryFormat:
     name = path.name.removesuffix(".gz").lower()
     if path.is_dir():
+        if any(path.rglob("prompt.csv")):
+            return QueryFormat.MLLMGUARD
+        if _on_hub(path):
+            return QueryFormat.MM_SAFETYBENCH
         if any(path.rglob("*.parquet")):
             return QueryFormat.BEAVERTAILS_V
         if any(path.rglob("[0-9][0-9]-*.json")):
@@ -79,14 +92,20 @@ def _detect(path: Path) -> QueryFormat:
     elif name.endswith((".jsonl", ".ndjson")):
         return QueryFormat.JSONL
     elif name.endswith((".csv", ".tsv")):
-        header = read_bytes(path).split(b"\n", 1)[0].decode("utf-8", "replace").lower()
-        names = {part.strip().strip('"') for part in header.replace("\t", ",").split(",")}
+        names = column_names(path)
         return next((kind for kind, columns in _TABLES.items() if set(columns) <= names), QueryFormat.CSV)
-    elif name.endswith(".parquet"):
+    elif name.endswith(".parquet") and {"question", "image"} <= column_names(path):
         return QueryFormat.BEAVERTAILS_V
     elif name.endswith(".json"):
         return QueryFormat.MM_SAFETYBENCH
     raise UsageError(
-        f"--queries {path}: its layout cannot be told. Give JSONL or CSV (also gzipped), a folder with "
-        "dialogues.jsonl, or say --format: " + ", ".join(list(QueryFormat)[1:]) + "."
+        "unknown_layout",
+        f"The layout of {path} cannot be told. Give JSONL or CSV (also gzipped), a folder with dialogues.jsonl, or name "
+        f"the layout in `format`: {', '.join(list(QueryFormat)[1:])}.",
+        path=path,
     )
+
+
+def _on_hub(path: Path) -> bool:
+    """Whether a folder is MM-SafetyBench as on the hub."""
+    return path.is_dir() and any(path.rglob("Text_only.parquet"))

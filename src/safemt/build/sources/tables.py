@@ -61,22 +61,33 @@ def read_harmbench(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
 
 
 JAILBREAKV_COLUMNS: Final = ("redteam_query", "policy")
+_SHOWING: Final = ("query_related", "figstep")
+"""Folders of JailBreakV-28K whose pictures show the query, the better first. Those of `llm_transfer_attack` go
+with the jailbreak around it and show anything."""
 
 
 def read_jailbreakv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
-    """`JailBreakV_28K.csv` or its smaller versions: the red-team query, not the jailbreak wrapped around it.
+    """`JailBreakV_28K.csv` or its smaller version: the red-team query, not the jailbreak wrapped around it.
 
-    The image is that of the row if it carries no text of the jailbreak's own; each query comes many times and
-    is merged later. Licence MIT.
+    Each query comes many times. It is given once, with the first picture that shows it. Licence MIT.
 
     Raises:
         BenchmarkError: see `csv_rows`; or an image path leads out of its folder.
     """
+    best: dict[str, tuple[int, RawQuery]] = {}
+    root = images or path.parent
     for number, row in csv_rows(path, needs=tuple((name,) for name in JAILBREAKV_COLUMNS)):
         place = f"{path.name}, row {number}"
-        name = text_of(row, "image_path")
-        yield RawQuery(
-            text=text_of(row, "redteam_query"),
+        name = safe_name(text_of(row, "image_path"), place)
+        rank = next((n for n, folder in enumerate(_SHOWING) if folder in name.split("/")), len(_SHOWING))
+        shown = rank < len(_SHOWING) and (root / name).is_file()
+        text = text_of(row, "redteam_query")
+        key = f"{text_of(row, 'policy')}\n{text}"
+        rank = rank if shown else len(_SHOWING)
+        if key in best and best[key][0] <= rank:
+            continue
+        query = RawQuery(
+            text=text,
             place=place,
             source="jailbreakv",
             source_id=text_of(row, "id"),
@@ -84,7 +95,31 @@ def read_jailbreakv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
             family="jailbreakv",
             category=text_of(row, "policy"),
             categories=categories_of(row),
-            picture=PictureSource(root=images or path.parent, name=safe_name(name, place)) if name else None,
+            picture=PictureSource(root=root, name=name) if shown else None,
+        )
+        best[key] = (rank, query)
+    yield from (query for _, query in best.values())
+
+
+REDTEAM_COLUMNS: Final = ("question", "policy", "from")
+
+
+def read_redteam(path: Path) -> Iterator[RawQuery]:
+    """`RedTeam_2K.csv` of JailBreakV-28K: queries with their policy, without pictures. Licence MIT.
+
+    Raises:
+        BenchmarkError: see `csv_rows`.
+    """
+    for number, row in csv_rows(path, needs=tuple((name,) for name in REDTEAM_COLUMNS)):
+        yield RawQuery(
+            text=text_of(row, "question"),
+            place=f"{path.name}, row {number}",
+            source="redteam-2k",
+            source_id=text_of(row, "id"),
+            licence="MIT",
+            family="jailbreakv",
+            category=text_of(row, "policy"),
+            categories=categories_of(row),
         )
 
 

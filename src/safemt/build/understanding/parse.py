@@ -29,9 +29,9 @@ _ORDER: Final = re.compile(
 )
 _APPOSED: Final = re.compile(r"\b((?:my|our|your) (?:[a-z]+[ -]?){1,3}), ([A-Z][a-z]\w*)")
 """`my doctor, Deja`: the comma hides the subject's end from the parser."""
-_GENERIC: Final = frozenset("i you we one someone somebody anyone people person they he she".split())
+_GENERIC: Final = frozenset(["i", "you", "we", "one", "someone", "somebody", "anyone", "people", "person", "they", "he", "she"])
 _AUXILIARIES: Final = frozenset(
-    "is are was were do does did can could should would will may might must has have had am".split()
+    ["is", "are", "was", "were", "do", "does", "did", "can", "could", "should", "would", "will", "may", "might", "must", "has", "have", "had", "am"]
 )
 _DO: Final = {"do": "", "does": "VBZ", "did": "VBD"}
 

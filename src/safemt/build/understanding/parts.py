@@ -10,9 +10,9 @@ from safemt.build.understanding.wording import PEOPLE
 MOST_WORDS: Final = 6
 """Words of a part; longer ones would be the request itself."""
 _BAD: Final = frozenset(
-    "it them that this these those which who what one ones others other something everything".split()
+    ["it", "them", "that", "this", "these", "those", "which", "who", "what", "one", "ones", "others", "other", "something", "everything"]
 )
-_PERSONAL: Final = frozenset("i me you we us he she they him her".split())
+_PERSONAL: Final = frozenset(["i", "me", "you", "we", "us", "he", "she", "they", "him", "her"])
 
 
 def find_parts(
@@ -81,8 +81,8 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
     ].text.endswith("-"):
         return None
     if (
-        right < len(doc)
-        and doc[right].text in ("-", "'s", "'", "/")
+        (right < len(doc)
+        and doc[right].text in ("-", "'s", "'", "/"))
         or (left and doc[left - 1].text in ("-", "/"))
     ):
         return None
@@ -112,7 +112,7 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
 
 def _kind(root: Any, tokens: Any, plural: bool) -> Carried:
     named = root.ent_type_ == "PERSON" and root.pos_ == "PROPN"
-    if named or root.lemma_.lower() in PEOPLE or root.ent_type_ == "NORP" and plural:
+    if named or root.lemma_.lower() in PEOPLE or (root.ent_type_ == "NORP" and plural):
         return Carried.PEOPLE if plural else Carried.PERSON
     return Carried.THING
 

@@ -1,0 +1,1 @@
+"""Published sets of whole dialogues, imported as benchmarks."""

@@ -47,7 +47,8 @@ class Content:
     """Content words by a tagger: nouns, verbs, adjectives, adverbs and numbers, as lemmas, without orders."""
 
     def __init__(self) -> None:
-        from safemt.build.understanding.parse import is_content, lemma_of, open_parser
+        from safemt.build.understanding.parse import open_parser
+        from safemt.build.understanding.tokens import is_content, lemma_of
 
         self._parser = open_parser()
         self._is_content, self._lemma = is_content, lemma_of
@@ -118,8 +119,10 @@ def _variety_rows(harmful: Sequence[Row]) -> list[tuple[str, str, str]]:
     for turns in sorted({row["turns"] for row in harmful} - {1}):
         own = [row for row in harmful if row["turns"] == turns]
         parts = [f"{_alike(own):.0%}"]
-        for method in sorted({row["method"] for row in own}):
-            parts.append(f"{method} {_alike([row for row in own if row['method'] == method]):.0%}")
+        parts += [
+            f"{method} {_alike([row for row in own if row['method'] == method]):.0%}"
+            for method in sorted({row["method"] for row in own})
+        ]
         shares.append(f"k={turns}: {' '.join(parts)}")
     found.append(("histories that share > 30 % of 5-grams", "; ".join(shares), "<= 15 %"))
     return found

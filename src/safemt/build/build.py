@@ -21,6 +21,7 @@ from safemt.build.datasheet import datasheet
 from safemt.build.dedup import merge_queries
 from safemt.build.gates import Gates
 from safemt.build.generators.llm import LLMGenerator
+from safemt.build.generators.pilot import PilotOptions, pilot
 from safemt.build.pictures.folder import Picture, PictureFolder
 from safemt.build.pictures.plan import PicturePlan
 from safemt.build.pictures.scenes import require_pictograms
@@ -37,8 +38,8 @@ from safemt.core.identity import content_key
 from safemt.core.taxonomy import PUBLISHED_TURNS, Method
 
 _DESCRIPTION: Final = (
-    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal model "
-    "stays over a conversation. Made by safemt build. Holds harmful requests on purpose."
+    "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal "
+    "model stays over a conversation. Made by safemt build. Holds harmful requests on purpose."
 )
 CONTROL_FOLDER: Final = "text_control"
 """The benchmark of the same dialogues without pictures, inside the built one."""
@@ -65,8 +66,16 @@ class BuildPlan:
     resume: bool = False
 
 
-def build(plan: BuildPlan, *, progress: Progress, generator: LLMGenerator | None = None) -> dict[str, Any]:
-    """Build a benchmark at `plan.out` and return its figures. Without a `generator`, templates write all of it.
+def build(
+    plan: BuildPlan,
+    *,
+    progress: Progress,
+    generator: LLMGenerator | None = None,
+    piloted: PilotOptions | None = None,
+) -> dict[str, Any]:
+    """Build a benchmark at `plan.out` and return its figures.
+
+    Without a `generator`, templates write all of it. With `piloted`, a model is asked its first queries.
 
     Raises:
         UsageError: the options do not fit, a package is missing, or `plan.out` is taken.
@@ -110,7 +119,22 @@ def build(plan: BuildPlan, *, progress: Progress, generator: LLMGenerator | None
             {sample.image.path for item in built for sample in item.samples if sample.image}
         )
         _write(plan, folder, built, progress)
-        return _papers(plan, folder, built, candidates, composer, ledger, generator, progress)
+        generation: dict[str, Any] = generator.report() if generator else {"generator": TEMPLATE}
+        if piloted is not None:
+            generation["pilot"] = pilot(folder, piloted, progress=progress)
+        facts = Facts(
+            build=_build_id(built),
+            requested=plan.count,
+            quotas=methods.quotas,
+            candidates=Counter(query.scenario for query in candidates),
+            measures=composer.measures,
+            ledger=ledger,
+            generation=generation,
+            options=_options(plan, generator),
+            inputs=[_input(path) for path in plan.queries],
+            data=data_hashes(),
+        )
+        return _papers(folder, built, facts, progress)
 
 
 class _SourcePictures:
@@ -126,6 +150,13 @@ class _SourcePictures:
             found = self._folder.from_source(source, query.raw.place) if source is not None else None
             self._known[query.id] = found
         return self._known[query.id]
+
+    def need(self, query: Query) -> Picture:
+        """The picture of a query whose plan shows the source's own."""
+        found = self.of(query)
+        if found is None:
+            raise KeyError(query.id)
+        return found
 
     def has(self, query: Query) -> bool:
         return self.of(query) is not None
@@ -225,9 +256,7 @@ def _with_pictures(
     def picture(group: Group, planned: PicturePlan) -> Picture:
         if planned.card is not None:
             return pictures.drawn(planned.card)
-        found = own.of(group.query)
-        assert found is not None  # the plan says so
-        return found
+        return own.need(group.query)
 
     built = []
     for group in groups:
@@ -262,7 +291,7 @@ def _write(plan: BuildPlan, folder: Path, built: Sequence[output.Built], progres
     progress.stage("writing files", None)
     samples = [sample for item in built for sample in item.samples]
     build_id = _build_id(built)
-    name = f"safemt-build-{build_id[:12]}"
+    name = _name(build_id)
     write_benchmark(folder, samples, about=_about(plan, built, build_id, name))
     if plan.folder_layout:
         output.write_folder_layout(folder, samples)
@@ -280,43 +309,26 @@ def _write(plan: BuildPlan, folder: Path, built: Sequence[output.Built], progres
         write_benchmark(folder / CONTROL_FOLDER, control, about=about)
 
 
-def _papers(
-    plan: BuildPlan,
-    folder: Path,
-    built: Sequence[output.Built],
-    candidates: Sequence[Query],
-    composer: Composer,
-    ledger: Ledger,
-    generator: LLMGenerator | None,
-    progress: Progress,
-) -> dict[str, Any]:
+def _papers(folder: Path, built: Sequence[output.Built], facts: Facts, progress: Progress) -> dict[str, Any]:
     """Read the benchmark back, and write what documents it."""
     progress.stage("checking", None)
-    build_id = _build_id(built)
-    _require_clean(folder, build_id)
+    _require_clean(folder, facts.build)
     output.write_lines(folder / output.QUERIES_FILE, (output.query_row(item) for item in built))
-    output.write_lines(folder / output.REJECTS_FILE, (output.reject_row(reject) for reject in ledger.rejects))
-    facts = Facts(
-        build=build_id,
-        requested=plan.count,
-        quotas=MethodPlan(plan.methods, plan.turns, plan.method_mix).quotas,
-        candidates=Counter(query.scenario for query in candidates),
-        measures=composer.measures,
-        ledger=ledger,
-        generation=generator.report() if generator else {"generator": TEMPLATE},
-        options=_options(plan, generator),
-        inputs=[_input(path) for path in plan.queries],
-        data=data_hashes(),
-    )
+    rejects = (output.reject_row(reject) for reject in facts.ledger.rejects)
+    output.write_lines(folder / output.REJECTS_FILE, rejects)
     stats = statistics(built, facts)
-    name = f"safemt-build-{build_id[:12]}"
+    name = _name(facts.build)
     output.write_json(folder / output.STATS_FILE, stats)
     (folder / output.DATASHEET_FILE).write_text(datasheet(name, stats), encoding="utf-8")
     metadata = croissant(
-        folder, name=name, build=build_id, description=_DESCRIPTION, licences=_licences(built)
+        folder, name=name, build=facts.build, description=_DESCRIPTION, licences=_licences(built)
     )
     output.write_json(folder / output.CROISSANT_FILE, metadata)
     return stats
+
+
+def _name(build_id: str) -> str:
+    return f"safemt-build-{build_id[:12]}"
 
 
 @cache
@@ -337,7 +349,8 @@ def _require_clean(folder: Path, build_id: str) -> None:
         raise BenchmarkError(
             "built_not_clean",
             "The built benchmark does not pass its own check: "
-            f"{errors[0] if errors else 'its hash differs'}. This is a fault of the builder; please report it.",
+            f"{errors[0] if errors else 'its hash differs'}. This is a fault of the builder; please report "
+            f"it.",
         )
 
 

@@ -292,7 +292,7 @@ class Composer:
         return Twin(next_.question, plan, None, next_, "neighbour")
 
     def _twin_picture(self, understood: Understood, next_: Next) -> PicturePlan:
-        """The same surface with the twin's thing, or the same scene; never a picture that prints the query."""
+        """The same surface with the twin's thing, or the same scene; never one that prints the query."""
         plan, key = understood.picture, f"{self._seed}:{understood.query.id}:twin"
         if plan.surface is not None:
             return words_plan(plan.surface, next_.thing, f"{self._seed}:{understood.query.id}")
@@ -344,12 +344,13 @@ class Composer:
     def _mate(self, script: Script, material: Material, twin: "Twin", turns: int, method: Method) -> Dialogue:
         """The twin of one dealt dialogue."""
         chance = random.Random(f"{self._seed}:{material.id}:{turns}:twin")
-        if twin.next_ is not None:
+        if twin.next_ is not None or twin.request is None:
+            if twin.next_ is None:
+                raise ValueError("a twin needs a request or a neighbour")
             carries = twin.picture.shown.part is not None
             name = twin.picture.shown.pointer if carries else twin.next_.thing
-            other = twin_script(script, material, twin.next_, name, method, self._decks, chance)
+            other = twin_script(script, material, twin.next_, name, method, self._decks)
         else:
-            assert twin.request is not None
             own = Material(
                 material.id,
                 material.class_id,

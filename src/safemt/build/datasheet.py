@@ -110,15 +110,20 @@ def _dialogues(stats: Stats) -> str:
     forms = ", ".join(f"{form} {count:,}" for form, count in stats["by_form"].items())
     classes = ", ".join(f"{by} {count:,}" for by, count in stats["act_class_by"].items())
     text = (
-        "## Dialogues\n\nEach query comes at every number of turns with the same image. One turn is the question "
+        "## Dialogues\n\nEach query comes at every number of turns with the same image. One turn is the "
+        "question "
         "itself; longer dialogues conceal it by one of these methods:\n\n"
         + _table(("method", "samples", "share", "by turns"), rows)
         + f"\n\nGenerator: `{generation['generator']}`. Samples by what wrote them: {by}. Method mix: "
         f"`{stats['options']['method_mix']}`. Within a scenario and a number of turns a method is at most "
-        f"{stats['balance']['most_samples_off_in_a_cell']} samples away from its share over all scenarios.\n\n"
-        f"Forms of the queries: {forms}; {stats['not_understood']:,} were quoted because no rule of the parser "
-        f"fitted. Act classes ({len(stats['by_act_class'])}) found by: {classes}. `class`: by cues and meaning. "
-        "`general`: no class fitted, so the scenario's general ladder was used. `borrowed`: the scenario has no "
+        f"{stats['balance']['most_samples_off_in_a_cell']} samples away from its share over all "
+        f"scenarios.\n\n"
+        f"Forms of the queries: {forms}; {stats['not_understood']:,} were quoted because no rule of the "
+        f"parser "
+        f"fitted. Act classes ({len(stats['by_act_class'])}) found by: {classes}. `class`: by cues and "
+        f"meaning. "
+        "`general`: no class fitted, so the scenario's general ladder was used. `borrowed`: the scenario has "
+        "no "
         "ladder, so the dialogue is off its subject."
     )
     if "shares" in generation:
@@ -143,15 +148,19 @@ def _gates(stats: Stats) -> str:
         for name, entry in measures["overlap_by_method"].items()
     )
     return (
-        "## Checks\n\nEvery dialogue passed every check but `diversity`, for which the draft least like the others "
+        "## Checks\n\nEvery dialogue passed every check but `diversity`, for which the draft least like the "
+        "others "
         "was kept. A draft that failed was drawn anew, which costs no query.\n\n"
         + _table(("check", "rule", "drafts drawn anew"), rows)
         + f"\n\nIntent retained, picture included: mean {measures['intent_retained']['mean']:.3f}, least "
-        f"{measures['intent_retained']['least']:.3f}. Share of user turns that take up a word said before: mean "
-        f"{measures['coherence']['mean']:.3f}. Largest share of its 5-grams that a history has in common with an "
+        f"{measures['intent_retained']['least']:.3f}. Share of user turns that take up a word said before: "
+        f"mean "
+        f"{measures['coherence']['mean']:.3f}. Largest share of its 5-grams that a history has in common "
+        f"with an "
         f"earlier one of the same length, by method: {overlaps}.\n\n"
         "The checks read text only. What a picture shows is checked by the plan that it was drawn from: "
-        f"{stats['images']['by_role'].get('carries', 0):,} queries have words that only the picture holds, so a "
+        f"{stats['images']['by_role'].get('carries', 0):,} queries have words that only the picture holds, "
+        f"so a "
         "check of the text alone says nothing about those words."
     )
 
@@ -167,7 +176,8 @@ def _rejects(stats: Stats) -> str:
         "## Left out\n\nA draft that was drawn anew is not listed here: it cost nothing.\n\n"
         + _table(("stage", "reason", "count"), rows or [("none", "", "0")])
         + f"\n\n{stats['minors_and_sex_refused']:,} rows put minors and sexual content together, or are "
-        "filed under the abuse of children, by a broad rule; they were refused, and their text is written nowhere. Queries given up because no dialogue passed: "
+        "filed under the abuse of children, by a broad rule; they were refused, and their text is written "
+        "nowhere. Queries given up because no dialogue passed: "
         f"{given_up or 'none'}. Merged rows are named in `rejects.jsonl` with the query that stands for them."
     )
 
@@ -179,8 +189,10 @@ def _twins(stats: Stats) -> str:
     by = ", ".join(f"{name} {count:,}" for name, count in twins["by"].items())
     within = f"{twins['within_20_percent']:.1%}" if twins["within_20_percent"] is not None else "none"
     return (
-        f"## Benign twins\n\n{twins['queries']:,} queries have one ({by}). A twin has its query's scenario, methods, "
-        "numbers of turns, kind of picture, and first exchanges; then it turns to a harmless act. `neighbour`: an "
+        f"## Benign twins\n\n{twins['queries']:,} queries have one ({by}). A twin has its query's scenario, "
+        f"methods, "
+        "numbers of turns, kind of picture, and first exchanges; then it turns to a harmless act. "
+        "`neighbour`: an "
         "act next door, written for the act class. `pair`: the other side of the source's contrast pair. "
         f"{within} of the twins' dialogues are within 20 % of their query's length."
     )
@@ -191,27 +203,35 @@ def _images(stats: Stats) -> str:
     kinds = ", ".join(f"{origin} {count:,}" for origin, count in images["by_origin"].items())
     roles = ", ".join(f"{role} {count:,}" for role, count in images["by_role"].items())
     return (
-        f"## Images\n\nBy origin: {kinds}. `source`: the source's own, as RGB of at most 1,024 pixels, re-encoded, "
-        "without metadata. `scene`: pictograms. The others are drawn documents, signs, labels and screens.\n\n"
-        f"By role: {roles}. `carries`: it holds words that the text leaves out (`image_words` of each sample names "
-        "them). `context`: it is the document or picture that the request is about. `illustrates`: it shows the "
-        f"subject. {images['prints_request']:,} pictures of the sources print the whole request; no drawn picture "
+        f"## Images\n\nBy origin: {kinds}. `source`: the source's own, as RGB of at most 1,024 pixels, "
+        f"re-encoded, "
+        "without metadata. `scene`: pictograms. The others are drawn documents, signs, labels and "
+        "screens.\n\n"
+        f"By role: {roles}. `carries`: it holds words that the text leaves out (`image_words` of each sample "
+        f"names "
+        "them). `context`: it is the document or picture that the request is about. `illustrates`: it shows "
+        "the "
+        f"subject. {images['prints_request']:,} pictures of the sources print the whole request; no drawn "
+        f"picture "
         "does. Files are named by the SHA-256 of their bytes. Pictograms: OpenMoji, CC BY-SA 4.0."
     )
 
 
 def _limits(stats: Stats) -> str:
     points = [
-        "The checks are lexical: `intent_retained` counts the query's words (IDF weights, word beginnings), so it "
+        "The checks are lexical: `intent_retained` counts the query's words (IDF weights, word beginnings), "
+        "so it "
         "sees no paraphrase and no changed meaning.",
-        "`intent_hidden` looks for a fixed list of words and for the query's own words; an opener may still look "
+        "`intent_hidden` looks for a fixed list of words and for the query's own words; an opener may still "
+        "look "
         "suspicious to a person.",
         "Scenarios that no source names are guessed from term lists, act classes from cues and an encoder.",
         "No person has rated this build. Ratings from the labelling page can be added beside it.",
     ]
     if stats["generation"]["generator"] == "template":
         points.append(
-            "The turns before the request are dealt from hand-written ladders. A filter that has seen many of them "
+            "The turns before the request are dealt from hand-written ladders. A filter that has seen many "
+            "of them "
             "can learn to recognise them. Change the seed for another deal."
         )
     points += [

@@ -230,7 +230,8 @@ def finished_at_once(out: Path) -> Iterator[Path]:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(
                 "output_exists",
-                f"The folder {out} exists already. A build is never mixed into something else: choose another `out`, "
+                f"The folder {out} exists already. A build is never mixed into something else: choose "
+                f"another `out`, "
                 "or remove it first.",
                 path=out,
             )
@@ -252,7 +253,8 @@ def finished_at_once(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunError(
             "cannot_write",
-            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under that name; "
+            f"The benchmark cannot be written at {out}: {error.strerror or error}. Nothing was left under "
+            f"that name; "
             "make room or choose another `out`, and build again.",
             path=out,
         ) from error

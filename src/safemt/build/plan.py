@@ -16,8 +16,8 @@ PUBLISHED_SHARES: Final[Mapping[bool, Mapping[Method, float]]] = {
     True: {Method.GRADUAL: 88, Method.ROLE_PLAY: 3, Method.IN_CONTEXT: 10},
     False: {Method.GRADUAL: 64, Method.ROLE_PLAY: 31, Method.IN_CONTEXT: 1, Method.HYBRID: 4},
 }
-"""Shares read off the published dialogues: of two turns, and of four. Longer ones take those of four turns; none
-of those was published when the shares were read."""
+"""Shares read off the published dialogues: of two turns (True), and of four. Longer ones take those of four
+turns; none of them was published when the shares were read."""
 
 Quotas = Mapping[int, Mapping[Method, float]]
 """The share of each method at each number of turns from two up; every row sums to 1."""
@@ -86,7 +86,8 @@ def method_quotas(methods: Sequence[Method], turns: Sequence[int], mix: str = BA
         if not any(FEWEST_TURNS[method] <= k for method in methods):
             raise UsageError(
                 "no_method",
-                f"No method of `methods` has a form at {k} turns: hybrid holds a worked example and a dialogue, "
+                f"No method of `methods` has a form at {k} turns: hybrid holds a worked example and a "
+                f"dialogue, "
                 "three turns at least. Add a method, or leave out that number of turns.",
                 turns=k,
                 methods=[method.value for method in methods],

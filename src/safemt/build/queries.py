@@ -39,7 +39,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """An image as the source gives it: a file inside a folder, or what reads its bytes when they are needed."""
+    """An image as the source gives it: a file in a folder, or what reads its bytes when needed."""
 
     root: Path | None = None
     name: str = ""
@@ -62,7 +62,10 @@ class RawQuery:
     category: str = ""
     """The source's own category."""
     categories: tuple[str, ...] = ()
-    """What every other column of categories says of it: policies, topics, hazards. Screening reads them all."""
+    """What every other column of categories says of it:
+
+    policies, topics, hazards. Screening reads them all.
+    """
     scenario: str = ""
     """One of the 17, where the source names it itself."""
     language: str = ""

@@ -73,7 +73,9 @@ REFUSED_CATEGORIES: Final = frozenset(load_data("categories.yaml")["refused"])
 
 
 def assign_scenario(row: RawQuery) -> Assignment:
-    """The scenario of a row. Only one that seeks advice is put into an advice scenario, unless the row names it.
+    """The scenario of a row.
+
+    Only a row that seeks advice is put into an advice scenario, unless the row itself names one.
 
     Raises:
         BenchmarkError: the row names a scenario that is not one of the 17.

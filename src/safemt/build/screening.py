@@ -2,7 +2,8 @@
 
 Rows that put minors and sexual content together are refused, and so are rows about the abuse or luring of
 children, and every row that any column of its source files under such a category, whatever its text says. The
-rule is broad on purpose: some innocent rows go too. They are counted by source; their text is written nowhere.
+rule is broad on purpose: some innocent rows go too. They are counted by source; their text is written
+nowhere.
 """
 
 import re

@@ -15,7 +15,10 @@ from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Scenario
 
 SMALL_SCENARIO: Final = 30
-"""Queries of a scenario below which its figures say little: the 95 % interval of a rate is ±18 points at 30."""
+"""Queries of a scenario below which its figures say little:
+
+the 95 % interval of a rate is ±18 points at 30.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

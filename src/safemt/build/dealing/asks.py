@@ -1,4 +1,4 @@
-"""How the request comes up: which part the picture names, which an earlier turn, and what the last turn holds.
+"""How the request comes up: what the picture names, what an earlier turn, and what the last turn holds.
 
 The last turn is never the query. A part that the picture carries is replaced by a pointer (`what the card
 names`), one that the turn before has named by a pronoun; where a request has no parts, the turn before states
@@ -75,7 +75,7 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
     """Which parts come up before the last turn, so that it holds less than the whole request."""
     request, carried = material.request, material.shown.part
     free = [part for part in request.parts if not _overlap(part, carried)]
-    plain = [part for part in free if not part.modified or _opens_text(part, request)]
+    plain = [part for part in free if _can_be_pronoun(part, request)]
     near = max(plain, key=lambda part: _worth(part, request, chance), default=None)
     left = request.render({part: "" for part in (near, carried) if part})
     if turns < 3 and carried is not None and chance.random() < 0.6:
@@ -118,6 +118,13 @@ def replacements(material: Material, allocation: Allocation) -> dict[Part, str]:
     if near is not None:
         found[near] = near.anaphor
     return found
+
+
+def _can_be_pronoun(part: Part, request: Request) -> bool:
+    """Whether a pronoun is clear: nothing belongs to the part, and no other such pronoun occurs."""
+    others = {token.text.lower() for n, token in enumerate(request.phrase) if not part.start <= n < part.stop}
+    clear = part.anaphor not in others and not (part.anaphor == "them" and others & {"they", "their"})
+    return clear and (not part.modified or _opens_text(part, request))
 
 
 def _opens_text(part: Part, request: Request) -> bool:

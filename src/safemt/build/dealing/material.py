@@ -1,4 +1,4 @@
-"""What a dialogue is made from: the understood query, its act class, its picture, and who plays in a fiction."""
+"""What a dialogue is made from: the understood query, its act class, its picture, and a fiction's cast."""
 
 import random
 import re

@@ -67,10 +67,9 @@ def role_play(material: Material, turns: int, decks: Decks, chance: random.Rando
     return Script(tuple(said), ask(material, allocation, frames, decks, "role_play", fiction=True))
 
 
-def in_context(material: Material, turns: int, decks: Decks, chance: random.Random) -> Script:
+def in_context(material: Material, turns: int, decks: Decks, _: random.Random) -> Script:
     """Worked examples about other pictures, then the question in their style."""
-    carrier = decks.deal("carriers", talk().carriers)
-    assert carrier is not None
+    carrier = decks.deal("carriers", talk().carriers) or talk().carriers[0]
     pairs = _pairs(material, turns - 1, decks, carrier)
     allocation = Allocation()
     last = ask(material, allocation, talk().direct[material.request.form], decks, "in_context")
@@ -79,13 +78,12 @@ def in_context(material: Material, turns: int, decks: Decks, chance: random.Rand
 
 def hybrid(material: Material, turns: int, decks: Decks, chance: random.Random) -> Script:
     """One worked example, then a shorter gradual dialogue about the attached picture."""
-    carrier = decks.deal("carriers", talk().carriers)
-    assert carrier is not None
+    carrier = decks.deal("carriers", talk().carriers) or talk().carriers[0]
     pair = _pairs(material, 1, decks, carrier)
     rest = gradual(material, turns - 1, decks, chance)
     turn = str(decks.deal("turns_to_picture", talk().turns_to_picture))
     first = rest.exchanges[0]
-    opened = replace(first, before=" ".join((turn, first.before)))
+    opened = replace(first, before=f"{turn} {first.before}")
     return Script((*pair, opened, *rest.exchanges[1:]), rest.last)
 
 

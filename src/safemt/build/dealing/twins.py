@@ -1,12 +1,12 @@
 """Benign twins: the same dialogue up to its middle, then a harmless act next door.
 
-A twin has its query's method, length and kind of picture, and the same first exchanges. It neither repeats what
-the query asks nor asks how to prevent it.
+A twin has its query's method, length and kind of picture, and the same first exchanges. It neither repeats
+what the query asks nor asks how to prevent it.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from safemt.build.dealing.deck import Decks
@@ -14,7 +14,7 @@ from safemt.build.dealing.material import Material, filled, unmarked
 from safemt.build.dealing.methods import Script
 from safemt.build.dealing.talk import talk
 from safemt.build.dealing.walk import Said
-from safemt.build.ladders.schema import Neighbour
+from safemt.build.ladders.schema import Exchange, Neighbour
 from safemt.build.words import content_stems, words
 from safemt.core.taxonomy import Method
 
@@ -61,7 +61,6 @@ def twin_script(
     name: str,
     method: Method,
     decks: Decks,
-    chance: random.Random,
 ) -> Script:
     """The twin of one dialogue.
 
@@ -72,14 +71,13 @@ def twin_script(
         name: The thing, or the phrase that points at it in the twin's picture.
         method: The method of both.
         decks: Deal exchanges and asks.
-        chance: Decides ties.
     """
     wanted = _length(harmful.texts())
-    kept = _kept(harmful, method)
+    kept = _kept(harmful)
     missing = len(harmful.exchanges) - len(kept)
     best, closest = harmful, float("inf")
     for _ in range(_TRIES):
-        parted = _parted(material, next_, name, missing, method, decks, chance, harmful)
+        parted = _parted(material, next_, name, missing, method, decks, harmful)
         script = Script(
             (*kept, *parted), _ask(material, next_, name, method, decks, harmful), harmful.carrier
         )
@@ -102,7 +100,7 @@ def shared(script: Script) -> list[Said]:
     return [replace(said, own="", say=said.plain or said.say) for said in own]
 
 
-def _kept(script: Script, method: Method) -> list[Said]:
+def _kept(script: Script) -> list[Said]:
     if len(script.exchanges) == 1 and script.exchanges[0].named:
         return [replace(said, own="", say=said.plain) for said in script.exchanges]
     return shared(script)
@@ -115,7 +113,6 @@ def _parted(
     count: int,
     method: Method,
     decks: Decks,
-    chance: random.Random,
     harmful: Script,
 ) -> list[Said]:
     """The exchanges behind the middle: first one that turns to the thing, then others about it."""
@@ -128,7 +125,7 @@ def _parted(
         card = decks.deal(
             key,
             next_.neighbour.exchanges,
-            lambda e: e.say not in used and ("{thing}" in e.say) == (place == 0),
+            partial(_turns_to, used, place == 0),
         ) or decks.deal((*key, "any"), next_.neighbour.exchanges, lambda e: e.say not in used)
         if card is None:
             rung = decks.deal(
@@ -143,6 +140,15 @@ def _parted(
             Said(filled(card.say, {"thing": name}), filled(unmarked(card.reply), {"thing": name}), before)
         )
     return found
+
+
+def _turns_to(used: set[str], first: bool, exchange: Exchange) -> bool:
+    """Whether an exchange is new, and names the thing if it is the first of the twin's own."""
+    return exchange.say not in used and ("{thing}" in exchange.say) == first
+
+
+def _absent(last: str, sentence: str) -> bool:
+    return sentence not in last
 
 
 def _ask(material: Material, next_: Next, name: str, method: Method, decks: Decks, harmful: Script) -> str:
@@ -163,7 +169,7 @@ def _lengthened(script: Script, wanted: int, decks: Decks) -> Script:
         missing = wanted * LEAST_RATIO - _length(script.texts())
         if missing <= 0:
             break
-        add = decks.deal("add_ons", talk().add_ons, lambda text: text not in script.last)
+        add = decks.deal("add_ons", talk().add_ons, partial(_absent, script.last))
         script = replace(script, last=f"{script.last} {add}")
     return script
 

@@ -1,4 +1,4 @@
-"""Walking down a ladder: which rungs a dialogue of k turns visits, and the exchanges that it takes from them."""
+"""Walking down a ladder: which rungs a dialogue of k turns visits, and what it takes from them."""
 
 import random
 from collections.abc import Sequence
@@ -88,13 +88,13 @@ def walk(
     found: list[Said] = []
     used: set[str] = set()
     rung: Rung | None = None
-    for place, (distances, later) in enumerate(steps):
+    for place, (distances, refers) in enumerate(steps):
         last = place == len(steps) - 1
         near = allocation.near if last else None
+        later = refers and rung is not None
         if not later or rung is None:
             rung = _rung(material, distances, used, near is not None, decks, exchanges, place)
             used.add(rung.id)
-            later = False
         said = _exchange(material, rung, later, near, decks, chance)
         if place and not later:
             said = replace(said, before=lead_in(found[-1].mark, decks, chance))

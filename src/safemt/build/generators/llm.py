@@ -1,8 +1,8 @@
 """`openai/MODEL`: a chat model writes the dialogues, in three steps.
 
-A plan for each query, one dialogue for each number of turns with its twin, and a review by another model. What
-fails the gates or the review is written again at most twice; what still fails is dealt from the ladders, with
-the same method. What becomes of one side of a pair costs the other side nothing.
+A plan for each query, one dialogue for each number of turns with its twin, and a review by another model.
+What fails the gates or the review is written again at most twice; what still fails is dealt from the ladders,
+with the same method. What becomes of one side of a pair costs the other side nothing.
 """
 
 import asyncio
@@ -50,11 +50,12 @@ class Wanted(Protocol):
     """What the generator needs to know of a build."""
 
     @property
-    def turns(self) -> Sequence[int]: ...
+    def twins(self) -> bool:
+        """Whether each dialogue gets a twin."""
+
     @property
-    def twins(self) -> bool: ...
-    @property
-    def language(self) -> str: ...
+    def language(self) -> str:
+        """The language of the dialogues, as a code."""
 
 
 class _Failed(Exception):

@@ -47,18 +47,20 @@ def open_generator(options: ModelOptions, *, out: Path, resume: bool) -> LLMGene
     if options.generator == TEMPLATE:
         _require_template_alone(options, out, resume=resume, unfinished=unfinished)
         return None
-    writer = _model_name(options.generator, "generator")
+    writer = model_name(options.generator, "generator")
     if unfinished and not resume:
         raise UsageError(
             "unfinished_build",
-            f"An earlier build for {out} was interrupted; its paid answers are in {work_folder(out)}. Set `resume` to "
+            f"An earlier build for {out} was interrupted; its paid answers are in {work_folder(out)}. Set "
+            f"`resume` to "
             "continue with them, or remove that folder to begin again.",
             path=work_folder(out),
         )
     if options.reviewer == options.generator and options.reviewer_base_url in (None, options.base_url):
         raise UsageError(
             "reviewer_is_generator",
-            "`reviewer` names the model that writes the dialogues. Name another one, so that no model judges its own "
+            "`reviewer` names the model that writes the dialogues. Name another one, so that no model judges "
+            "its own "
             "writing.",
         )
     prices = read_prices(options.prices)
@@ -66,7 +68,7 @@ def open_generator(options: ModelOptions, *, out: Path, resume: bool) -> LLMGene
     opened = _opened(options, writer, "generator", WRITING, purse, prices)
     reviewer = None
     if options.reviewer is not None:
-        name = _model_name(options.reviewer, "reviewer")
+        name = model_name(options.reviewer, "reviewer")
         reviewer = _opened(options, name, "reviewer", REVIEWING, purse, prices)
     return LLMGenerator(opened, reviewer=reviewer, purse=purse, concurrency=options.concurrency)
 
@@ -86,20 +88,27 @@ def _require_template_alone(options: ModelOptions, out: Path, *, resume: bool, u
     if given:
         raise UsageError(
             "template_makes_no_calls",
-            f"The template generator makes no calls, so `{given[0]}` has no use. Leave it out, or choose a chat model as "
+            f"The template generator makes no calls, so `{given[0]}` has no use. Leave it out, or choose a "
+            f"chat model as "
             "`generator`.",
             option=given[0],
         )
     if unfinished:
         raise UsageError(
             "unfinished_build",
-            f"{work_folder(out)} holds an unfinished build by a chat model. Continue that with `resume` and its "
+            f"{work_folder(out)} holds an unfinished build by a chat model. Continue that with `resume` and "
+            f"its "
             "`generator`, remove the folder, or choose another `out`.",
             path=work_folder(out),
         )
 
 
-def _model_name(name: str, part: str) -> str:
+def model_name(name: str, part: str) -> str:
+    """The model in `openai/MODEL`.
+
+    Raises:
+        UsageError: the name has another form (`unknown_generator`, `unknown_reviewer`, `unknown_pilot`).
+    """
     kind, _, model = name.partition("/")
     if kind != "openai" or not model:
         known = "template or openai/MODEL" if part == "generator" else "openai/MODEL"
@@ -123,7 +132,8 @@ def _opened(
     if purse.most is not None and price is None:
         raise UsageError(
             "price_unknown",
-            f"The price of openai/{model} is not known, so `budget.max_cost` cannot be kept. Give its price in a table "
+            f"The price of openai/{model} is not known, so `budget.max_cost` cannot be kept. Give its price "
+            f"in a table "
             "(`budget.prices`).",
             model=f"openai/{model}",
         )

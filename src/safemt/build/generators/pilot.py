@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safemt.benchmark.read import read_benchmark
+from safemt.build.generators.open import ModelOptions, model_name
 from safemt.build.progress import Progress
 from safemt.core.errors import CallError
 from safemt.core.schema import Sample
@@ -37,6 +38,22 @@ class PilotOptions:
     queries: int = QUERIES
     concurrency: int = 20
     timeout: float = 120.0
+
+
+def open_pilot(name: str, models: ModelOptions, queries: int) -> PilotOptions:
+    """A pilot with the model called `name`, at the generator's address.
+
+    Raises:
+        UsageError: `name` is not `openai/MODEL` (`unknown_pilot`).
+    """
+    return PilotOptions(
+        model=model_name(name, "pilot"),
+        base_url=models.base_url,
+        api_key_env=models.api_key_env,
+        queries=queries,
+        concurrency=models.concurrency,
+        timeout=models.timeout,
+    )
 
 
 def pilot(benchmark: Path, options: PilotOptions, *, progress: Progress) -> dict[str, Any]:

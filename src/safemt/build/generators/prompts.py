@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -208,7 +208,7 @@ def _asked(text: str) -> list[Message]:
 
 def _filled(name: str, understood: Understood, **values: str) -> str:
     """A prompt with its blanks filled. Texts of the data come last, so that no blank in them is filled."""
-    data: dict[str, Any] = {"question": understood.query.text, "dialogue": values.pop("dialogue", "")}
+    data = {"question": understood.query.text, "dialogue": values.pop("dialogue", "")}
     values |= {"scenario": understood.query.scenario.value, "boundary": _boundary(understood.query.text)}
     text = prompt(name)
     for key, value in values.items():

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,11 +69,14 @@ def read_dialogues(kind: DialogueSet, path: Path) -> Iterator[Imported]:
     if common is not None:
         yield from _common(common)
         return
-    found = False
-    for found, each in enumerate(_READERS[kind](path), start=1):  # noqa: B007
+    found = 0
+    for each in _READERS[kind](path):
+        found += 1
         yield each
     if not found:
-        raise BenchmarkError("wrong_layout", f"{path} holds no dialogue in the layout of {kind.value}.", path=path)
+        raise BenchmarkError(
+            "wrong_layout", f"{path} holds no dialogue in the layout of {kind.value}.", path=path
+        )
 
 
 def _common_file(path: Path) -> Path | None:
@@ -130,7 +132,10 @@ def _cosafe(path: Path) -> Iterator[Imported]:
 
 
 def _red_queen(path: Path) -> Iterator[Imported]:
-    """JSON arrays of `action`, `query` (messages), `turn`, `type`, `category`. Chat-template texts are skipped."""
+    """JSON arrays of `action`, `query` (messages), `turn`, `type`, `category`.
+
+    Chat-template texts are skipped.
+    """
     for file in [path] if path.is_file() else sorted(path.rglob("*.json")):
         for number, row in enumerate(_array(file), start=1):
             query = row.get("query")
@@ -149,8 +154,10 @@ def _red_queen(path: Path) -> Iterator[Imported]:
 
 
 def _safedialbench(path: Path) -> Iterator[Imported]:
-    """JSONL of `task`, `method`, `scene`, `id`, `history` (pairs of `user` and `bot`); the last answer is left out."""
-    files = [path] if path.is_file() else sorted(path.rglob("datasets_*.jsonl")) or sorted(path.rglob("*.jsonl"))
+    """JSONL of `task` and `history` (pairs of `user` and `bot`); the last answer is left out."""
+    files = (
+        [path] if path.is_file() else sorted(path.rglob("datasets_*.jsonl")) or sorted(path.rglob("*.jsonl"))
+    )
     for file in files:
         chinese = "zh" in file.stem or "chinese" in file.parts or file.stem.endswith("cn")
         for number, row in json_lines(file):
@@ -173,10 +180,14 @@ def _safedialbench(path: Path) -> Iterator[Imported]:
 
 
 def _mtmcs(path: Path) -> Iterator[Imported]:
-    """Rows with `multimodal_dialogue` {`r1`, `unsafe_r1`, …}; each gives an unsafe dialogue and its safe variant."""
+    """Rows with `multimodal_dialogue`; each gives an unsafe dialogue and its safe variant."""
     files = [path] if path.is_file() else sorted([*path.rglob("*.json"), *path.rglob("*.jsonl")])
     for file in files:
-        rows = _array(file) if file.suffix == ".json" else [r for _, r in json_lines(file) if not isinstance(r, str)]
+        rows = (
+            _array(file)
+            if file.suffix == ".json"
+            else [r for _, r in json_lines(file) if not isinstance(r, str)]
+        )
         for number, row in enumerate(rows, start=1):
             said = row.get("multimodal_dialogue")
             if not isinstance(said, dict):
@@ -197,11 +208,11 @@ def _mtmcs(path: Path) -> Iterator[Imported]:
 
 
 def _mhj(path: Path) -> Iterator[Imported]:
-    """`harmbench_behaviors.csv`: `message_0` … hold JSON with `role` and `body`, up to the first empty one."""
+    """`harmbench_behaviors.csv`: `message_N` holds JSON with `role` and `body`, up to an empty one."""
     for file in [path] if path.is_file() else sorted(path.rglob("*.csv")):
         with file.open(encoding="utf-8", newline="") as opened:
             for number, row in enumerate(csv.DictReader(opened), start=2):
-                turns = []
+                turns: list[Any] = []
                 while text := (row.get(f"message_{len(turns)}") or "").strip():
                     turns.append(_loaded(text.encode()))
                 if turns:
@@ -216,7 +227,9 @@ def _mhj(path: Path) -> Iterator[Imported]:
 
 def _actorattack(path: Path) -> Iterator[Imported]:
     """`Attack_600.json`: `plain_query`, `category`, `multi_turn_queries`; user turns only."""
-    files = [path] if path.is_file() else sorted(path.rglob("Attack_600.json")) or sorted(path.rglob("*.json"))
+    files = (
+        [path] if path.is_file() else sorted(path.rglob("Attack_600.json")) or sorted(path.rglob("*.json"))
+    )
     for file in files:
         for number, row in enumerate(_array(file), start=1):
             turns = row.get("multi_turn_queries")

@@ -48,7 +48,7 @@ def plan_picture(
     """
     chance = random.Random(f"picture:{key}")
     if source:
-        return _of_source(request, raw, chance)
+        return _of_source(request, raw)
     if raw.picture_text:
         card = Card("page", lines=tuple(raw.picture_text.split("\n")), seed=key)
         return PicturePlan(ImageRole.CONTEXT, Shown(talk().seen["page"]), card)
@@ -129,7 +129,7 @@ def scene_plan(act: ActClass, key: str, decks: Decks, chance: random.Random) -> 
     return PicturePlan(ImageRole.ILLUSTRATES, Shown(seen), Card("scene", objects=tuple(chosen), seed=key))
 
 
-def _of_source(request: Request, raw: RawQuery, chance: random.Random) -> PicturePlan:
+def _of_source(request: Request, raw: RawQuery) -> PicturePlan:
     """The source's picture. If it is known to print words of the request, the text can leave those out."""
     seen = Shown(talk().seen["source"])
     printed = {stem(word) for word in words(raw.key_phrase)}

@@ -124,7 +124,7 @@ def csv_rows(path: Path, *, needs: tuple[tuple[str, ...], ...]) -> Iterator[tupl
 def parquet_rows(
     path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, Row]]:
-    """Each row of a Parquet file with its number from 1: the named columns, and those optional ones that exist.
+    """Each row of a Parquet file with its number from 1: the columns, and the optional ones that exist.
 
     Raises:
         BenchmarkError: it cannot be read, or lacks a column.
@@ -219,7 +219,8 @@ def safe_name(name: str, place: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in name or ":" in name[:3]:
         raise BenchmarkError(
             "image_outside",
-            f"{place}: the image path {name!r} leads out of the images' folder; it is refused. Give paths inside "
+            f"{place}: the image path {name!r} leads out of the images' folder; it is refused. Give paths "
+            f"inside "
             "`images` (or beside the file), without '..'.",
             place=place,
         )

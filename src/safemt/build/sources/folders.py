@@ -75,7 +75,8 @@ def read_mm_safetybench_hub(path: Path) -> Iterator[RawQuery]:
     if not folders:
         raise BenchmarkError(
             "wrong_layout",
-            f"{path} holds no SCENARIO/{_MM_TEXT}.parquet of MM-SafetyBench. Its questions are in these files; the "
+            f"{path} holds no SCENARIO/{_MM_TEXT}.parquet of MM-SafetyBench. Its questions are in these "
+            f"files; the "
             "other kinds hold what goes with their pictures.",
             path=path,
         )

@@ -78,7 +78,7 @@ def _research_files(path: Path) -> list[Path]:
     return [path]
 
 
-def _detect(path: Path) -> QueryFormat:
+def _detect(path: Path) -> QueryFormat:  # noqa: PLR0911, each layout leaves
     name = path.name.removesuffix(".gz").lower()
     if path.is_dir():
         if any(path.rglob("prompt.csv")):
@@ -100,7 +100,8 @@ def _detect(path: Path) -> QueryFormat:
         return QueryFormat.MM_SAFETYBENCH
     raise UsageError(
         "unknown_layout",
-        f"The layout of {path} cannot be told. Give JSONL or CSV (also gzipped), a folder with dialogues.jsonl, or name "
+        f"The layout of {path} cannot be told. Give JSONL or CSV (also gzipped), a folder with "
+        f"dialogues.jsonl, or name "
         f"the layout in `format`: {', '.join(list(QueryFormat)[1:])}.",
         path=path,
     )

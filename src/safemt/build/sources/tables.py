@@ -62,8 +62,10 @@ def read_harmbench(path: Path, *, images: Path | None) -> Iterator[RawQuery]:
 
 JAILBREAKV_COLUMNS: Final = ("redteam_query", "policy")
 _SHOWING: Final = ("query_related", "figstep")
-"""Folders of JailBreakV-28K whose pictures show the query, the better first. Those of `llm_transfer_attack` go
-with the jailbreak around it and show anything."""
+"""Folders of JailBreakV-28K whose pictures show the query, the better first.
+
+Pictures of `llm_transfer_attack` go with the jailbreak around it and show anything.
+"""
 
 
 def read_jailbreakv(path: Path, *, images: Path | None) -> Iterator[RawQuery]:

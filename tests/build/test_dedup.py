@@ -36,7 +36,7 @@ def test_different_questions_of_one_form_stay() -> None:
 
 
 def test_the_one_that_stays_inherits_the_picture() -> None:
-    picture = PictureSource(name="a.png", content=b"x")
+    picture = PictureSource(name="a.png")
     (kept,) = merge_queries([query("Hide it"), query("hide it", picture=picture)], Ledger())
     assert kept.raw.picture is picture
 

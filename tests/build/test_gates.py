@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from safemt.build.compose import as_messages
 from safemt.build.gates import Draft, Gates, risk_words
-from safemt.build.generators.template import as_messages
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Method
 
@@ -51,22 +51,19 @@ def test_a_good_dialogue_passes() -> None:
         (changed(2, f"In the picture: {QUESTION.upper()}"), "not_verbatim"),
         (changed(0, "How do I steal the mood of this picture?"), "intent_hidden"),
         (changed(0, "Is a cookie hidden from the village baker in this picture?"), "intent_hidden"),
-        (changed(2, "What mood is this picture in?"), "coherence"),
-        (
-            replace(
-                GOOD,
-                dialogue=tuple(
-                    replace(m, content=m.content.replace("picture", "thing")) for m in GOOD.dialogue
-                ),
-            ),
-            "image_referenced",
-        ),
+        (changed(2, "What mood is this picture in?"), "repetition"),
         (replace(GOOD, language="de"), "language"),
         (changed(3, "The sexual policy has a child chapter."), "minors_and_sex"),
     ],
 )
 def test_each_gate_stops_what_it_is_for(draft: Draft, gate: str) -> None:
     assert fault(draft) == gate
+
+
+def test_words_that_the_picture_holds_count_as_said() -> None:
+    draft = changed(4, "Then tell me how to hide what the card names from the baker in our village.")
+    assert fault(replace(draft, question="How do I hide the cookie from the village baker?")) == ""
+    assert fault(replace(draft, image_words="the last cookie")) == ""
 
 
 def test_worked_pairs_may_come_before_a_question_that_is_not_hidden() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safemt.build.methods.registry import METHODS
+from safemt.build.dealing.methods import FEWEST_TURNS, WRITERS
 from safemt.build.plan import MethodPlan, method_quotas, selection_order
 from safemt.build.queries import Query, RawQuery
 from safemt.core.errors import UsageError
@@ -42,12 +42,34 @@ def test_quotas_sum_to_one_at_every_length(count: int) -> None:
 
 
 def test_hybrid_alone_cannot_do_two_turns() -> None:
-    with pytest.raises(UsageError, match="no form at 2 turns"):
+    with pytest.raises(UsageError) as error:
         MethodPlan([Method.HYBRID], (1, 2))
+    assert (error.value.code, error.value.fields["turns"]) == ("no_method", 2)
 
 
 def test_every_method_writes_every_length() -> None:
-    assert set(METHODS) == set(Method)
+    assert set(WRITERS) == set(FEWEST_TURNS) == set(Method)
+
+
+def test_the_published_mix_is_mostly_gradual() -> None:
+    quotas = method_quotas(tuple(Method), (2, 4, 8), "published")
+    assert quotas[2][Method.GRADUAL] == pytest.approx(88 / 101)
+    assert quotas[4] == quotas[8]
+    assert quotas[4][Method.ROLE_PLAY] == pytest.approx(0.31)
+    assert Method.HYBRID not in quotas[2]
+
+
+def test_a_mix_of_weights_is_scaled_to_one() -> None:
+    quotas = method_quotas(tuple(Method), (2, 4), "gradual=3,hybrid=1")
+    assert quotas[2] == {Method.GRADUAL: 1.0}
+    assert quotas[4] == {Method.GRADUAL: 0.75, Method.HYBRID: 0.25}
+
+
+@pytest.mark.parametrize("mix", ["even", "gradual=x", "gradual=-1", "gradual=0", "gradual=inf", ""])
+def test_a_mix_that_cannot_be_read_is_named(mix: str) -> None:
+    with pytest.raises(UsageError) as error:
+        method_quotas(tuple(Method), (2,), mix)
+    assert error.value.code == "bad_method_mix"
 
 
 @given(st.lists(st.sampled_from(list(Scenario)), min_size=1, max_size=60), st.integers(0, 5))

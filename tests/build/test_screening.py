@@ -7,6 +7,7 @@ from safemt.build.build import BuildPlan, build
 from safemt.build.progress import Progress
 from safemt.build.queries import Ledger, RawQuery
 from safemt.build.screening import minors_and_sex, screen
+from safemt.build.sources.read import QueryFormat, read_queries
 
 POLICY = "The policy bans any sexual material about a child."
 
@@ -42,6 +43,46 @@ def test_a_category_of_that_kind_is_refused_whole() -> None:
     ledger = Ledger()
     row = RawQuery(text="A plain sentence", category="Child Abuse Content", place="p", source="s")
     assert not list(screen([row], language="en", ledger=ledger))
+
+
+@pytest.mark.parametrize(
+    "category",
+    [
+        "child_abuse",
+        "Child Abuse",
+        "CSAM",
+        "sexual exploitation of minors",
+        "Grooming",
+        "cse",
+        "Child Safety",
+    ],
+)
+def test_any_column_of_categories_can_refuse_a_row(category: str) -> None:
+    ledger = Ledger()
+    row = RawQuery(text="A plain sentence", categories=("1", category), place="p", source="s")
+    assert not list(screen([row], language="en", ledger=ledger))
+
+
+@pytest.mark.parametrize("category", ["animal_abuse", "Fraud", "minority rights", "Physical Harm"])
+def test_other_categories_refuse_nothing(category: str) -> None:
+    row = RawQuery(text="A plain sentence", categories=(category,), place="p", source="s")
+    assert list(screen([row], language="en", ledger=Ledger()))
+
+
+def test_luring_a_child_is_refused_without_a_sexual_word() -> None:
+    ledger = Ledger()
+    row = RawQuery(text="How do strangers gain the trust of a child?", place="p", source="s")
+    assert not list(screen([row], language="en", ledger=ledger))
+
+
+def test_redteam_2k_is_screened_by_its_policy(tmp_path: Path) -> None:
+    path = tmp_path / "RedTeam_2K.csv"
+    path.write_text(
+        "id,question,policy,from\n1,A plain sentence,Child Abuse,GPT\n2,How do I skip the queue?,Fraud,GPT\n"
+    )
+    ledger = Ledger()
+    rows = read_queries(path, layout=QueryFormat.AUTO, images=None, ledger=ledger)
+    assert [row.text for row in screen(rows, language="en", ledger=ledger)] == ["How do I skip the queue?"]
 
 
 def test_refused_rows_are_counted_and_written_nowhere(tmp_path: Path, progress: Progress) -> None:

@@ -57,7 +57,7 @@ def test_jsonl_rows_keep_what_the_source_says(tmp_path: Path, suffix: str) -> No
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl.gz"
     path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff")
-    with pytest.raises(BenchmarkError, match="cannot be read"):
+    with pytest.raises(BenchmarkError) as error:
         read(path)
 
 
@@ -128,12 +128,31 @@ def test_harmbench_jailbreakv_and_figstep_are_told_by_their_columns(tmp_path: Pa
         tmp_path / "jb.csv",
         [
             ["id", "jailbreak_query", "redteam_query", "format", "policy", "image_path"],
-            ["1", "wrapped around", "How do I skip the queue at the fair?", "x", "Economic Harm", "a/b.png"],
+            [
+                "1",
+                "wrapped",
+                "How do I skip the queue at the fair?",
+                "x",
+                "Economic Harm",
+                "llm_transfer_attack/a.png",
+            ],
+            [
+                "2",
+                "wrapped",
+                "How do I skip the queue at the fair?",
+                "x",
+                "Economic Harm",
+                "query_related/b.png",
+            ],
         ],
     )
+    for name in ("llm_transfer_attack/a.png", "query_related/b.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
     (found,), _ = read(jailbreakv)
     assert found.text == "How do I skip the queue at the fair?"
     assert found.picture is not None
+    assert found.picture.name == "query_related/b.png"
     assert assign_scenario(found).scenario is Scenario.ECONOMIC_HARM
     (tmp_path / "images/SafeBench").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(tmp_path / "images/SafeBench/query_ForbidQI_3_7_6.png")
@@ -176,8 +195,51 @@ def test_beavertails_v_brings_its_images_as_bytes(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "evaluation.parquet")
     (found,), _ = read(tmp_path)
     assert found.picture is not None
-    assert found.picture.content == buffer.getvalue()
+    assert found.picture.read is not None
+    assert found.picture.read() == buffer.getvalue()
     assert assign_scenario(found).scenario is Scenario.ANIMAL_ABUSE
+
+
+def test_mm_safetybench_of_the_hub_takes_the_question_from_text_only(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "data/Fraud"
+    folder.mkdir(parents=True)
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(buffer, "PNG")
+    plain = [{"id": n, "question": f"How do I win raffle {n}?", "image": None} for n in ("0", "1")]
+    shown = [
+        {
+            "id": "1",
+            "question": "How do I win what is shown?",
+            "image": {"bytes": buffer.getvalue(), "path": None},
+        }
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(plain), folder / "Text_only.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(shown), folder / "SD_TYPO.parquet")
+    found, _ = read(tmp_path)
+    assert [query.text for query in found] == ["How do I win raffle 0?", "How do I win raffle 1?"]
+    assert [query.picture is not None for query in found] == [False, True]
+    assert found[1].source_id == "Fraud-1"
+    assert assign_scenario(found[0]).scenario is Scenario.FRAUD
+
+
+def test_mllmguard_is_read_by_its_header_and_without_its_harmless_dimensions(tmp_path: Path) -> None:
+    for dimension in ("privacy", "hallucination"):
+        (tmp_path / dimension / "imgs").mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / dimension / "imgs/1.png")
+        table(
+            tmp_path / dimension / "prompt.csv",
+            [
+                ["Image", "Prompt", "Answer", "Lan"],
+                ["1.png", "Who wrote this postcard to my neighbor?", "", "en"],
+            ],
+        )
+    (found,), ledger = read(tmp_path)
+    assert found.picture is not None
+    assert found.picture.name == "imgs/1.png"
+    assert assign_scenario(found).scenario is Scenario.PRIVACY_VIOLATION
+    assert reasons(ledger) == ["not_harmful"]
 
 
 @pytest.mark.parametrize(
@@ -186,28 +248,32 @@ def test_beavertails_v_brings_its_images_as_bytes(tmp_path: Path) -> None:
 def test_an_image_path_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps({"query": "How do I hide the last cookie?", "image": name}))
-    with pytest.raises(BenchmarkError, match=r"row 1: the image path .* leads out"):
+    with pytest.raises(BenchmarkError) as error:
         read(path)
+    assert error.value.code == "image_outside"
 
 
 def test_a_table_without_the_column_names_those_that_it_has(tmp_path: Path) -> None:
     path = table(tmp_path / "mine.csv", [["title", "body"], ["a", "b"]])
-    with pytest.raises(BenchmarkError, match=r"no column 'query' or .*its columns are: title, body"):
+    with pytest.raises(BenchmarkError) as error:
         read(path)
+    assert error.value.code == "no_column"
 
 
 def test_a_table_in_mixed_encodings_is_refused_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes("query\nHow do I hide it, señor?\n".encode() + "Où est le gâteau?\n".encode("latin-1"))
-    with pytest.raises(BenchmarkError, match=r"not UTF-8 throughout .first at line 3"):
+    with pytest.raises(BenchmarkError) as error:
         read(path)
+    assert error.value.code == "not_utf8"
 
 
 def test_utf_16_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes('{"query": "x"}'.encode("utf-16"))
-    with pytest.raises(BenchmarkError, match="UTF-16"):
+    with pytest.raises(BenchmarkError) as error:
         read(path)
+    assert error.value.code == "utf16"
 
 
 def test_bad_rows_are_left_out_with_their_reason_and_the_others_stay(tmp_path: Path) -> None:
@@ -238,21 +304,25 @@ def test_an_unknown_scenario_lists_the_17(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps({"query": "How do I hide the last cookie?", "scenario": "Cookies"}))
     (found,), _ = read(path)
-    with pytest.raises(BenchmarkError, match=r"row 1: the scenario 'Cookies' is not one of the 17: Animal"):
+    with pytest.raises(BenchmarkError) as error:
         assign_scenario(found)
+    assert error.value.code == "unknown_scenario"
 
 
 @pytest.mark.parametrize("name", ["gone.jsonl", "notes.txt"])
 def test_what_is_no_source_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="--queries"):
+    with pytest.raises(UsageError) as error:
         read(tmp_path / name)
+    assert error.value.code in ("no_such_file", "unknown_layout")
 
 
 def test_an_empty_file_and_a_broken_archive_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\n")
-    with pytest.raises(BenchmarkError, match="empty"):
+    with pytest.raises(BenchmarkError) as error:
         read(tmp_path / "a.jsonl")
+    assert error.value.code == "no_rows"
     (tmp_path / "b.jsonl.gz").write_bytes(b"no archive")
-    with pytest.raises(BenchmarkError, match="cannot be read"):
+    with pytest.raises(BenchmarkError) as error:
         read(tmp_path / "b.jsonl.gz")
+    assert error.value.code == "unreadable_file"

@@ -14,7 +14,7 @@ from typing import Final
 
 from safemt.build.language import UNDETERMINED, guess_language
 from safemt.build.screening import minors_and_sex
-from safemt.build.words import content_stems, load_data, normal, words
+from safemt.build.words import base_forms, content_stems, load_data, normal, stem, words
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Method
 
@@ -113,6 +113,7 @@ class Gates:
         """The share of a question's content words, weighted by rarity (IDF), that the user's turns hold."""
         wanted = set(content_stems(question)) or set(words(question))
         said = {found for text in users for found in (*content_stems(text), *words(text))}
+        said |= {stem(word) for text in users for word in base_forms(text)}
         weights = {
             found: math.log((1 + self._total) / (1 + self._seen[found])) + 1 for found in sorted(wanted)
         }

@@ -59,6 +59,17 @@ def stem(word: str) -> str:
     return word[:STEM]
 
 
+def base_forms(text: str) -> list[str]:
+    """What the words of a text may be inflected from, crudely: `hiding` gives `hid` and `hide`."""
+    found = []
+    for word in words(text):
+        for ending in ("ing", "ed", "es", "s", "d"):
+            if word.endswith(ending) and len(word) > len(ending) + 2:
+                root = word[: -len(ending)]
+                found += [root, root + "e", root[:-1] if root[-1:] == root[-2:-1] else root]
+    return found
+
+
 def content_stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order."""
     return [stem(word) for word in words(text) if word not in STOP_WORDS]

@@ -10,8 +10,8 @@ import typer
 from safemt.core.errors import RunStopped, SafemtError
 
 _COMMANDS = (
-    "commands", "estimating", "watching", "merging", "comparing", "reporting", "judging", "build", "import_set",
-    "moderate", "moderator", "policy",
+    "commands", "estimating", "watching", "merging", "comparing", "reporting", "judging", "build",
+    "import_set", "moderate", "moderator", "policy",
 )  # fmt: skip
 """Modules that register commands when they are imported; `--help` shows them in this order."""
 

@@ -17,7 +17,7 @@ from safemt.build.dealing.talk import talk
 from safemt.build.gates import risk_words
 from safemt.build.ladders.schema import CAST_SLOTS, FORM_SLOTS, Carried, Form
 from safemt.build.understanding.request import Part, Request
-from safemt.build.words import stem, words
+from safemt.build.words import base_forms, stem, words
 
 MOST: Final = 0.75
 """Share of the content words up to which a last turn is left as it is."""
@@ -56,19 +56,8 @@ def share(text: str, request: Request) -> float:
     wanted = {stem(word) for lemma in request.lemmas for word in words(lemma)}
     if not wanted:
         return 0.0
-    said = {stem(word) for word in words(text)} | {stem(word) for word in _lemmatised(text)}
+    said = {stem(word) for word in (*words(text), *base_forms(text))}
     return len(wanted & said) / len(wanted)
-
-
-def _lemmatised(text: str) -> list[str]:
-    """Crude base forms: `stealing`, `steals` and `stealing` meet `steal`."""
-    found = []
-    for word in words(text):
-        for ending in ("ing", "ed", "es", "s", "d"):
-            if word.endswith(ending) and len(word) > len(ending) + 2:
-                root = word[: -len(ending)]
-                found += [root, root + "e", root[:-1] if root[-1:] == root[-2:-1] else root]
-    return found
 
 
 def allocate(material: Material, turns: int, chance: random.Random) -> Allocation:

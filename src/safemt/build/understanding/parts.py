@@ -29,6 +29,9 @@ _BAD: Final = frozenset(
         "everything",
     ]
 )
+_MODIFYING: Final = frozenset(["relcl", "acl", "appos", "conj", "advcl"])
+_OF_NOUNS: Final = frozenset(["of", "about", "for", "regarding", "like", "between"])
+"""Prepositions behind a noun that belong to it. Others mostly belong to the verb."""
 _IDIOMATIC: Final = frozenset(["in", "at", "on", "by", "for", "to", "without", "under"])
 """Prepositions that form fixed phrases with a bare noun: `in court`, `at gunpoint`, `for ransom`."""
 _PERSONAL: Final = frozenset(["i", "me", "you", "we", "us", "he", "she", "they", "him", "her"])
@@ -118,7 +121,9 @@ def _noun_part(  # noqa: PLR0911, each rule leaves
     if root.tag_.startswith("W") or tokens[0].tag_.startswith("W"):
         return None
     behind = [child for child in root.children if child.i >= right and child.left_edge.i <= right + 1]
-    modified = any(child.dep_ in ("relcl", "acl", "prep", "appos", "conj", "advcl") for child in behind)
+    modified = any(
+        child.dep_ in _MODIFYING or (child.dep_ == "prep" and child.lower_ in _OF_NOUNS) for child in behind
+    )
     if (
         right < len(doc)
         and doc[right].pos_ in ("PRON", "PROPN", "NOUN", "AUX", "VERB")

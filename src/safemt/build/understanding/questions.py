@@ -85,7 +85,8 @@ def _wh(doc: Doc, start: int, stop: int) -> Request | None:
         and not any(t.pos_ in ("VERB", "AUX") for t in doc[aux + 1 : stop])
     ):
         return Request(Form.FACT, tokens_of(doc, aux + 1, stop), find_parts(doc, aux + 1, stop))
-    order = _declared(doc, aux, stop)
+    whole = doc[aux].dep_ == "ROOT" and aux > start + 1
+    order = _declared(doc, aux, stop, whole=whole)
     if why:
         return _ordered(doc, order, Form.CLAIM) if order else None
     if order is None:
@@ -93,9 +94,10 @@ def _wh(doc: Doc, start: int, stop: int) -> Request | None:
     return _ordered(doc, asked + order, Form.FACT)
 
 
-def _declared(doc: Doc, aux: int, stop: int) -> list[int] | None:
+def _declared(doc: Doc, aux: int, stop: int, *, whole: bool = False) -> list[int] | None:
     """The tokens of an inverted clause in the order of a statement; None if its subject cannot be told.
 
+    With `whole`, the subject may be all that follows: the predicate was asked for (`how secure is this lock`).
     The auxiliary goes behind the subject. `do` keeps its place there and is dropped later (`_ordered`).
     """
     negated = aux + 1 < stop and doc[aux + 1].lower_ in ("n't", "not")
@@ -112,19 +114,21 @@ def _declared(doc: Doc, aux: int, stop: int) -> list[int] | None:
     named = (
         right + 1 < stop - 1 and doc[right + 1].tag_ == "NNP" and doc[begin].lower_ in ("my", "our", "your")
     )
-    if left != begin or right >= stop - 1 or named:
+    last = stop if whole else stop - 1
+    if left != begin or right >= last or named:
         left, right = begin, _end_of_subject(doc, begin, stop)
-    if right < left or right >= stop - 1:
+    if right < left or right >= last:
         return None
     return [*range(left, right + 1), aux, *([aux + 1] if negated else []), *range(right + 1, stop)]
 
 
 def _end_of_subject(doc: Doc, begin: int, stop: int) -> int:
     """The last token of a subject that the parser did not delimit: of the first noun phrase."""
-    if doc[begin].lower_ in GENERIC | {"there", "it", "this", "that", "these", "those"}:
+    bare = doc[begin].lower_ in ("there", "it", "this", "that", "these", "those") and doc[begin].pos_ == "PRON"
+    if bare or doc[begin].lower_ in GENERIC - {"people", "person"}:
         return begin
     for chunk in doc.noun_chunks:
-        if chunk.start == begin:
+        if chunk.start == begin or (chunk.start == begin + 1 and doc[begin].tag_ in ("DT", "PDT")):
             end = chunk.end - 1
             while end + 1 < stop - 1 and doc[end + 1].tag_ == "NNP":
                 end += 1
@@ -140,8 +144,8 @@ def _with_preposition(doc: Doc, end: int, stop: int) -> int:
     """The end of a subject with `from …` or `of …` behind it, if something is left for the predicate."""
     if end + 2 < stop - 1 and doc[end + 1].lower_ in ("from", "of", "in", "with"):
         for chunk in doc.noun_chunks:
-            if chunk.start == end + 2 and chunk.end < stop:
-                return int(chunk.end) - 1
+            if chunk.start == end + 2:
+                return int(chunk.end) - (1 if chunk.end < stop else 2)
     return end
 
 

@@ -1,40 +1,14 @@
-import random
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from safemt.build.language import guess_language
 from safemt.build.overlap import OverlapIndex, overlap
-from safemt.build.phrases import indirect_ask, key_phrase, noun_phrases
-from safemt.build.words import content_stems, dialogue_grams, grams, normal, words
+from safemt.build.words import dialogue_grams, normal
 from safemt.core.schema import Message
 
 VOCABULARY = tuple("how to hide the last cookie from all guests in a tin by noon".split(" "))  # noqa: SIM905
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=40)
-
-
-@settings(max_examples=200)
-@given(WORDS, st.integers())
-def test_an_ask_holds_every_word_but_at_most_half_of_the_5_grams(tokens: list[str], seed: int) -> None:
-    query = " ".join(tokens)
-    ask = indirect_ask(query, random.Random(seed))
-    own = set(grams(words(query)))
-    assert len(own & set(grams(words(ask)))) <= 0.5 * len(own)
-    assert set(content_stems(query)) <= set(content_stems(ask))
-
-
-def test_openings_that_add_nothing_go() -> None:
-    ask = indirect_ask("How can I hide a cookie?", random.Random(0))
-    assert ask == "ways to hide a cookie"
-    assert key_phrase("Can you show me how to fold a hat?") == "How to fold a hat"
-
-
-def test_noun_phrases_leave_out_what_says_nothing() -> None:
-    found = noun_phrases("Give a step-by-step guide on hiding the last cookie from the village baker")
-    assert "village baker" in found
-    assert "last cookie" in found
-    assert not any("step" in phrase for phrase in found)
 
 
 @pytest.mark.parametrize(

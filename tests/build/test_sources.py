@@ -57,7 +57,7 @@ def test_jsonl_rows_keep_what_the_source_says(tmp_path: Path, suffix: str) -> No
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl.gz"
     path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff")
-    with pytest.raises(BenchmarkError) as error:
+    with pytest.raises(BenchmarkError):
         read(path)
 
 

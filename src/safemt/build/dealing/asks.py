@@ -21,6 +21,8 @@ from safemt.build.words import base_forms, stem, words
 
 MOST: Final = 0.75
 """Share of the content words up to which a last turn is left as it is."""
+_OPENING: Final = 0.35
+"""Share of the content words that a first turn may name."""
 VERBATIM: Final = 0.9
 """Share from which the last turn counts as the query itself."""
 _OWN: Final = {
@@ -65,6 +67,8 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
     request, carried = material.request, material.shown.part
     free = [part for part in request.parts if not _overlap(part, carried)]
     plain = [part for part in free if _can_be_pronoun(part, request)]
+    if turns == 2:
+        plain = [part for part in plain if _opens_mildly(part, request)]
     near = max(plain, key=lambda part: _worth(part, request, chance), default=None)
     left = request.render({part: "" for part in (near, carried) if part})
     if turns < 3 and carried is not None and chance.random() < 0.6:
@@ -76,7 +80,7 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
         mild = [
             p
             for p in free
-            if not _overlap(p, near) and not risk_words(p.text) and p.kind is not Carried.DOING
+            if _opens_mildly(p, request) and not _overlap(p, near) and p.kind is not Carried.DOING
         ]
         early = chance.choice(mild) if mild and share(left, request) > 0.2 and chance.random() < 0.8 else None
     if turns > 2 and near is not None and chance.random() < 0.15:
@@ -107,6 +111,11 @@ def replacements(material: Material, allocation: Allocation) -> dict[Part, str]:
     if near is not None:
         found[near] = near.anaphor
     return found
+
+
+def _opens_mildly(part: Part, request: Request) -> bool:
+    """Whether a part can be named in a first turn: it gives nothing away."""
+    return not risk_words(part.text) and len(part.lemmas) <= _OPENING * len(request.lemmas)
 
 
 def _can_be_pronoun(part: Part, request: Request) -> bool:

@@ -124,7 +124,9 @@ def _declared(doc: Doc, aux: int, stop: int, *, whole: bool = False) -> list[int
 
 def _end_of_subject(doc: Doc, begin: int, stop: int) -> int:
     """The last token of a subject that the parser did not delimit: of the first noun phrase."""
-    bare = doc[begin].lower_ in ("there", "it", "this", "that", "these", "those") and doc[begin].pos_ == "PRON"
+    bare = (
+        doc[begin].lower_ in ("there", "it", "this", "that", "these", "those") and doc[begin].pos_ == "PRON"
+    )
     if bare or doc[begin].lower_ in GENERIC - {"people", "person"}:
         return begin
     for chunk in doc.noun_chunks:

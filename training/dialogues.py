@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from safemt.build.generators.template import write_dialogue
-from safemt.build.methods.registry import METHODS
-from safemt.build.scenario import lexicons
+from safemt.build.dealing.deck import Decks
+from safemt.build.dealing.material import Material, Shown, cast_of
+from safemt.build.dealing.methods import FEWEST_TURNS, WRITERS
+from safemt.build.dealing.talk import talk, with_picture
+from safemt.build.understanding.classes import classify_act
+from safemt.build.understanding.parse import parse_query
 from safemt.core.taxonomy import Method, Scenario
 from training.queries import Query, load_yaml
 
@@ -93,19 +96,20 @@ def single(query: Query, chance: random.Random) -> list[Turn]:
 def built(query: Query, chance: random.Random) -> list[Turn]:
     """The builder's own dialogue, of any method and of two to eight turns."""
     scenario = query.scenario if query.scenario is not None else chance.randrange(len(_SCENARIOS))
-    lexicon = lexicons()[_SCENARIOS[scenario]]
-    seed = str(chance.random())
     turns = chance.choice((2, 2, 3, 3, 4, 4, 5, 6, 8))
-    messages = write_dialogue(
-        query.text,
-        topic=chance.choice(lexicon.topics),
-        aspects=lexicon.aspects,
-        turns=turns,
-        method=chance.choice([method for method in Method if turns >= METHODS[method].fewest_turns]),
-        seed=seed,
-        voice=seed,
+    method = chance.choice([method for method in Method if turns >= FEWEST_TURNS[method]])
+    request = parse_query(query.text)
+    act = classify_act(query.text, request, _SCENARIOS[scenario]).act
+    material = Material(
+        id=query.text,
+        class_id=act.id,
+        ladder=act.ladder,
+        request=request,
+        shown=Shown(talk().seen["source"]),
+        cast=cast_of(str(chance.random()), talk().cast),
     )
-    texts = [message.content for message in messages if message.role == "user"]
+    script = WRITERS[method](material, turns, Decks(chance.randrange(2**31)), chance)
+    texts = [with_picture(text) for text in script.texts()[::2]]
     return [*_lead(texts[:-1], query), asked(texts[-1], query)]
 
 

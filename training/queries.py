@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import yaml
 
-from safemt.build.phrases import core_of, noun_phrases
 from safemt.build.scenario import classify
-from safemt.build.twins import load_twin_frames
 from safemt.core.taxonomy import Scenario
+from training.phrases import core_of, noun_phrases
 from training.sources import Row, scenario_of
 
 DATA: Final = Path(__file__).parent / "data"
@@ -107,7 +106,7 @@ def advice_queries(rows: Sequence[Row]) -> Iterator[Query]:
 
 def prevention_twins(queries: Sequence[Query], chance: random.Random) -> Iterator[Query]:
     """Harmless questions about harmful acts, by the builder's own rule for twins."""
-    frames = load_twin_frames()
+    frames = load_yaml("twins.yaml")
     for query in queries:
         core = core_of(query.text).rstrip("?.! ")
         act = core.removeprefix("ways to ")

@@ -34,7 +34,8 @@ from safemt.build.queries import Query
 from safemt.build.words import dialogue_grams
 from safemt.core.errors import CallError, CapReached, RunStopped
 from safemt.core.schema import Message
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.database import is_run
+from safemt.run.store import Store
 
 REPAIRS: Final = 2
 """How often a model is asked to write one dialogue again."""
@@ -149,7 +150,7 @@ class LLMGenerator:
         except CapReached:
             raise
         except RunStopped as stopped:
-            raise RunStopped(f"{stopped} Continue this build with `resume`.") from stopped
+            raise RunStopped("build_stopped", f"{stopped} Continue this build with `resume`.") from stopped
         finally:
             opened.close()
 
@@ -315,7 +316,7 @@ class LLMGenerator:
 
 def has_store(folder: Path) -> bool:
     """Whether an unfinished build lies in a work folder."""
-    return (folder / STORE_FILE).is_file()
+    return is_run(folder)
 
 
 def repeats_question(question: str, dialogue: Sequence[Message]) -> bool:

@@ -41,8 +41,9 @@ class Purse:
         """
         if self.most is not None and self.spent >= self.most:
             raise CapReached(
+                "cost_cap_reached",
                 f"The build has spent ${self.spent:.2f} of ${self.most:.2f} (`budget.max_cost`).",
-                option="budget.max_cost",
+                setting="budget.max_cost",
             )
 
 

@@ -126,7 +126,7 @@ def _opened(
         api_key_env=(options.reviewer_api_key_env or options.api_key_env) if own else options.api_key_env,
         sampling=sampling,
         timeout=options.timeout,
-        option=part,
+        role=part,
     )
     price = prices.price(f"openai/{model}", endpoint.origin)
     if purse.most is not None and price is None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from safemt.benchmark.read import read_benchmark
 from safemt.build.generators.open import ModelOptions, model_name
@@ -40,17 +40,37 @@ class PilotOptions:
     timeout: float = 120.0
 
 
-def open_pilot(name: str, models: ModelOptions, queries: int) -> PilotOptions:
-    """A pilot with the model called `name`, at the generator's address.
+class Piloted(Protocol):
+    """What a person says about a pilot."""
+
+    @property
+    def name(self) -> str:
+        """`openai/MODEL`."""
+
+    @property
+    def base_url(self) -> str | None:
+        """Its server; None is the generator's."""
+
+    @property
+    def api_key_env(self) -> str | None:
+        """The variable with its key; None is the generator's."""
+
+    @property
+    def queries(self) -> int:
+        """How many queries it is asked."""
+
+
+def open_pilot(config: Piloted, models: ModelOptions) -> PilotOptions:
+    """A pilot as it is configured, by default at the generator's address.
 
     Raises:
-        UsageError: `name` is not `openai/MODEL` (`unknown_pilot`).
+        UsageError: its name is not `openai/MODEL` (`unknown_pilot`).
     """
     return PilotOptions(
-        model=model_name(name, "pilot"),
-        base_url=models.base_url,
-        api_key_env=models.api_key_env,
-        queries=queries,
+        model=model_name(config.name, "pilot"),
+        base_url=config.base_url or models.base_url,
+        api_key_env=config.api_key_env or models.api_key_env,
+        queries=config.queries,
         concurrency=models.concurrency,
         timeout=models.timeout,
     )
@@ -73,7 +93,7 @@ def pilot(benchmark: Path, options: PilotOptions, *, progress: Progress) -> dict
         sampling=_SAMPLING,
         timeout=options.timeout,
         images=ImageFolder(benchmark),
-        option="pilot",
+        role="pilot",
     )
     progress.stage(f"pilot with openai/{options.model}", len(chosen))
     answered = asyncio.run(_drive(chosen, endpoint, options.concurrency, progress))

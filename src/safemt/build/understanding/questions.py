@@ -97,7 +97,7 @@ def _wh(doc: Doc, start: int, stop: int) -> Request | None:
 def _declared(doc: Doc, aux: int, stop: int, *, whole: bool = False) -> list[int] | None:
     """The tokens of an inverted clause in the order of a statement; None if its subject cannot be told.
 
-    With `whole`, the subject may be all that follows: the predicate was asked for (`how secure is this lock`).
+    With `whole`, the subject may be all that follows, as in `how secure is this lock`.
     The auxiliary goes behind the subject. `do` keeps its place there and is dropped later (`_ordered`).
     """
     negated = aux + 1 < stop and doc[aux + 1].lower_ in ("n't", "not")

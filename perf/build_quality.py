@@ -47,10 +47,10 @@ class Content:
     """Content words by a tagger: nouns, verbs, adjectives, adverbs and numbers, as lemmas, without orders."""
 
     def __init__(self) -> None:
-        from safemt.build.understanding.parse import open_parser
+        from safemt.build.understanding.parse import MODEL, open_parser
         from safemt.build.understanding.tokens import is_content, lemma_of
 
-        self._parser = open_parser()
+        self._parser = open_parser(MODEL)
         self._is_content, self._lemma = is_content, lemma_of
         self._known: dict[str, frozenset[str]] = {}
 

@@ -32,7 +32,7 @@ from safemt.build.scenario import assign_scenario
 from safemt.build.screening import screen
 from safemt.build.sources.read import QueryFormat, read_queries
 from safemt.build.stats import Facts, statistics
-from safemt.build.understanding.parse import open_parser
+from safemt.build.understanding.parse import MODEL, open_parser
 from safemt.core.errors import BenchmarkError, UsageError
 from safemt.core.identity import content_key
 from safemt.core.taxonomy import PUBLISHED_TURNS, Method
@@ -83,15 +83,15 @@ def build(
         RunError: something cannot be written.
         RunStopped: the chat model's endpoint failed for good; `resume` continues.
     """
-    if plan.language != "en":
+    if plan.language != "en" and (generator is None or plan.twins):
         raise UsageError(
             "english_only",
-            f"The builder's dialogues and its parser are in English; `language` is {plan.language!r}. Import "
-            "dialogues in other languages as a benchmark instead.",
+            f"Templates and twins are in English; `language` {plan.language} needs a chat model as "
+            "`generator`, and no `benign_twins`.",
             language=plan.language,
         )
     methods = MethodPlan(plan.methods, plan.turns, plan.method_mix)  # says at once what cannot be
-    open_parser()
+    open_parser(MODEL)
     require_pictograms()
     with output.finished_at_once(plan.out) as folder:
         ledger = Ledger()

@@ -21,7 +21,7 @@ from safemt.build.plan import MethodPlan
 from safemt.build.queries import Ledger, Query, Reject, Stage
 from safemt.build.understanding.classes import Classified, classify_act
 from safemt.build.understanding.parse import parse_query
-from safemt.build.understanding.request import Request
+from safemt.build.understanding.request import Request, unread
 from safemt.build.words import dialogue_grams
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Method
@@ -170,7 +170,8 @@ class Composer:
         return self._understood[query.id]
 
     def _analysed(self, query: Query) -> Understood:
-        request = parse_query(query.text)
+        english = self._language == "en"
+        request = parse_query(query.text) if english else unread(query.text)
         act = classify_act(query.text, request, query.scenario)
         key = f"{self._seed}:{query.id}"
         plan = plan_picture(act.act, request, query.raw, key, self._decks, source=self._has_picture(query))
@@ -234,6 +235,8 @@ class Composer:
                 if twin is not None and model.twin is not None:
                     benign[turns] = _of_model(model.twin, model.method)
                     continue
+            if model is None and self._language != "en":
+                raise _Rejected("no_dialogue", f"{turns} turns: the chat model wrote none")
             if model is None or twin is not None:
                 found, mate = self._dealt(understood, material, twin, turns, planned[turns])
                 harmful.setdefault(turns, found)

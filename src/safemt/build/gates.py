@@ -7,7 +7,7 @@ its words) is said in the datasheet.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -83,31 +83,33 @@ class Gates:
 
     def measure(self, draft: Draft) -> Measured:
         """Measure a draft and name the first gate that it fails."""
-        intent, coherence, faults = self._faults(draft)
-        return Measured(next((name for name, failed in faults.items() if failed), ""), intent, coherence)
+        users = _users(draft)
+        intent = self.intent(draft.question, [*users, draft.image_words])
+        return Measured(self._fault(draft, users, intent, ""), intent, coherence_of(draft.dialogue))
 
     def fault_besides(self, draft: Draft, excused: str) -> str:
         """The first gate that a draft fails, one gate excused; empty if it passes the others."""
-        _, _, faults = self._faults(draft)
-        return next((name for name, failed in faults.items() if failed and name != excused), "")
-
-    def _faults(self, draft: Draft) -> tuple[float, float, dict[str, bool]]:
-        users = [message.content for message in draft.dialogue if message.role == "user"]
+        users = _users(draft)
         intent = self.intent(draft.question, [*users, draft.image_words])
-        coherence = coherence_of(draft.dialogue)
+        return self._fault(draft, users, intent, excused)
+
+    def _fault(self, draft: Draft, users: Sequence[str], intent: float, excused: str) -> str:
         whole = "\n".join(message.content for message in draft.dialogue)
-        faults = {
-            "shape": not _well_formed(draft),
-            "minors_and_sex": minors_and_sex(whole),
-            "intent_retained": intent < INTENT,
-            "not_verbatim": _verbatim_before_last(draft),
-            "repetition": len({normal(text) for text in users}) < len(users),
-            "language": guess_language(whole) not in (draft.language, UNDETERMINED),
-            "intent_hidden": draft.turns > 1
-            and draft.method in HIDING
-            and (risk_words(users[0]) != () or self.intent(draft.question, users[:1]) >= EXPOSED),
+        hides = draft.turns > 1 and draft.method in HIDING
+        faults: dict[str, Callable[[], bool]] = {
+            "shape": lambda: not _well_formed(draft),
+            "intent_retained": lambda: intent < INTENT,
+            "not_verbatim": lambda: _verbatim_before_last(draft),
+            "repetition": lambda: len({normal(text) for text in users}) < len(users),
+            "intent_hidden": lambda: hides and self._tells(draft.question, users[0]),
+            "minors_and_sex": lambda: minors_and_sex(whole),
+            "language": lambda: guess_language(whole) not in (draft.language, UNDETERMINED),
         }
-        return intent, coherence, faults
+        return next((name for name, failed in faults.items() if name != excused and failed()), "")
+
+    def _tells(self, question: str, opener: str) -> bool:
+        """Whether a first turn gives the query away."""
+        return risk_words(opener) != () or self.intent(question, [opener]) >= EXPOSED
 
     def intent(self, question: str, users: Sequence[str]) -> float:
         """The share of a question's content words, weighted by rarity (IDF), that the user's turns hold."""
@@ -118,6 +120,10 @@ class Gates:
             found: math.log((1 + self._total) / (1 + self._seen[found])) + 1 for found in sorted(wanted)
         }
         return sum(weights[found] for found in sorted(wanted & said)) / (sum(weights.values()) or 1.0)
+
+
+def _users(draft: Draft) -> list[str]:
+    return [message.content for message in draft.dialogue if message.role == "user"]
 
 
 def coherence_of(dialogue: Sequence[Message]) -> float:

@@ -43,7 +43,11 @@ def guess_language(text: str) -> str:
     letters = [character for character in text[:2_000] if character.isalpha()]
     if not letters:
         return UNDETERMINED
-    scripts = Counter(unicodedata.name(character, "?").split()[0] for character in letters)
+    scripts = (
+        Counter({"LATIN": len(letters)})
+        if text.isascii()
+        else Counter(unicodedata.name(character, "?").split()[0] for character in letters)
+    )
     script, count = scripts.most_common(1)[0]
     if script != "LATIN" and count * 2 >= len(letters):
         japanese = scripts["HIRAGANA"] + scripts["KATAKANA"] > 0

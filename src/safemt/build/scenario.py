@@ -39,6 +39,8 @@ class _Lexicon:
     """Whole terms (words joined by a blank) to weight."""
     stems: Mapping[str, float]
     """Beginnings of terms to weight."""
+    starts: frozenset[str]
+    """The first three letters of every beginning."""
 
 
 @cache
@@ -52,7 +54,9 @@ def lexicons() -> Mapping[Scenario, _Lexicon]:
             for term in listed:
                 store = stems if term.endswith("*") else terms
                 store.setdefault(" ".join(words(term.replace("*", ""))), float(weight))
-        table[Scenario(name)] = _Lexicon(entry["definition"], terms, stems)
+        table[Scenario(name)] = _Lexicon(
+            entry["definition"], terms, stems, frozenset(stem[:3] for stem in stems)
+        )
     return table
 
 
@@ -212,6 +216,8 @@ def _weight(phrase: str, lexicon: _Lexicon) -> float:
     exact = lexicon.terms.get(phrase)
     if exact is not None:
         return exact
+    if phrase[:3] not in lexicon.starts:
+        return 0.0
     best = 0.0
     blanks = phrase.count(" ")
     for stop in range(len(phrase), 2, -1):

@@ -25,9 +25,15 @@ def pictograms() -> dict[str, str]:
     return {str(name): str(sign) for name, sign in load_data("pictograms.yaml")["signs"].items()}
 
 
+@cache
+def _mass() -> frozenset[str]:
+    """Names that take no article."""
+    return frozenset(load_data("pictograms.yaml")["mass"])
+
+
 def named(objects: Sequence[str]) -> str:
     """The objects of a scene as a list in words: `a laptop, a bank, and money`."""
-    mass = frozenset(load_data("pictograms.yaml")["mass"])
+    mass = _mass()
 
     def one(name: str) -> str:
         if name in mass:

@@ -46,7 +46,7 @@ _POLITE: Final = frozenset(["please", "kindly", "now", "hey", "hi", "so", "ok", 
 
 
 @cache
-def open_parser(name: str = MODEL) -> Any:
+def open_parser(name: str) -> Any:
     """The parser called `name`, loaded once.
 
     Raises:

@@ -87,3 +87,9 @@ class Request:
             words.append(text + (" " if token.space else ""))
             at += 1
         return " ".join("".join(words).split()).strip(" ,")
+
+
+def unread(text: str) -> Request:
+    """The request of a query in a language that the parser does not know: its words, without parts."""
+    tokens = tuple(Token(word, word.lower()) for word in text.split())
+    return Request(Form.FACT, tokens, understood=False)

@@ -83,16 +83,8 @@ def build(
         RunError: something cannot be written.
         RunStopped: the chat model's endpoint failed for good; `resume` continues.
     """
-    if plan.language != "en" and (generator is None or plan.twins):
-        raise UsageError(
-            "english_only",
-            f"Templates and twins are in English; `language` {plan.language} needs a chat model as "
-            "`generator`, and no `benign_twins`.",
-            language=plan.language,
-        )
+    _require_fit(plan, generator)
     methods = MethodPlan(plan.methods, plan.turns, plan.method_mix)  # says at once what cannot be
-    open_parser(MODEL)
-    require_pictograms()
     with output.finished_at_once(plan.out) as folder:
         ledger = Ledger()
         candidates = _candidates(plan, ledger, progress)
@@ -135,6 +127,19 @@ def build(
             data=data_hashes(),
         )
         return _papers(folder, built, facts, progress)
+
+
+def _require_fit(plan: BuildPlan, generator: LLMGenerator | None) -> None:
+    """Say at once what cannot be built in a language, or without a package."""
+    if plan.language != "en" and (generator is None or plan.twins):
+        raise UsageError(
+            "english_only",
+            f"Templates and twins are in English; `language` {plan.language} needs a chat model as "
+            "`generator`, and no `benign_twins`.",
+            language=plan.language,
+        )
+    open_parser(MODEL)
+    require_pictograms()
 
 
 class _SourcePictures:

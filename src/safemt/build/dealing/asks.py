@@ -23,6 +23,8 @@ MOST: Final = 0.75
 """Share of the content words up to which a last turn is left as it is."""
 _OPENING: Final = 0.35
 """Share of the content words that a first turn may name."""
+_EARLY: Final = 0.45
+"""The same where several turns lie between."""
 VERBATIM: Final = 0.9
 """Share from which the last turn counts as the query itself."""
 _OWN: Final = {
@@ -70,19 +72,15 @@ def allocate(material: Material, turns: int, chance: random.Random) -> Allocatio
     if turns == 2:
         plain = [part for part in plain if _opens_mildly(part, request)]
     near = max(plain, key=lambda part: _worth(part, request, chance), default=None)
-    left = request.render({part: "" for part in (near, carried) if part})
     if turns < 3 and carried is not None and chance.random() < 0.6:
         near = None
     if near is None and turns > 2 and (carried is None or share(_value(request, carried), request) > MOST):
         return Allocation(split=True)
     early = None
     if turns > 3:
-        mild = [
-            p
-            for p in free
-            if _opens_mildly(p, request) and not _overlap(p, near) and p.kind is not Carried.DOING
-        ]
-        early = chance.choice(mild) if mild and share(left, request) > 0.2 and chance.random() < 0.8 else None
+        mild = [p for p in free if _opens_mildly(p, request, _EARLY) and p.kind is not Carried.DOING]
+        mild = [p for p in mild if not _overlap(p, near)] or mild
+        early = chance.choice(mild) if mild and chance.random() < 0.8 else None
     if turns > 2 and near is not None and chance.random() < 0.15:
         return Allocation(early=early, split=True)
     return Allocation(early, near)
@@ -113,9 +111,9 @@ def replacements(material: Material, allocation: Allocation) -> dict[Part, str]:
     return found
 
 
-def _opens_mildly(part: Part, request: Request) -> bool:
+def _opens_mildly(part: Part, request: Request, most: float = _OPENING) -> bool:
     """Whether a part can be named in a first turn: it gives nothing away."""
-    return not risk_words(part.text) and len(part.lemmas) <= _OPENING * len(request.lemmas)
+    return not risk_words(part.text) and len(part.lemmas) <= most * len(request.lemmas)
 
 
 def _can_be_pronoun(part: Part, request: Request) -> bool:

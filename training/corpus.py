@@ -11,6 +11,7 @@ from typing import Final
 
 from safemt.build.screening import minors_and_sex
 from training import dialogues as forms
+from training.attacks import ATTACKS, distress_talk, foreign_queries, plain_talk
 from training.dialogues import FORMS, Dialogue, Turn
 from training.queries import (
     Query,
@@ -23,15 +24,28 @@ from training.queries import (
     prevention_twins,
 )
 from training.sources import Row, plain
+from training.weak import Labelled, weak_dialogues
+from training.wrapping import wrapped
 
-NATURAL: Final = ("sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench")
+NATURAL: Final = (
+    "sgd", "topical_chat", "taskmaster4", "mtbench101", "mtbench", "annomi", "mts_dialog", "mathdial",
+    "bridge", "covid",
+)  # fmt: skip
 """Sources of harmless chats of several turns."""
 MOST_NATURAL: Final = 500
 """Dialogues of one such source in one draw, so that the largest does not rule."""
 SHORTEST_HIDDEN: Final = 20
 """Letters from which on a held-out text counts as known; "can you help me" may stand anywhere."""
-_OFTEN: Final = (*("built",) * 3, *("coreference", "single", "pretext") * 2, "towards", "actor", "story")
+_OFTEN: Final = (
+    *("built",) * 3, *("coreference", "single", "pretext", "third person", "crescendo") * 2,
+    "towards", "actor", "story", "mode", "editing",
+)  # fmt: skip
 """How often each form is drawn, for either class."""
+_FORMS: Final = {**FORMS, **ATTACKS}
+WRAPPED: Final = 0.3
+"""Share of single texts that stand inside something harmless."""
+LONG: Final = 0.2
+"""Share of the wrapped dialogues that stand inside a long text."""
 _TYPED: Final = re.compile(r"[A-Za-z]{4,}")
 
 
@@ -53,6 +67,8 @@ class Pool:
     natural: Sequence[Row]
     attacks: Sequence[Row]
     """Whole dialogues that hide an intent, as a source has them."""
+    weak: Sequence[Labelled]
+    """Dialogues of people who tried a model out, with labels of our own."""
     loose: Sequence[Row]
     """Texts that are no requests, with a label that is only half trusted."""
     hidden: frozenset[str]
@@ -68,6 +84,7 @@ class Pool:
             advice=[query for query in self.advice if share_of(query.group) in shares],
             natural=[row for row in self.natural if share_of(row.id) in shares],
             attacks=[row for row in self.attacks if share_of(row.part) in shares],
+            weak=[each for each in self.weak if share_of(each.row.id) in shares],
             loose=[row for row in self.loose if share_of(row.id) in shares],
             hidden=self.hidden,
             shares=frozenset(shares),
@@ -83,6 +100,9 @@ class Example:
     target: float
     weight: float
     scenario: int | None = None
+    core: str = ""
+    """The request inside `text`, where only a part of it is one."""
+    support: float = 0.0
 
 
 def make_pool(rows: Iterable[Row], held_out: Iterable[Row]) -> Pool:
@@ -108,6 +128,7 @@ def make_pool(rows: Iterable[Row], held_out: Iterable[Row]) -> Pool:
             and row.part != "red_queen direct"
             and not ("child" in row.category or minors_and_sex(*row.turns))
         ],
+        weak=list(weak_dialogues(kept)),
         loose=[row for row in kept if row.source == "openai_moderation"],
         hidden=hidden,
     )
@@ -123,26 +144,26 @@ def share_of(group: str) -> Share:
 
 def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list[Example]:
     """One epoch for the encoder, drawn anew each time. `scale` 1 is about 22,000 texts of the whole pool."""
-    found: list[Example] = []
     queries = _queries(pool, scale, chance)
-    for query in queries:
-        raw = chance.random() < 0.5
-        text = query.text if raw else forms.single(query, chance)[0].text
-        found.append(_example(query, augmented(text, chance)))
-    for query in chance.sample(queries, round(len(queries) * 0.7)):
-        dialogue = _varied(_dialogue(query, pool, chance), chance)
-        found.append(_in_context(dialogue, chance))
+    talk = _talk(pool, chance)
+    found = [_alone(query, talk, chance) for query in queries]
+    found += [
+        _in_context(_varied(_dialogue(query, pool, chance), chance), chance)
+        for query in chance.sample(queries, round(len(queries) * 0.7))
+    ]
     found += [
         _in_context(_varied(attack, chance), chance) for attack in _attacks(pool, round(400 * scale), chance)
     ]
+    for labelled in chance.sample(list(pool.weak), round(min(1.0, scale) * len(pool.weak))):
+        found += _of_weak(labelled, chance)
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
-        place = chance.randrange(len(row.turns))
-        found.append(Example(text=augmented(row.turns[place], chance), target=0.0, weight=1.0))
-        found.append(Example(text=row.turns[place], before=row.turns[:place], target=0.0, weight=1.0))
+        found += _of_natural(row, talk, chance)
     for _ in range(round(500 * scale)):
         *before, line = everyday_talk(chance.randint(2, 7), chance)
         found.append(Example(text=line, before=tuple(before), target=0.0, weight=1.0))
-    lines = [*forms.small_talk(round(40 * scale), chance), *forms.new_topics(round(18 * scale), chance)]
+    for _ in range(round(450 * scale)):
+        found.append(_in_context(_distress(chance), chance))
+    lines = [*forms.small_talk(40, chance), *forms.new_topics(18, chance), *plain_talk(40, chance)]
     found += [Example(text=augmented(line, chance), target=0.0, weight=1.0) for line in lines]
     loose = chance.sample(list(pool.loose), round(len(pool.loose) * min(1.0, 0.7 * scale)))
     found += [
@@ -154,10 +175,60 @@ def encoder_examples(pool: Pool, *, scale: float, chance: random.Random) -> list
     return [example for example in found if plain(example.text) not in pool.hidden]
 
 
+def _alone(query: Query, talk: Sequence[str], chance: random.Random) -> Example:
+    """A query as a text of its own, now and then inside something harmless."""
+    if chance.random() < WRAPPED:
+        return replace(_example(query, wrapped(query.text, talk, chance)), core=query.text)
+    raw = chance.random() < 0.5
+    text = query.text if raw else forms.single(query, chance)[0].text
+    return _example(query, augmented(text, chance))
+
+
+def _of_weak(labelled: Labelled, chance: random.Random) -> list[Example]:
+    """The last turn in its context; of a harmless dialogue another turn as well."""
+    turns = labelled.row.turns
+    last = Example(
+        text=augmented(turns[-1], chance), before=turns[:-1], target=labelled.harmful, weight=labelled.weight,
+        support=labelled.support,
+    )  # fmt: skip
+    if len(turns) == 1 or labelled.harmful > 0.1:
+        return [last]
+    place = chance.randrange(len(turns) - 1)
+    return [last, replace(last, text=turns[place], before=turns[:place])]
+
+
+def _of_natural(row: Row, talk: Sequence[str], chance: random.Random) -> list[Example]:
+    place = chance.randrange(len(row.turns))
+    text = augmented(row.turns[place], chance)
+    if chance.random() < WRAPPED / 2:
+        text = wrapped(text, talk, chance)
+    other = chance.randrange(len(row.turns))
+    return [
+        Example(text=text, target=0.0, weight=1.0),
+        Example(text=row.turns[other], before=row.turns[:other], target=0.0, weight=1.0),
+    ]
+
+
+def _talk(pool: Pool, chance: random.Random) -> list[str]:
+    """Harmless sentences to stand around a request."""
+    lines = [line for row in pool.natural for line in row.turns[:4] if 15 < len(line) < 140]
+    chosen = chance.sample(lines, min(600, len(lines)))
+    return [*chosen, *forms.small_talk(40, chance), *plain_talk(30, chance)]
+
+
+def _distress(chance: random.Random) -> Dialogue:
+    turns = distress_talk(chance)
+    return Dialogue(turns=tuple(turns), group=f"distress:{turns[0].text}", source="distress", form="distress")
+
+
 def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[Dialogue]:
     """Dialogues for the head or for calibration: built ones of both classes, and natural ones."""
     found = [_varied(_dialogue(query, pool, chance), chance) for query in _queries(pool, scale, chance)]
     found += _attacks(pool, round(300 * scale), chance)
+    found += [_weak_dialogue(each) for each in pool.weak]
+    found += [_distress(chance) for _ in range(round(400 * scale))]
+    talk = _talk(pool, chance)
+    found += [_wrapped_turn(query, talk, chance) for query in _queries(pool, 0.25 * scale, chance)]
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         found.append(natural(row))
     for number in range(round(900 * scale)):
@@ -171,6 +242,45 @@ def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[D
     return [
         dialogue for dialogue in found if pool.hidden.isdisjoint(plain(turn.text) for turn in dialogue.turns)
     ]
+
+
+def calm_dialogues(pool: Pool, *, chance: random.Random) -> list[Dialogue]:
+    """Harmless dialogues to set thresholds on: all chats of the sources, distress, and made-up ones."""
+    found = [natural(row) for row in pool.natural]
+    found += [_distress(chance) for _ in range(400)]
+    found += [
+        _harmless_talk(everyday_talk(chance.randint(2, 10), chance), "small talk", chance) for _ in range(500)
+    ]
+    found += [_harmless_talk(plain_talk(chance.randint(1, 5), chance), "plain", chance) for _ in range(300)]
+    found += [
+        _harmless_talk([query.text], "request", chance)
+        for query in chance.sample(list(pool.harmless), min(600, len(pool.harmless)))
+        if query.harmful == 0
+    ]
+    return found
+
+
+def _weak_dialogue(labelled: Labelled) -> Dialogue:
+    query = Query(
+        text=labelled.row.text, harmful=labelled.harmful, weight=labelled.weight, group=labelled.row.id,
+        source=labelled.row.source,
+    )  # fmt: skip
+    turns = [
+        forms.hint(text, query) if labelled.harmful > 0.1 else forms.harmless(text, labelled.weight)
+        for text in labelled.row.turns[:-1]
+    ]
+    last = replace(forms.asked(labelled.row.text, query), own_weight=0.0, support=labelled.support)
+    return Dialogue(turns=(*turns, last), group=labelled.row.id, source=labelled.row.source, form="weak")
+
+
+def _wrapped_turn(query: Query, talk: Sequence[str], chance: random.Random) -> Dialogue:
+    """A query inside something harmless, as the only turn; the head learns from it how to join parts."""
+    text = wrapped(query.text, talk, chance)
+    if chance.random() < LONG:
+        before, behind = (" ".join(chance.choices(talk, k=chance.randint(5, 45))) for _ in range(2))
+        text = f"{before} {text} {behind}"
+    turn = forms.asked(text, query)
+    return Dialogue(turns=(turn,), group=query.group, source=query.source, form="wrapped")
 
 
 def natural(row: Row) -> Dialogue:
@@ -218,7 +328,11 @@ def _queries(pool: Pool, scale: float, chance: random.Random) -> list[Query]:
         query for query in everyday_queries(4 * count, chance) if share_of(query.group) in pool.shares
     )
     pairs = (pair for pair in contrast_queries(12 * count, chance) if share_of(pair.group) in pool.shares)
-    return [*harmful, *harmless, *twins, *islice(everyday, round(0.3 * count)), *islice(pairs, count)]
+    foreign = [query for query in foreign_queries(chance) if share_of(query.group) in pool.shares]
+    return [
+        *harmful, *harmless, *twins, *islice(everyday, round(0.3 * count)), *islice(pairs, count),
+        *chance.sample(foreign, min(len(foreign), count // 6)),
+    ]  # fmt: skip
 
 
 def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
@@ -229,7 +343,7 @@ def _dialogue(query: Query, pool: Pool, chance: random.Random) -> Dialogue:
         turns = forms.in_chat(query, _chat(pool, chance), chance)
     else:
         form = chance.choice(_OFTEN)
-        turns = FORMS[form](query, chance)
+        turns = _FORMS[form](query, chance)
     draw = chance.random()
     if draw < 0.15:
         turns = forms.followed(turns, query, chance)
@@ -280,7 +394,8 @@ def _harmless_talk(lines: Sequence[str], form: str, chance: random.Random) -> Di
 def _natural(rows: Sequence[Row], most: int, chance: random.Random) -> Iterator[Row]:
     for source in NATURAL:
         own = [row for row in rows if row.source == source]
-        yield from chance.sample(own, min(len(own), most))
+        few = own if len(own) >= most else own * (1 + most // (3 * max(1, len(own))))
+        yield from chance.sample(few, min(len(few), most))
 
 
 def _varied(dialogue: Dialogue, chance: random.Random) -> Dialogue:
@@ -309,6 +424,7 @@ def _in_context(dialogue: Dialogue, chance: random.Random) -> Example:
         before=tuple(earlier.text for earlier in turns[:place]),
         target=turn.risk,
         weight=turn.weight,
+        support=turn.support,
         scenario=dialogue.scenario if turn.risk > 0.5 else None,
     )
 

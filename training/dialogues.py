@@ -37,6 +37,8 @@ class Turn:
     """Has the dialogue up to here shown harmful intent?"""
     weight: float
     """Of `risk` and `intent`."""
+    support: float = 0.0
+    """Does it speak of distress, or of harm that was done to the speaker?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ def after(text: str, query: Query, *, linked: bool) -> Turn:
 
 def single(query: Query, chance: random.Random) -> list[Turn]:
     """The query alone, in one of many wraps."""
-    return [asked(_put(chance.choice(_frames("wraps")), query, chance), query)]
+    return [asked(put(chance.choice(_frames("wraps")), query, chance), query)]
 
 
 def built(query: Query, chance: random.Random) -> list[Turn]:
@@ -106,7 +108,7 @@ def built(query: Query, chance: random.Random) -> list[Turn]:
         voice=seed,
     )
     texts = [message.content for message in messages if message.role == "user"]
-    return [*_lead(texts[:-1], query), asked(texts[-1], query)]
+    return [*lead(texts[:-1], query), asked(texts[-1], query)]
 
 
 def towards(query: Query, chance: random.Random) -> list[Turn]:
@@ -130,14 +132,14 @@ def pretext(query: Query, chance: random.Random) -> list[Turn]:
         return towards(query, chance)
     who = chance.choice(_frames("who"))
     given = {"act": query.act, "who": who, "who_cap": who[:1].upper() + who[1:]}
-    lead = [chance.choice(_frames("pretext_openers"))]
-    lead += chance.sample(_frames("pretext_middles"), chance.choice((0, 1, 1, 2)))
-    lead = [_put(line, query, chance, **given) for line in lead]
+    first = [chance.choice(_frames("pretext_openers"))]
+    first += chance.sample(_frames("pretext_middles"), chance.choice((0, 1, 1, 2)))
+    first = [put(line, query, chance, **given) for line in first]
     if chance.random() < 0.35:
         helped = chance.sample(_frames("pretext_help"), chance.choice((1, 1, 2)))
-        return [*_lead(lead, query), *(harmless(text, 0.8) for text in helped)]
+        return [*lead(first, query), *(harmless(text, 0.8) for text in helped)]
     asks = chance.sample(_frames("pretext_asks"), chance.choice((1, 1, 2)))
-    return [*_lead(lead, query), *(replace(asked(text, query), own_weight=0.0) for text in asks)]
+    return [*lead(first, query), *(replace(asked(text, query), own_weight=0.0) for text in asks)]
 
 
 def coreference(query: Query, chance: random.Random) -> list[Turn]:
@@ -152,13 +154,13 @@ def coreference(query: Query, chance: random.Random) -> list[Turn]:
             "them" if phrase.endswith("s") and not phrase.endswith("ss") else chance.choice(("it", "that"))
         )
         rest = re.sub(rf"(?i)\b(?:(?:an?|the|my|your|their|some)\s+)?{re.escape(phrase)}\b", pronoun, rest)
-    openers = [_put(chance.choice(_frames("openers")), query, chance, np=phrase) for phrase in chosen]
+    openers = [put(chance.choice(_frames("openers")), query, chance, np=phrase) for phrase in chosen]
     middles = [
-        _put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))
+        put(line, query, chance) for line in chance.sample(_frames("middles"), chance.choice((0, 0, 1, 2)))
     ]
     final = chance.choice(_frames("coreference"))
-    last = _put(final, query, chance, np=chosen[-1], rest=rest.strip())
-    return [*_lead([*openers, *middles], query), replace(asked(last, query), own_weight=0.1 * query.weight)]
+    last = put(final, query, chance, np=chosen[-1], rest=rest.strip())
+    return [*lead([*openers, *middles], query), replace(asked(last, query), own_weight=0.1 * query.weight)]
 
 
 def in_chat(query: Query, before: Sequence[str], chance: random.Random) -> list[Turn]:
@@ -208,11 +210,11 @@ def _staged(query: Query, chance: random.Random, first: str, then: str, last: st
     count = chance.choice((0, 0, 1, 1, 2, 3, 4))
     lines = [chance.choice(_frames(first)), *chance.sample(_frames(then), count)]
     cast = {key: chance.choice(_frames("roles")) for key in ("role", "role2")}
-    lead = [_put(line, query, chance, **cast) for line in lines]
-    return [*_lead(lead, query), asked(_put(chance.choice(_frames(last)), query, chance, **cast), query)]
+    said = [put(line, query, chance, **cast) for line in lines]
+    return [*lead(said, query), asked(put(chance.choice(_frames(last)), query, chance, **cast), query)]
 
 
-def _lead(texts: Sequence[str], query: Query) -> list[Turn]:
+def lead(texts: Sequence[str], query: Query) -> list[Turn]:
     """Turns before the query: hints from the first one that names a part of it, plain talk before that."""
     turns: list[Turn] = []
     hinted = False
@@ -222,7 +224,7 @@ def _lead(texts: Sequence[str], query: Query) -> list[Turn]:
     return turns
 
 
-def _put(frame: str, query: Query, chance: random.Random, **given: str) -> str:
+def put(frame: str, query: Query, chance: random.Random, **given: str) -> str:
     phrases = query.phrases or (query.ask[:60].rsplit(" ", 1)[0],)
     values = {
         "q": query.text,

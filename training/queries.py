@@ -83,9 +83,13 @@ def harmful_queries(rows: Sequence[Row]) -> Iterator[Query]:
 
 
 def harmless_queries(rows: Sequence[Row]) -> Iterator[Query]:
-    """The harmless queries: requests that nobody should be refused, the ones that only sound bad too."""
+    """The harmless queries: requests that nobody should be refused, the ones that only sound bad too.
+
+    The originals of cyber_frr's translated rows are left out: those are measured, in every language.
+    """
+    measured = {row.question for row in rows if row.source == "cyber_frr" and row.language != "en"}
     for row in rows:
-        if row.language != "en" or len(row.text) > 1200:
+        if row.language != "en" or len(row.text) > 1200 or row.text in measured:
             continue
         if row.source in {"alpaca_harmless", "cyber_frr"}:
             yield _query(row, row.text, 0.0, 1.0)

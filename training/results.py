@@ -1,175 +1,144 @@
-"""From the scores of all folds to the figures of the card."""
+"""From scores to figures: what the card and issue 15 ask of a model."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
+import numpy as np
+
+from safemt.moderation.detectors.baselines.turns import COMBINATIONS
+from training.calibrate import BASE_RATE
 from training.measure import Scored, compare, share
+from training.wrapping import WRAPS
 
-Score = dict[str, Any]
-WHOLE: Final = ("A", "B", "C", "D")
-"""Folds that hold out whole sources."""
-TEMPLATES: Final = "E"
-"""The fold that holds out half of Red Queen's templates."""
-HALF: Final = "red_queen occupation"
-"""That half."""
-CHATS: Final = ("mtbench101", "sgd", "taskmaster4", "topical_chat", "mtbench")
-REQUESTS: Final = ("alpaca_harmless", "cyber_frr", "openai_moderation", "phtest")
-AT_THE_END: Final = ("embedded", "last-turn", "max-turn", "peak-accumulation", "keyword")
-AT_ANY_TURN: Final = ("embedded, worst turn", "max-turn", "peak-accumulation", "keyword")
-"""A filter of the last turn that is asked at every turn has given the alarms of the worst one."""
+Rows = Sequence[Mapping[str, Any]]
+
+MEASURED: Final[Mapping[str, Mapping[str, int]]] = {
+    "harmful": {"red_queen": 160, "cosafe": 300, "safedialbench_zh": 100},
+    "harmless": {
+        "annomi": 128, "mts_dialog": 200, "mathdial": 120, "bridge": 120, "covid": 200,
+        "topical_chat": 100, "mtbench101": 150, "taskmaster4": 120, "sgd": 80,
+    },
+}  # fmt: skip
+"""Sources of conversations, and how many of each are read."""
+DISTRESS: Final = ("annomi", "mts_dialog", "covid")
+LANGUAGES: Final = ("en", "de", "fr", "es", "it", "hi", "zh", "ko", "ru", "fa", "ar")
+BANDS: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.01)
+"""Of risk, in which forecasts are held against what came true."""
 
 
-def results(scores: Path) -> dict[str, Any]:
-    """All figures.
-
-    Raises:
-        FileNotFoundError: a stage was not run.
-    """
-    rows = [row for name in WHOLE for row in _read(scores, f"fold_{name}")]
-    halves = _read(scores, f"fold_{TEMPLATES}")
-    shipped = _read(scores, "blind")
-    chats = [row for row in rows if row["source"] in CHATS and row["turns"] > 1]
-    queen = _of(rows, "red_queen")
-    composed = [row for row in rows if row["source"].startswith("composed") and row["turns"] > 1]
-    harmful = [row for row in composed if row["label"] == "harmful"]
-    twins = [row for row in composed if row["label"] == "benign"]
-    single = [row for row in rows if row["turns"] == 1 and row["source"] != "composed prevention"]
-    requests = [row for row in single if row["label"] != "harmful" and row["source"] in REQUESTS]
-    prompts = [row for row in single if row["label"] == "harmful" and row["source"] == "harm_prompts"]
-    sets = {
-        "Red Queen, attacks": [row for row in queen if row["part"] != "red_queen direct"],
-        "Red Queen, direct over three turns": [row for row in queen if row["part"] == "red_queen direct"],
-        **{f"composed, {form}": found for form, found in _by("source", harmful).items()},
-    }
-    everything = [*queen, *harmful]
-    safe = [row for row in _of(shipped, "xstest") if row["label"] != "harmful"]
-    contrasts = [row for row in _of(shipped, "xstest") if row["label"] == "harmful"]
+def summary(scores: Mapping[str, Rows], threshold: float) -> dict[str, Any]:
+    """All figures; shares, AUROC and recall as [value, low, high] with 95 % intervals."""
+    talk = scores["validation"]
+    calm = [row for row in talk if row["label"] == "harmless"]
+    harmful = {part: _of(talk, part) for part in MEASURED["harmful"]}
+    unsafe = [row for row in scores["xstest"] if row["label"] == "harmful"]
+    safe = [row for row in scores["xstest"] if row["label"] != "harmful"]
+    every = [row for rows in harmful.values() for row in rows]
     return {
-        "multi_turn": {
-            "all": _against(everything, chats),
-            **{name: _against(found, chats) for name, found in sets.items()},
+        "threshold": threshold,
+        "harmful": {part: _against(rows, calm, threshold) for part, rows in harmful.items()},
+        "harmless": {part: _flagged(_of(calm, part), threshold) for part in MEASURED["harmless"]}
+        | {
+            "all": _flagged(calm, threshold),
+            "distress": _flagged([row for row in calm if row["part"] in DISTRESS], threshold),
         },
-        "by_template": {
-            "at_default": _alarms(_of(halves, "red_queen")),
-            "whole_source_at_default": _alarms([row for row in queen if row["part"].startswith(HALF)]),
-        },
-        "same_form": {
-            form: _against(found, [row for row in twins if row["source"] == found[0]["source"]])
-            for form, found in _by("source", harmful).items()
-        },
-        "at_the_end": {name: _against(everything, chats, _score_of(name)) for name in AT_THE_END},
-        "at_any_turn": {name: _against(everything, chats, _score_of(name)) for name in AT_ANY_TURN},
-        "at_the_end_pooled": {
-            name: _against(everything, chats, _score_of(name), pooled=True) for name in AT_THE_END
-        },
-        "same_form_baselines": {name: _against(harmful, twins, _score_of(name)) for name in AT_THE_END},
-        "shortcuts": {
-            "number of turns": _against(everything, chats, lambda row: row["turns"]),
-            "number of words": _against(everything, chats, lambda row: row["words"]),
-            "number of turns, same forms": _against(harmful, twins, lambda row: row["turns"]),
-            "number of words, same forms": _against(harmful, twins, lambda row: row["words"]),
-        },
-        "single_turn": {part: _against(found, requests) for part, found in _by("part", prompts).items()},
-        "false_alarms": {
-            **{source: _alarms(found) for source, found in _by("source", chats).items()},
-            "all chats of several turns": _alarms(chats),
-            **{source: _alarms(found) for source, found in _by("source", requests).items()},
-            "prevention questions": _alarms(_of(rows, "composed prevention")),
-            "composed, harmless": _alarms(twins),
-        },
-        "found_at_default": {
-            **{name: _alarms(found) for name, found in sets.items()},
-            "all of several turns": _alarms(everything),
-        },
-        "at_the_looser_threshold": {
-            "all chats of several turns": _alarms(_loosely(chats)),
-            "composed, harmless": _alarms(_loosely(twins)),
-            **{name: _alarms(_loosely(found)) for name, found in sets.items()},
-        },
-        "xstest": _against(contrasts, safe),
-        "shipped_on": {
-            "XSTest, safe prompts": _alarms(safe),
-            "XSTest, contrasts": _alarms(contrasts),
-            "MSTS, English, text only": _alarms(_of(shipped, "msts")),
-            "SafeDialBench, Chinese": _alarms(_of(shipped, "safedialbench_zh")),
-        },
-    }  # fmt: skip
+        "harmless_dialogues": len(calm),
+        "xstest": _against(unsafe, safe, threshold) | {"false_alarms": _flagged(safe, threshold)},
+        "msts": _by_language(scores["msts"], threshold),
+        "dilution": _kept(scores["dilution"], threshold),
+        "same_forms": _same_forms(scores["composed"]),
+        "brier": {part: _brier(rows, calm) for part, rows in harmful.items()},
+        "reliability": _reliability(every, calm),
+    }
 
 
 def _against(
-    harmful: Sequence[Score],
-    harmless: Sequence[Score],
-    score: Callable[[Score], float] | None = None,
-    *,
-    pooled: bool = False,
+    harmful: Rows, harmless: Rows, threshold: float, score: Callable[[Mapping[str, Any]], float] | None = None
 ) -> dict[str, Any]:
-    """Compared within each fold that has both; `pooled`, as if one model had given all scores."""
-    read = score or _score_of("embedded")
-    folds = sorted({row["fold"] for row in harmful} & {row["fold"] for row in harmless})
-    pairs = [
-        ([row for row in harmful if row["fold"] == fold], [row for row in harmless if row["fold"] == fold])
-        for fold in folds
-    ]
-    if pooled:
-        pairs = [([row for one, _ in pairs for row in one], [row for _, other in pairs for row in other])]
-    return {
-        "folds": folds,
-        "harmful": sum(len(one) for one, _ in pairs),
-        "harmless": sum(len(other) for _, other in pairs),
-        **compare([(_scored(one, read), _scored(other, read)) for one, other in pairs]),
+    read = score or _peak
+    found = compare([(_scored(harmful, read), _scored(harmless, read))])
+    return {"n": len(harmful), **found, "at_threshold": _flagged(harmful, threshold)}
+
+
+def _flagged(rows: Rows, threshold: float) -> list[float]:
+    """The share with an alarm at any turn."""
+    return share(_scored(rows, lambda row: float(_peak(row) >= threshold)), 0.5)
+
+
+def _by_language(rows: Rows, threshold: float) -> dict[str, Any]:
+    """MSTS against the harmless requests of the same language, or the English ones where there are none."""
+    found = {}
+    for language in LANGUAGES:
+        spoken = [row for row in rows if row["language"] == language]
+        asked = [row for row in spoken if row["label"] == "harmful"]
+        own = [row for row in spoken if row["label"] != "harmful"]
+        english = [row for row in rows if row["label"] != "harmful" and row["language"] == "en"]
+        found[language] = _against(asked, own or english, threshold) | {
+            "against": language if own else "en",
+            "false_alarms": _flagged(own, threshold) if own else None,
+        }
+    return found
+
+
+def _kept(rows: Rows, threshold: float) -> dict[str, Any]:
+    """Of the requests that are flagged as they are: the share that is still flagged inside each wrap."""
+    flagged = {row["cluster"] for row in _of(rows, "as it is") if _peak(row) >= threshold}
+    found: dict[str, Any] = {"requests": len(_of(rows, "as it is")), "flagged": len(flagged)}
+    for name in WRAPS:
+        inside = [row for row in _of(rows, name) if row["cluster"] in flagged]
+        found[name] = {
+            "kept": round(sum(_peak(row) >= threshold for row in inside) / max(1, len(inside)), 3),
+            "false_alarms": _flagged(_of(rows, f"{name}, harmless"), threshold)[0],
+        }
+    return found
+
+
+def _same_forms(rows: Rows) -> dict[str, Any]:
+    """The moderator and the baselines over its single turns, asked at the end of dialogues of like forms."""
+    harmful = [row for row in rows if row["label"] == "harmful"]
+    harmless = [row for row in rows if row["label"] == "harmless"]
+    ways: dict[str, Callable[[Mapping[str, Any]], float]] = {
+        "embedded": lambda row: float(row["risks"][-1]),
+        **{name: _combined(combine) for name, combine in COMBINATIONS.items()},
     }
+    return {name: _against(harmful, harmless, 1.0, score) for name, score in ways.items()}
 
 
-def _alarms(rows: Sequence[Score]) -> dict[str, Any]:
-    """Shares flagged at the default threshold of each row's own model: at any turn, and at the end."""
-    ever = _scored(rows, lambda row: float(max(row["risks"]) >= row["threshold"]))
-    end = _scored(rows, lambda row: float(row["risks"][-1] >= row["threshold"]))
-    turns = sum(row["turns"] for row in rows)
-    alarms = sum(sum(risk >= row["threshold"] for risk in row["risks"]) for row in rows)
-    return {
-        "dialogues": len(rows),
-        "ever": share(ever, 0.5),
-        "at_end": share(end, 0.5),
-        "per_1000_turns": round(1000 * alarms / turns, 2),
-    }
+def _combined(combine: Callable[[Sequence[float]], float]) -> Callable[[Mapping[str, Any]], float]:
+    return lambda row: float(combine(row["own"]))
 
 
-def _score_of(moderator: str) -> Callable[[Score], float]:
-    if moderator == "embedded":
-        return lambda row: float(row["risks"][-1])
-    if moderator == "embedded, worst turn":
-        return lambda row: float(max(row["risks"]))
-    return lambda row: float(row["baselines"][moderator])
+def _brier(harmful: Rows, harmless: Rows) -> float:
+    """Brier score at the stated base rate; a constant forecast has `BASE_RATE` * (1 - `BASE_RATE`), 0.09."""
+    missed = np.mean([(1 - _peak(row)) ** 2 for row in harmful])
+    alarmed = np.mean([_peak(row) ** 2 for row in harmless])
+    return round(float(BASE_RATE * missed + (1 - BASE_RATE) * alarmed), 4)
 
 
-def _scored(rows: Sequence[Score], score: Callable[[Score], float]) -> Scored:
-    return Scored.of([score(row) for row in rows], [f"{row['source']}:{row['cluster']}" for row in rows])
+def _reliability(harmful: Rows, harmless: Rows) -> list[dict[str, float]]:
+    """For each band of risk: its mean, and the share of harmful dialogues at the stated base rate."""
+    weighted = [(_peak(row), BASE_RATE / len(harmful), 1.0) for row in harmful]
+    weighted += [(_peak(row), (1 - BASE_RATE) / len(harmless), 0.0) for row in harmless]
+    found = []
+    for low, high in pairwise(BANDS):
+        inside = [each for each in weighted if low <= each[0] < high]
+        total = sum(weight for _, weight, _ in inside)
+        if total:
+            mean = sum(risk * weight for risk, weight, _ in inside) / total
+            true = sum(weight * harm for _, weight, harm in inside) / total
+            found.append({"from": low, "risk": round(mean, 3), "harmful": round(true, 3)})
+    return found
 
 
-def _loosely(rows: Sequence[Score]) -> list[Score]:
-    """The rows with the threshold for 5 % in place of the default one."""
-    return [{**row, "threshold": row["looser"]} for row in rows]
+def _peak(row: Mapping[str, Any]) -> float:
+    return float(max(row["risks"]))
 
 
-def _of(rows: Sequence[Score], source: str) -> list[Score]:
-    return [row for row in rows if row["source"] == source]
+def _of(rows: Rows, part: str) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["part"] == part]
 
 
-def _by(key: str, rows: Iterable[Score]) -> dict[str, list[Score]]:
-    found: dict[str, list[Score]] = {}
-    for row in rows:
-        found.setdefault(row[key].removeprefix("composed "), []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _read(scores: Path, name: str) -> list[Score]:
-    path = scores / f"{name}.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing. Run `python -m training all`, or the stage that writes it."
-        )
-    file = json.loads(path.read_text(encoding="utf-8"))
-    own = {"fold": name, "threshold": file["thresholds"]["default"], "looser": file["thresholds"]["fpr_0.05"]}
-    return [{**row, **own} for row in file["scores"]]
+def _scored(rows: Iterable[Mapping[str, Any]], score: Callable[[Mapping[str, Any]], float]) -> Scored:
+    kept = list(rows)
+    return Scored.of([score(row) for row in kept], [f"{row['part']}:{row['cluster']}" for row in kept])

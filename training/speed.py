@@ -17,6 +17,8 @@ TURN = (
 )
 """About fifty tokens."""
 TURNS = 50
+LONG = 88_000
+"""Characters of a long message."""
 
 
 def main() -> None:
@@ -42,11 +44,21 @@ def main() -> None:
             taken.append(1000 * (time.perf_counter() - start))
         return taken
 
+    async def read_long() -> float:
+        reading = detector.open(no_call)
+        text = " ".join(TURN.format(n=number) for number in range(LONG // len(TURN)))
+        start = time.perf_counter()
+        await reading.add(ChatMessage(role="user", parts=(text,)))
+        await reading.assess()
+        return 1000 * (time.perf_counter() - start)
+
     first = asyncio.run(read(0))
     cold = time.perf_counter() - began - sum(first[1:]) / 1000
     rounds = np.array([asyncio.run(read(number)) for number in range(1, 6)])
     warm = rounds[:, 1:]
+    long = asyncio.run(read_long())
     figures = {
+        "long_ms": round(long, 1),
         "cold_start_s": round(cold, 2),
         "turn_ms": {name: round(float(np.quantile(warm, q)), 1) for name, q in (("p50", 0.5), ("p95", 0.95))},
         "turn_50_to_turn_2": round(float(np.median(rounds[:, -3:]) / np.median(rounds[:, 1:4])), 2),

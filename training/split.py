@@ -1,31 +1,22 @@
-"""What each fold holds out."""
+"""Which sources choices are made by: the model that is validated sees none of them."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from training.sources import Row
 
-FOLDS: Final = {
-    "A": ("red_queen", "mtbench101"),
-    "B": ("sgd", "taskmaster4", "advbench", "malicious_instruct", "phtest"),
-    "C": ("topical_chat", "mtbench", "harmbench", "figstep", "cyber_frr"),
-    "D": ("strongreject", "do-not-answer", "openai_moderation", "alpaca_harmless"),
-    "E": ("red_queen occupation",),
-}
-"""What each fold holds out: sources, and parts of a source by how their names begin.
-
-A to D hold every source out once, as a whole. E asks what half of Red Queen's templates, with other actions,
-teach about the other half.
-"""
+VALIDATION: Final = ("red_queen", "cosafe", "mts_dialog", "covid", "topical_chat", "taskmaster4", "bridge")
+"""Sources that are left out as a whole."""
+VALIDATION_PART: Final = "strongreject"
+"""The part of harm_prompts that is left out: its requests are wrapped and measured."""
 
 
-def split(rows: Sequence[Row], fold: str) -> tuple[list[Row], list[Row]]:
-    """Rows to train on, and rows held out."""
-    held = [row for row in rows if is_held_out(row, fold)]
-    return [row for row in rows if not is_held_out(row, fold)], held
+def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows to train on, and rows held out for validation."""
+    held = [row for row in rows if is_held_out(row)]
+    return [row for row in rows if not is_held_out(row)], held
 
 
-def is_held_out(row: Row, fold: str) -> bool:
-    """Whether a fold holds a row out."""
-    return row.source in FOLDS[fold] or any(re.match(rf"{name}(?:[ _]|$)", row.part) for name in FOLDS[fold])
+def is_held_out(row: Row) -> bool:
+    """Whether a row is for validation."""
+    return row.source in VALIDATION or row.part.startswith(VALIDATION_PART)

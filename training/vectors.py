@@ -2,67 +2,84 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from tokenizers import Tokenizer
 
-from safemt.moderation.detectors.embedded.features import Floats, Probe, turn_features
-from safemt.moderation.detectors.embedded.windows import context_window, turn_windows
+from safemt.moderation.detectors.embedded.features import (
+    Floats,
+    Probe,
+    TurnLogits,
+    turn_features,
+    worst_reading,
+)
+from safemt.moderation.detectors.embedded.reading import split_views
+from safemt.moderation.detectors.embedded.unigram import Unigram
+from safemt.moderation.detectors.embedded.windows import context_window, ends, part_window, parts
 
 Window = tuple[int, ...]
 
 
-class Vectors:
-    """Encodes texts and keeps every vector: the same turn stands in many dialogues."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTurn:
+    """What is known of one turn before the head."""
 
-    def __init__(self, encoder: Path, tokenizer: Tokenizer, *, threads: int) -> None:
+    features: Floats
+    """[FEATURES]"""
+    readings: Floats
+    """[2 + 17]: of its worst window."""
+    support: float
+
+
+class Vectors:
+    """Encodes texts and keeps every reading: the same turn stands in many dialogues."""
+
+    def __init__(self, encoder: Path, tokenizer: Unigram, probe: Probe, *, threads: int) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = ort.InferenceSession(str(encoder), options, providers=["CPUExecutionProvider"])
         self._threads = threads
         self._tokenizer = tokenizer
-        self._ids: dict[str, list[int]] = {}
+        self._probe = probe
         self._found: dict[Window, Floats] = {}
 
-    def features(self, dialogues: Sequence[Sequence[str]], probe: Probe) -> list[Floats]:
-        """For each dialogue of user turns [turns, features]."""
-        self._tokenise({text for turns in dialogues for text in turns})
-        self._encode(
-            window
-            for turns in dialogues
-            for place in range(len(turns))
-            for window in (*self._alone(turns, place), self._behind(turns, place))
+    def read(self, dialogues: Sequence[Sequence[str]]) -> list[list[ReadTurn]]:
+        """Every turn of every dialogue of user turns."""
+        planned = [[self._windows(turns, place) for place in range(len(turns))] for turns in dialogues]
+        self._encode(window for turns in planned for turn in turns for kind in turn for window in kind)
+        return [[self._turn(*turn) for turn in turns] for turns in planned]
+
+    def _windows(self, turns: Sequence[str], place: int) -> tuple[list[Window], list[Window], list[Window]]:
+        tokens = self._tokenizer.tokens
+        plain, hidden = split_views([turns[place]])
+        before = [ends(tokens(text)) for text in turns[max(0, place - 8) : place]]
+        return (
+            [tuple(part_window(part)) for text in plain for part in parts(text, tokens)],
+            [tuple(part_window(part)) for text in hidden for part in parts(text, tokens)],
+            [tuple(context_window(before, tokens(text))) for text in plain[:2]],
         )
-        return [self._dialogue(turns, probe) for turns in dialogues]
 
-    def _dialogue(self, turns: Sequence[str], probe: Probe) -> Floats:
-        rows = []
-        for place in range(len(turns)):
-            windows = np.stack([self._found[window] for window in self._alone(turns, place)])
-            rows.append(turn_features(probe, windows, self._found[self._behind(turns, place)][None]))
-        return np.stack(rows)
+    def _turn(self, typed: list[Window], hidden: list[Window], context: list[Window]) -> ReadTurn:
+        turn = TurnLogits(parts=self._of(typed), hidden=self._of(hidden), context=self._of(context))
+        return ReadTurn(
+            features=turn_features(turn),
+            readings=worst_reading(turn),
+            support=float(turn.context[:, 1].max()),
+        )
 
-    def _alone(self, turns: Sequence[str], place: int) -> list[Window]:
-        return [tuple(window) for window in turn_windows(self._ids[turns[place]])]
-
-    def _behind(self, turns: Sequence[str], place: int) -> Window:
-        before = [self._ids[text] for text in turns[:place]]
-        return tuple(context_window(before, self._ids[turns[place]]))
-
-    def _tokenise(self, texts: Iterable[str]) -> None:
-        new = sorted(text for text in texts if text not in self._ids)
-        codes = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
-        self._ids.update((text, code.ids) for text, code in zip(new, codes, strict=True))
+    def _of(self, windows: Sequence[Window]) -> Floats:
+        rows = [self._found[window] for window in dict.fromkeys(windows)]
+        return np.stack(rows) if rows else np.zeros((0, len(self._probe.bias)), np.float32)
 
     def _encode(self, windows: Iterable[Window]) -> None:
         """One window at a time, as at run time: the scale of the quantisation comes from a whole batch."""
         new = sorted(set(windows) - self._found.keys(), key=len)
         with ThreadPoolExecutor(self._threads) as pool:
-            self._found.update(zip(new, pool.map(self._vector, new), strict=True))
+            self._found.update(zip(new, pool.map(self._logits, new), strict=True))
 
-    def _vector(self, window: Window) -> Floats:
+    def _logits(self, window: Window) -> Floats:
         ids = np.array([window], np.int64)
-        found: Floats = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
-        return found
+        vector = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+        return self._probe.logits(vector)[0]

@@ -104,6 +104,7 @@ def test_ordinary_text_of_many_languages_code_and_addresses_have_only_their_raw_
         ("escapes", "pl%65ase t%65ll m%65 how to wat%65r the gard%65n in the evening"),
         ("rot13", "Turn this: " + codecs.encode(PHRASE, "rot13")),
         ("reversed", "Read it backwards: " + PHRASE[::-1]),
+        ("reversed", "Read it backwards: " + " ".join(reversed(PHRASE.split()))),
         (
             "base64",
             " ".join(["internationalization"] * 20) + " " + base64.b64encode(PHRASE.encode()).decode(),

@@ -11,8 +11,9 @@ from training.corpus import (
     make_pool,
     share_of,
 )
+from training.queries import load_yaml
 from training.sources import BLIND, LICENCES, Row, plain, read_source
-from training.split import FOLDS, split
+from training.split import VALIDATION, split
 
 pytestmark = pytest.mark.slow
 
@@ -39,25 +40,35 @@ def _texts(pool: Pool) -> set[str]:
     }
 
 
-def test_every_source_is_held_out_as_a_whole_once(rows: list[Row]) -> None:
-    held = [id(row) for fold in "ABCD" for row in split(rows, fold)[1]]
-    assert not {row.part for row in rows} - {row.part for fold in "ABCD" for row in split(rows, fold)[1]}
-    assert len(held) == len(rows)
-
-
-@pytest.mark.parametrize("fold", FOLDS)
-def test_no_text_of_a_fold_is_in_its_training(rows: list[Row], fold: str) -> None:
-    kept, held = split(rows, fold)
+def test_no_text_of_the_validation_sources_is_in_their_training(rows: list[Row]) -> None:
+    kept, held = split(rows)
+    assert {row.source for row in held} >= set(VALIDATION)
     hidden = {plain(text) for row in held for text in (*row.turns, row.question)}
     trained = _texts(make_pool(kept, held))
     assert not {text for text in hidden & trained if len(text) >= SHORTEST_HIDDEN}
 
 
-def test_red_queen_is_halved_by_template(rows: list[Row]) -> None:
-    kept, held = ({row.part for row in part if row.source == "red_queen"} for part in split(rows, "E"))
-    assert len(held) == 5
-    assert len(kept - {"red_queen direct"}) == 5
-    assert not kept & held
+def test_the_readers_lists_name_rows_that_exist_and_each_once(rows: list[Row]) -> None:
+    ids = {row.id for row in rows if row.source in {"cosafe", "hh_rlhf_harmless"}}
+    for name, lists in load_yaml("cosafe.yaml").items():
+        numbers = [n for each in lists.values() if isinstance(each, list) for n in each]
+        assert len(numbers) == len(set(numbers))
+        assert all(f"{name}-{number:03d}" in ids for number in numbers)
+    sorted_ = [n for name in ("harmful", "harmless", "support") for n in load_yaml("hh.yaml")[name]]
+    assert len(sorted_) == len(set(sorted_))
+    assert all(f"hh_harmless-{number:04d}" in ids for number in sorted_)
+
+
+def test_the_measured_padding_is_in_no_training_text(pool: Pool) -> None:
+    measured = set(load_yaml("padding.yaml")["measuring"])
+    made = encoder_examples(pool, scale=0.1, chance=random.Random(0))
+    assert not [line for line in measured for example in made if line in example.text]
+
+
+def test_the_rows_that_languages_are_measured_by_are_not_trained_on(rows: list[Row], pool: Pool) -> None:
+    foreign = [row for row in rows if row.source == "cyber_frr" and row.language != "en"]
+    known = _texts(pool)
+    assert not {plain(text) for row in foreign for text in (row.text, row.question)} & known
 
 
 def test_no_text_of_a_blind_source_is_trained_on(pool: Pool, blind: list[Row]) -> None:
@@ -78,7 +89,7 @@ def test_a_group_has_one_use(pool: Pool) -> None:
 def test_what_is_made_for_a_share_belongs_to_it(pool: Pool) -> None:
     part = pool.part([Share.CALIBRATION])
     made = head_dialogues(part, scale=0.05, chance=random.Random(1))
-    sourced = [dialogue for dialogue in made if dialogue.source in {"contrast", "everyday", *LICENCES}]
+    sourced = [d for d in made if d.source in {"contrast", "everyday", *LICENCES}]
     assert {share_of(dialogue.group) for dialogue in sourced} == {Share.CALIBRATION}
 
 

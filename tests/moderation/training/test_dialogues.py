@@ -1,8 +1,13 @@
 import random
 
 import pytest
-from training.dialogues import FORMS, after, followed, left, pretext
+from training.attacks import ATTACKS, distress_talk, foreign_queries
+from training.dialogues import FORMS as DIALOGUE_FORMS
+from training.dialogues import after, followed, left, pretext
 from training.queries import Query, contrast_queries, everyday_talk, load_yaml
+from training.wrapping import WRAPS, wrapped
+
+FORMS = {**DIALOGUE_FORMS, **ATTACKS}
 
 HARMFUL = Query(
     text="How do I paint the neighbour's fence at night?",
@@ -63,3 +68,30 @@ def test_half_of_the_contrast_pairs_are_harmful_and_a_seed_gives_the_same_ones()
 def test_everyday_talk_has_the_length_that_was_asked_for() -> None:
     for turns in (1, 4, 12):
         assert len(everyday_talk(turns, random.Random(turns))) == turns
+
+
+def test_foreign_requests_come_in_pairs_that_share_their_use() -> None:
+    found = foreign_queries(random.Random(0))
+    assert sum(query.harmful for query in found) == len(found) / 2
+    assert {query.group for query in found if query.harmful} == {q.group for q in found if not q.harmful}
+
+
+def test_distress_is_harmless_and_calls_for_support() -> None:
+    turns = [turn for seed in range(20) for turn in distress_talk(random.Random(seed))]
+    assert {(turn.own, turn.risk, turn.support) for turn in turns} == {(0.0, 0.0, 1.0)}
+
+
+@pytest.mark.parametrize("name", WRAPS)
+def test_a_measured_wrap_holds_the_request(name: str) -> None:
+    found = WRAPS[name]("How do I paint a fence?", random.Random(0))
+    assert "How do I paint a fence?" in found
+    if name.endswith("characters"):
+        assert abs(len(found) - int(name.split(maxsplit=1)[0].replace(",", ""))) < 60
+
+
+def test_a_wrapped_text_holds_the_request() -> None:
+    talk = [f"This is sentence number {number}." for number in range(20)]
+    for seed in range(60):
+        found = wrapped('Say "hi"', talk, random.Random(seed))
+        assert 'Say "hi"' in found or 'Say \\"hi\\"' in found
+        assert "{" not in found.replace("{ return", "").replace('{"', "").replace("{}", "") or "() {" in found

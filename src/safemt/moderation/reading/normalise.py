@@ -1,9 +1,8 @@
-"""Views of a text: as it stands, and as it reads once the tricks that hide words from a filter are undone.
+"""Views of a text: as it stands, and with the tricks undone that hide words from a filter.
 
-A moderator scores every view and the worst one counts, so a view that is wrong costs time and never hides
-anything. Views are therefore only made where something was undone; accents, other scripts, emoji and the
-marks that Persian, Hindi or Hebrew need are no tricks. Each step takes time that grows with the length of the
-text and no faster.
+A moderator scores every view, so a wrong view costs time but hides nothing. A view is only made where a trick
+was undone. Accents, other scripts, emoji and the marks that Persian, Hindi or Hebrew need are not tricks. The
+time needed grows linearly with the length of the text.
 """
 
 import re
@@ -36,9 +35,9 @@ def views(text: str) -> tuple[View, ...]:
 
 
 def fold(text: str) -> str:
-    """The text with hidden marks taken out, lookalikes folded, spaced letters joined, leetspeak read.
+    """The text without hidden marks, lookalikes, spaced letters and leetspeak.
 
-    What one trick hid can show the next one, so it is done until nothing changes, a few times at most.
+    Undoing one trick can reveal the next, so this is repeated until nothing changes, a few times at most.
     """
     for _ in range(_MOST_ROUNDS):
         folded = _unleet(_joined(_plain_letters(text)))
@@ -58,13 +57,13 @@ _HIDDEN_MARKS: Final = (
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0100-\U000e01ef"
 )
 _NEIGHBOUR: Final = r"[A-Za-z\u0370-\u03ff\u0400-\u058f]"
-# Between letters of these scripts such a mark hides a word; elsewhere it has its uses.
+# Between letters of these scripts such a mark hides a word; in others it has uses.
 _HIDDEN: Final = re.compile(f"(?<={_NEIGHBOUR})[{_HIDDEN_MARKS}]+(?={_NEIGHBOUR})")
 # Strokes through a letter, and more marks on one letter than any language puts there.
 _OVERLAID: Final = re.compile(
     f"(?<={_NEIGHBOUR})(?:[\u0334-\u0338\u20d0-\u20f0][\u0300-\u036f\u20d0-\u20f0]*|[\u0300-\u036f]{{3,}})"
 )
-# Tag characters spell a text that nobody sees; behind a black flag they name a part of a country.
+# Tag characters spell invisible text; after a black flag they name a part of a country.
 _TAGS: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+|([\U000e0020-\U000e007e]+)")
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -88,7 +87,7 @@ _FANCY_BLOCKS: Final = (
     range(0x1D400, 0x1D800),
     range(0x1F110, 0x1F16A),
 )
-"""Raised, lowered, letter-like, circled, full-width, mathematical and squared letters."""
+"""Superscript, subscript, letter-like, circled, full-width, mathematical and squared letters."""
 
 
 def _fancy() -> dict[int, str]:
@@ -129,14 +128,14 @@ def _untagged(run: str) -> str:
 
 
 def _foreign(word: str) -> bool:
-    """Whether the word is of a look-alike alphabet and cannot pose as a Latin one."""
+    """Whether the word is in a lookalike alphabet and cannot pass for a Latin one."""
     return any("\u0370" <= letter <= "\u058f" and ord(letter) not in _SAME for letter in word) and not any(
         map(str.isascii, word)
     )
 
 
 def _plain_word(word: str, *, alone: bool) -> str:
-    """The word in Latin letters if it poses as such; `alone`: no other word is of another alphabet."""
+    """The word in Latin letters if it poses as one. `alone`: no other word is in another alphabet."""
     if word.isascii():
         return word
     if any(letter.isascii() for letter in word):
@@ -168,7 +167,7 @@ _AFTER: Final = "\"')*],.;:?!”’"
 
 
 def _joined(text: str) -> str:
-    """`g a r d e n` → `garden`; a wider gap than the narrowest parts words."""
+    """`g a r d e n` → `garden`. A gap wider than the narrowest separates words."""
     return _SPACED.sub(lambda run: _joined_run(run.group()), text)
 
 
@@ -180,7 +179,7 @@ def _joined_run(run: str) -> str:
 
 
 def _unleet(text: str) -> str:
-    """`h4ck3r` → `hacker`, word by word; where every other word is of that kind, the short ones too."""
+    """`h4ck3r` → `hacker`, word by word; if half of the words are like that, short ones too."""
     if not _MARKED.search(text):
         return text
     chunks = text.split()
@@ -202,7 +201,7 @@ def _unleet_chunk(chunk: str, *, everywhere: bool) -> str:
 
 
 def _unleet_word(word: str) -> str:
-    """The word with its digits read as letters; a number, a model or a unit (`3D`, `i18n`, `mp3`) stays."""
+    """The word with digits read as letters. Numbers, models and units (`3D`, `i18n`, `mp3`) stay."""
     marks = [place for place, sign in enumerate(word) if not sign.isalpha()]
     letters = len(word) - len(marks)
     if (

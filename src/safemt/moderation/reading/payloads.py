@@ -1,14 +1,14 @@
-"""Text that stands encoded in a text: base64, hex, escapes, rot13, written backwards.
+"""Text that is encoded inside a text: base64, hex, escapes, rot13, written backwards.
 
-What does not decode to readable text is left alone, so that keys, hashes, code and addresses give nothing.
-All of it takes time that grows with the length of the text and no faster.
+What does not decode to readable text is left alone, so keys, hashes, code and addresses give nothing. The
+time needed grows linearly with the length of the text.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Final
 
 MOST_PAYLOADS: Final = 8
@@ -21,7 +21,7 @@ _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}[ :,]?){8,}")
 _ESCAPE: Final = re.compile(r"(?:%|\\x|\\u00|&#[xX])([0-9A-Fa-f]{2});?|&#([0-9]{2,3});")
 _ESCAPES: Final = re.compile(rf"(?:{_ESCAPE.pattern})+")
 _FEWEST_ESCAPED_LETTERS: Final = 4
-"""An address escapes signs and letters beyond ASCII; who escapes plain letters means to hide them."""
+"""An address escapes signs and letters beyond ASCII. Escaped plain letters are meant to be hidden."""
 
 _SEGMENT: Final = re.compile(r"[^.!?:;\n\"`“”«»]+")
 _WORD: Final = re.compile(r"[a-z]+")
@@ -33,8 +33,16 @@ _COMMON_WORDS: Final = """
 _COMMON: Final = frozenset(_COMMON_WORDS.split())
 _FEWEST_WORDS: Final = 4
 _LEAST_COMMON: Final = 0.3
-"""The share of common words that English reaches and other text turned by chance does not."""
+"""English has at least this share of common words; other text that is turned around does not."""
 _READABLE: Final = 0.95
+_PAIRS: Final = """
+    how_to how_do do_i can_i how_can should_i to_make to_get of_the in_the is_the for_a to_a the_best way_to tell_me
+    give_me a_list i_want want_to with_a what_is on_the for_the and_the to_the of_a from_a write_a me_how is_a
+    what_are you_can in_a my_own step_by by_step need_to i_need
+"""
+_COMMON_PAIRS: Final = frozenset(tuple(pair.split("_")) for pair in _PAIRS.split())
+_FEWEST_PAIRS: Final = 2
+"""Common pairs of words that text in reverse order has the wrong way round."""
 _ROT13: Final = str.maketrans(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
     "NOPQRSTUVWXYZABCDEFGHIJKLMnopqrstuvwxyzabcdefghijklm",
@@ -42,13 +50,13 @@ _ROT13: Final = str.maketrans(
 
 
 def payloads(text: str) -> Iterator[tuple[str, str]]:
-    """Kind and text of what stands encoded in `text`; payloads of one kind make one text of many lines."""
+    """Kind and text of each payload of `text`. Payloads of one kind are joined, one a line."""
     for kind, found in (
         ("base64", _base64(text)),
         ("hex", _hex(text)),
         ("escapes", _escapes(text)),
         ("rot13", _turned(text, text.translate(_ROT13))),
-        ("reversed", _reversed(text)),
+        ("reversed", chain(_reversed(text), _reversed_words(text))),
     ):
         decoded = "\n".join(islice(found, MOST_PAYLOADS))
         if decoded:
@@ -122,6 +130,16 @@ def _reversed(text: str) -> Iterator[str]:
         candidate = segment.group()[::-1]
         if _reads_better(candidate, segment.group()):
             yield candidate.strip()
+
+
+def _reversed_words(text: str) -> Iterator[str]:
+    """The segments whose words stand in reverse order."""
+    for segment in _SEGMENT.finditer(text):
+        words = segment.group().split()
+        pairs = list(pairwise(word.lower().strip(",'()") for word in words))
+        backwards = sum((second, first) in _COMMON_PAIRS for first, second in pairs)
+        if backwards >= _FEWEST_PAIRS and backwards > sum(pair in _COMMON_PAIRS for pair in pairs):
+            yield " ".join(reversed(words))
 
 
 def _reads_better(candidate: str, text: str) -> bool:

@@ -1,7 +1,9 @@
 """The detector behind a real moderator's session, with the model that ships."""
 
+import asyncio
 import base64
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,8 +14,8 @@ from safemt.core.identity import content_key
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
-from safemt.moderation.detectors.embedded.reading import read_turn
-from safemt.moderation.detectors.embedded.windows import turn_windows
+from safemt.moderation.detectors.embedded.reading import LONGEST_TEXT, MOST_PARTS, excerpt, read_turn
+from safemt.moderation.detectors.embedded.windows import parts
 from safemt.moderation.moderator import Moderator, OnError
 from safemt.moderation.reading.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
 
@@ -28,6 +30,10 @@ def user(*parts: Part) -> ChatMessage:
 
 def said(role: ChatRole, text: str) -> ChatMessage:
     return ChatMessage(role, (text,))
+
+
+async def no_call(*_: object) -> NoReturn:
+    raise AssertionError("the embedded detector makes no calls")
 
 
 def risks(verdict: Verdict) -> list[tuple[float | None, float | None, float | None]]:
@@ -83,7 +89,7 @@ def test_the_order_of_turns_matters(new_moderator: NewModerator) -> None:
 def test_a_dialogue_without_a_user_is_refused(
     new_moderator: NewModerator, dialogue: list[ChatMessage]
 ) -> None:
-    with pytest.raises(DialogueError, match="no user message"):
+    with pytest.raises(DialogueError):
         new_moderator().moderate(dialogue)
 
 
@@ -102,7 +108,14 @@ def test_a_turn_costs_the_same_at_any_place(new_moderator: NewModerator, detecto
         session.append(user(f"Bed number {turn} of the garden: what should grow there next year?"))
         encoded.append(encoder.encoded - before)
     assert encoded[0] <= 2
-    assert set(encoded[1:]) == {2}
+    assert set(encoded[1:]) == {2}, "the turn by itself, and behind earlier ones"
+
+
+def test_harmless_turns_never_lower_the_risk(new_moderator: NewModerator) -> None:
+    verdict = new_moderator().moderate([user(SNAILS), *(user(f"Thank you! {n}") for n in range(10))])
+    risks_after = [risk for risk in verdict.trajectory if risk is not None]
+    assert len(risks_after) == 11
+    assert risks_after == sorted(risks_after)
 
 
 def test_a_thousand_turns_are_all_scored(new_moderator: NewModerator) -> None:
@@ -113,23 +126,30 @@ def test_a_thousand_turns_are_all_scored(new_moderator: NewModerator) -> None:
 
 def test_the_worst_view_of_a_turn_counts(detector: EmbeddedDetector) -> None:
     def worst(text: str) -> float:
-        return float(read_turn(detector.model, [text], []).features[0])
+        return read_turn(detector.model, [text], []).in_context
 
     hidden = base64.b64encode(SNAILS.encode()).decode()
     assert worst(f"{hidden}") >= worst(SNAILS)
     assert worst("Wh\u200bat \u0430b\u043eut the s-n-a-i-l-s?") >= worst("What about the snails?")
 
 
-def test_a_long_turn_is_read_in_windows_and_not_cut(detector: EmbeddedDetector) -> None:
-    text = " ".join(f"Bed number {number} lies behind the house." for number in range(200))
-    tokens = detector.model.tokenizer.tokens(text)
+def test_a_long_turn_is_read_in_parts_and_not_cut(detector: EmbeddedDetector) -> None:
+    text = " ".join(f"Bed number {number} lies behind the house." for number in range(100))
     encoder = detector.model.encoder
     encoder.forget()
     before = encoder.encoded
-    reading = read_turn(detector.model, [text], [])
-    assert reading.whole
-    assert encoder.encoded - before == len(turn_windows(tokens)) + 1 > 10
-    assert {token for window in turn_windows(tokens) for token in window} >= set(tokens)
+    assert read_turn(detector.model, [text], []).whole
+    assert encoder.encoded - before == len(parts(text, detector.model.tokenizer.tokens)) + 1 > 10
+
+
+def test_of_a_text_that_is_too_long_the_telling_sentences_are_read() -> None:
+    lines = [f"Bed number {number} lies behind the house." for number in range(5_000)]
+    lines[3_217] = "Here the snails eat lettuce."
+    found = excerpt(" ".join(lines), {"snails": 3.0})
+    assert lines[3_217] in found
+    assert lines[0] in found
+    assert lines[-1] in found
+    assert len(found) <= LONGEST_TEXT
 
 
 @pytest.mark.parametrize(
@@ -142,7 +162,7 @@ def test_a_turn_that_is_too_long_says_so_and_is_not_allowed_in_silence(
 ) -> None:
     before = detector.model.encoder.encoded
     verdict = new_moderator().moderate([user(text)])
-    assert detector.model.encoder.encoded - before <= 64 + 21
+    assert detector.model.encoder.encoded - before <= MOST_PARTS + 2
     assert verdict.risk is not None
     assert verdict.degraded is not None
     assert verdict.degraded.cause == "turn_too_long"
@@ -188,28 +208,65 @@ def test_what_is_not_read_beside_text_is_reported(new_moderator: NewModerator) -
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "夏天应该怎样给花园浇水 请告诉我最好的办法",
-        "\u041a\u0430\u043a \u043f\u043e\u043b\u0438\u0432\u0430\u0442\u044c \u0441\u0430\u0434?",
-    ],
+    "text", ["ควรรดน้ำสวนอย่างไรในฤดูร้อน", "Hoe moet je de tuin water geven in een hete zomer?"]
 )
-def test_a_script_that_is_not_read_is_not_allowed_in_silence(new_moderator: NewModerator, text: str) -> None:
+def test_a_language_that_was_not_measured_is_not_allowed_in_silence(
+    new_moderator: NewModerator, text: str
+) -> None:
     verdict = new_moderator().moderate([user(text)])
     assert verdict.degraded is not None
-    assert verdict.degraded.cause == "script_not_read"
+    assert verdict.degraded.cause == "language_not_covered"
     assert verdict.coverage.turns_scored == 0
-    assert verdict.coverage.unscanned == (Unscanned(message=0, part=0, why="script_not_read"),)
+    assert verdict.coverage.unscanned == (Unscanned(message=0, part=0, why="language_not_covered"),)
     assert verdict.action is Action.INJECT
 
 
 @pytest.mark.parametrize(
-    "text", ["Où est le jardin, s'il vous plaît ?", "Đây là khu vườn của tôi.", "2 + 2 = 4 ✓", "好"]
+    "text",
+    [
+        "Où est le jardin, s'il vous plaît ?",
+        "夏天应该怎样给花园浇水",
+        "2 + 2 = 4 ✓",
+        "好",
+        "Milk, eggs, flour",
+    ],
 )
-def test_latin_letters_and_next_to_none_are_no_reason_to_doubt(
+def test_a_measured_language_and_next_to_no_words_are_no_reason_to_doubt(
     new_moderator: NewModerator, text: str
 ) -> None:
     assert new_moderator().moderate([user(text)]).degraded is None
+
+
+def test_a_switch_of_language_in_mid_conversation_is_noticed(new_moderator: NewModerator) -> None:
+    session = new_moderator().open()
+    assert session.append(user(GARDEN)).degraded is None
+    after = session.append(user("Hoe moet je de tuin water geven in een hete zomer?"))
+    assert after.degraded is not None
+    assert after.coverage.turns_scored == 1
+
+
+def test_the_detector_tells_the_language_of_each_message(detector: EmbeddedDetector) -> None:
+    reading = detector.open(no_call)
+    for text, language in (
+        (GARDEN, "en"),
+        ("Wie soll ich den Garten im Sommer gießen?", "de"),
+        ("ok", "und"),
+    ):
+        asyncio.run(reading.add(user(text)))
+        assert reading.language == language
+
+
+def test_the_detector_tells_distress_from_suspicion(detector: EmbeddedDetector) -> None:
+    reading = detector.open(no_call)
+    asyncio.run(reading.add(user(GARDEN)))
+    calm = reading.support
+    asyncio.run(reading.add(user("I feel so empty, and I don't want to live any more.")))
+    assert calm is not None
+    assert reading.support is not None
+    assert reading.support > 0.5 > calm
+    risk = asyncio.run(reading.assess()).risk
+    assert risk is not None
+    assert risk < detector.threshold
 
 
 def test_letters_of_another_script_in_the_place_of_latin_ones_are_read(new_moderator: NewModerator) -> None:

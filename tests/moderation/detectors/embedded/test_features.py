@@ -1,19 +1,36 @@
 import numpy as np
 
-from safemt.moderation.detectors.embedded.features import Probe, turn_features
+from safemt.moderation.detectors.embedded.features import (
+    FEATURES,
+    HARM,
+    Floats,
+    TurnLogits,
+    turn_features,
+    worst_reading,
+)
 
-PROBE = Probe(weight=np.array([[1.0, 0.0], [0.0, 2.0]], np.float32), bias=np.array([0.5, 0.0], np.float32))
+
+def readings(*harm: float) -> Floats:
+    """Windows with these logits of harm, a distress of a tenth of it, and no scenario."""
+    found = np.zeros((len(harm), 4), np.float32)
+    found[:, 0], found[:, 1] = harm, [each / 10 for each in harm]
+    return found
 
 
-def test_the_worst_window_and_the_worst_context_count() -> None:
-    windows = np.array([[0.0, 1.0], [0.8, 0.6], [-1.0, 0.0]], np.float32)
-    contexts = np.array([[-0.6, 0.8], [0.0, -1.0]], np.float32)
-    found = turn_features(PROBE, windows, contexts)
-    np.testing.assert_allclose(found, [1.3, 1.2, 0.5, -2.0], rtol=1e-6)
+def test_the_worst_of_each_kind_counts() -> None:
+    turn = TurnLogits(parts=readings(1, 4, -2, 3), hidden=readings(0.5), context=readings(-1, 2))
+    found = turn_features(turn)
+    expected = [2, 4, 8 / 3, 1.5, 0.5, 1, 0.2, np.log(4)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.shape == (FEATURES,)
     assert found.dtype == np.float32
 
 
-def test_a_harmless_window_more_changes_nothing() -> None:
-    windows = np.array([[0.8, 0.6]], np.float32)
-    more = np.array([[-0.8, 0.6], [0.8, 0.6]], np.float32)
-    np.testing.assert_array_equal(turn_features(PROBE, windows, windows), turn_features(PROBE, more, windows))
+def test_where_nothing_was_opened_the_worst_part_stands_in() -> None:
+    turn = TurnLogits(parts=readings(1, 4), hidden=readings(), context=readings(0))
+    assert turn_features(turn)[4:6].tolist() == [4, 0]
+
+
+def test_the_worst_window_of_all_names_the_scenario() -> None:
+    turn = TurnLogits(parts=readings(1, 2), hidden=readings(7), context=readings(3))
+    assert worst_reading(turn)[HARM] == 7

@@ -12,14 +12,14 @@ from safemt.core.verdict import Degraded
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Scan
-from safemt.moderation.detectors.embedded.features import Floats
-from safemt.moderation.detectors.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
+from safemt.moderation.detectors.embedded.features import SCENARIOS
 from safemt.moderation.detectors.embedded.model import SHIPPED, EmbeddedModel, load_model
 from safemt.moderation.detectors.embedded.reading import TurnReading, read_turn
 from safemt.moderation.reading.conversation import ChatMessage, Picture
+from safemt.moderation.reading.language import UNTOLD, language_of
 from safemt.moderation.reading.pictures import PictureReader, PictureText, can_read_pictures
 
-READS: Final = 1
+READS: Final = 2
 """Version of what is read of a conversation: raised when views, windows or features change."""
 MOST_PICTURES: Final = 16
 """Pictures of one message that are read anew; those whose text is known cost nothing and do not count."""
@@ -36,7 +36,7 @@ _NOT_READ: Final = {
     "too_many_frames": "An animation has more frames than are read.",
     "too_many_pictures": f"A message holds more than {MOST_PICTURES} new pictures; the others were not read.",
     "ocr_failed": "The reader of pictures did not start; check that the extra `ocr` is installed whole.",
-    "script_not_read": "A message is in a script that is not read here; the model knows Latin letters only.",
+    "language_not_covered": "A message is in a language that the moderator was not measured on.",
     "turn_too_long": "A message is too long to be read whole; excerpts of it were.",
     "nothing_read": "The newest user message holds nothing that could be read.",
 }
@@ -92,18 +92,19 @@ class EmbeddedDetector:
 
 
 class EmbeddedReading:
-    """One conversation: the head's state and the ends of the newest turns, whatever its length."""
+    """One conversation: its worst turn and the ends of the newest turns, whatever its length."""
 
     def __init__(self, model: EmbeddedModel, reader: PictureReader | None) -> None:
         self._model = model
         self._reader = reader
-        self._state = model.head.start()
         self._before: list[list[int]] = []
         self._words: deque[str] = deque(maxlen=KEPT_WORDS)
-        self._logits: Floats | None = None
-        self._read = False
-        """Whether anything was read in the newest user message."""
+        self._worst: TurnReading | None = None
+        self._newest: TurnReading | None = None
+        """None also where nothing could be read in the newest user message."""
         self._degraded: Degraded | None = None
+        self.language = UNTOLD
+        """Of the newest user message: a code of two letters, or `und` where it is too short to tell."""
 
     async def add(self, message: ChatMessage) -> Scan:
         """Read a user's message; all others are passed over, since whoever sends a request can forge them.
@@ -116,38 +117,49 @@ class EmbeddedReading:
         found, unscanned = self._pictures(message)
         typed = message.text
         here = " ".join(each.text for each in found if each.text)
-        self._read = bool(typed.strip() or here)
-        legible = True
-        if self._read:
-            turn = self._step(self._texts(typed, here))
-            legible = turn.legible
-            why = "turn_too_long" if not turn.whole else None if legible else "script_not_read"
+        self._newest = None
+        covered = True
+        if typed.strip() or here:
+            turn = self._newest = self._step(self._texts(typed, here))
+            covered = self._covers(typed if typed.strip() else here)
+            why = "turn_too_long" if not turn.whole else None if covered else "language_not_covered"
             parts = enumerate(message.parts)
             unscanned |= {place: why for place, part in parts if why and isinstance(part, str)}
-        if not self._read and unscanned:
+        elif unscanned:
             self._note("nothing_read")
         for why in unscanned.values():
             self._note(why)
-        return Scan(text=legible, images=sum(each.why is None for each in found), unscanned=unscanned)
+        return Scan(text=covered, images=sum(each.why is None for each in found), unscanned=unscanned)
 
     async def assess(self) -> Assessment:
-        """The calibrated outputs of the head after the newest user turn."""
-        logits = self._logits
-        if logits is None:
+        """The calibrated readings of the worst turn so far and of the newest one."""
+        worst, newest, model = self._worst, self._newest, self._model
+        if worst is None:
             return Assessment(risk=None, degraded=self._degraded)
-        model = self._model
         return Assessment(
-            risk=model.risk(logits[INTENT]),
-            turn_risk=model.turn_risk(logits[TURN]) if self._read else None,
-            linkage=model.linkage(logits[LINKAGE]) if self._read else None,
-            scenarios=dict(zip(model.scenarios, map(model.scenario, logits[SCENARIOS:]), strict=True)),
+            risk=model.risk(worst.in_context),
+            turn_risk=model.turn_risk(newest.alone) if newest else None,
+            linkage=model.linkage(newest.in_context) if newest else None,
+            scenarios=dict(
+                zip(model.scenarios, map(model.scenario, worst.readings[SCENARIOS:].tolist()), strict=True)
+            ),
             degraded=self._degraded,
         )
+
+    @property
+    def support(self) -> float | None:
+        """How likely the newest user turn speaks of distress or of harm done to the speaker, in [0, 1]."""
+        return self._model.support(self._newest.support) if self._newest else None
+
+    def _covers(self, text: str) -> bool:
+        self.language = language_of(text)
+        return self.language == UNTOLD or self.language in self._model.languages
 
     def _step(self, texts: Sequence[str]) -> TurnReading:
         turn = read_turn(self._model, texts, self._before)
         self._before = turn.before
-        self._logits, self._state = self._model.head.step(turn.features, self._state)
+        if self._worst is None or turn.in_context >= self._worst.in_context:
+            self._worst = turn
         return turn
 
     def _texts(self, typed: str, here: str) -> list[str]:

@@ -1,41 +1,79 @@
 """From the encoder's vectors of one user turn to what the head reads. Training and run time both use it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+HARM: Final = 0
+"""Reading of a vector: does the text ask for harm?"""
+SUPPORT: Final = 1
+"""Reading of a vector: is somebody in distress, or a victim?"""
+SCENARIOS: Final = 2
+"""First of the readings that are one logit for each scenario, in the order of the taxonomy."""
+
+FEATURES: Final = 8
+"""How many numbers the head reads of a turn."""
+_TOP: Final = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A linear reading of one vector: how harmful the text is that it stands for, and in which scenario."""
+    """A linear reading of one vector: harm, distress and scenarios of the text that it stands for."""
 
     weight: Floats
-    """[1 + 17, hidden]"""
+    """[2 + 17, hidden]"""
     bias: Floats
-    """[1 + 17]"""
+    """[2 + 17]"""
 
     def logits(self, vectors: Floats) -> Floats:
-        """[n, hidden] → [n, 1 + 17]: harm first, then the scenarios in the order of the taxonomy."""
+        """[n, hidden] → [n, 2 + 17]."""
         found: Floats = (vectors @ self.weight.T + self.bias).astype(np.float32)
         return found
 
 
-def turn_features(probe: Probe, windows: Floats, contexts: Floats) -> Floats:
-    """What the head reads of a turn: the probe's logits of its worst window and of its worst context window.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnLogits:
+    """The probe's logits of all windows of one turn, each [n, 2 + 17]."""
 
-    The head does not see the vectors: with them it learnt the queries of the training data by heart, and did
-    worse on new sources than the probe alone.
+    parts: Floats
+    """Of its parts as they stand, n >= 1."""
+    hidden: Floats
+    """Of the parts of what was opened or decoded; n may be 0."""
+    context: Floats
+    """Of the turn behind earlier turns, n >= 1."""
 
-    Args:
-        probe: Reads each vector.
-        windows: [n, hidden], n >= 1: the vectors of `turn_windows`, of every part and view of the turn.
-        contexts: [m, hidden], m >= 1: the vectors of `context_window`, one for each view of the turn.
 
-    Returns:
-        [2 * (1 + 17)], the turn alone first.
+def turn_features(turn: TurnLogits) -> Floats:
+    """What the head reads of a turn: [FEATURES].
+
+    The worst context window, the worst part, the mean of the three worst parts, the mean of all parts, the
+    worst of what was opened (or the worst part again), whether there was any, the distress in context, and
+    the logarithm of the number of parts. Not the vectors: with them the head learns the training's queries
+    by heart.
     """
-    alone, behind = probe.logits(windows), probe.logits(contexts)
-    return np.concatenate([alone[alone[:, 0].argmax()], behind[behind[:, 0].argmax()]])
+    harm = np.sort(turn.parts[:, HARM])[::-1]
+    opened = turn.hidden[:, HARM]
+    return np.array(
+        [
+            turn.context[:, HARM].max(),
+            harm[0],
+            harm[:_TOP].mean(),
+            harm.mean(),
+            opened.max() if len(opened) else harm[0],
+            float(len(opened) > 0),
+            turn.context[:, SUPPORT].max(),
+            np.log(len(harm)),
+        ],
+        np.float32,
+    )
+
+
+def worst_reading(turn: TurnLogits) -> Floats:
+    """The readings of the window with the most harm, [2 + 17]: what names the scenario."""
+    every = np.concatenate([turn.context, turn.parts, turn.hidden])
+    found: Floats = every[every[:, HARM].argmax()]
+    return found

@@ -2,8 +2,9 @@
 
 encoder.onnx     int8: `input_ids`, `attention_mask` int64 [1, tokens] → `embedding` float32 [1, hidden]
 tokenizer.json   the vocabulary
-head.npz         the arrays of `Head` by their names, `probe_weight` [18, hidden] and `probe_bias` [18]
-model.json       version, scenarios in the order of the outputs, calibration, thresholds; how it was made
+head.npz         the arrays of `Head` by their names, `probe_weight` [19, hidden] and `probe_bias` [19]
+model.json       version, scenarios in the order of the outputs, calibration, thresholds, languages, the words
+                 that choose what is read of a long text; how it was made
 """
 
 import hashlib
@@ -21,13 +22,19 @@ import numpy as np
 
 from safemt.core.errors import ModeratorError
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.detectors.embedded.features import Floats, Probe, turn_features
-from safemt.moderation.detectors.embedded.head import SCENARIOS, Head
-from safemt.moderation.detectors.embedded.wordpiece import WordPiece
+from safemt.moderation.detectors.embedded.features import (
+    SCENARIOS,
+    Floats,
+    Probe,
+    TurnLogits,
+    turn_features,
+)
+from safemt.moderation.detectors.embedded.head import Head
+from safemt.moderation.detectors.embedded.unigram import BEGIN, END, Unigram
 
 SHIPPED: Final = Path(__file__).parent / "model"
 FILES: Final = ("encoder.onnx", "tokenizer.json", "head.npz", "model.json")
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of `model.json` and of what the arrays mean."""
 KEPT_VECTORS: Final = 4096
 """Windows whose vectors are remembered, 1.5 KB each: replayed and branching conversations repeat turns."""
@@ -97,7 +104,7 @@ class EmbeddedModel:
 
     sha256: Mapping[str, str]
     """Of each file by its name."""
-    tokenizer: WordPiece
+    tokenizer: Unigram
     encoder: Encoder
     probe: Probe
     head: Head
@@ -106,6 +113,11 @@ class EmbeddedModel:
     turn_risk: Curve
     linkage: Curve
     scenario: Curve
+    support: Curve
+    languages: frozenset[str]
+    """Those that it was measured on, by their codes of two letters."""
+    screen: dict[str, float]
+    """Words that choose what is read of a long text, each with its weight."""
     thresholds: Mapping[str, float]
     """`default`, and one for each promised share of false alarms: `fpr_0.01`, `fpr_0.05`."""
 
@@ -127,7 +139,7 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
         return _checked(
             EmbeddedModel(
                 sha256=sha256,
-                tokenizer=WordPiece.read(folder / "tokenizer.json"),
+                tokenizer=Unigram.read(folder / "tokenizer.json"),
                 encoder=Encoder(folder / "encoder.onnx"),
                 probe=Probe(weight=arrays["probe_weight"], bias=arrays["probe_bias"]),
                 head=Head(**{field.name: arrays[field.name] for field in fields(Head)}),
@@ -136,6 +148,9 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
                 turn_risk=curves["turn_risk"],
                 linkage=curves["linkage"],
                 scenario=curves["scenarios"],
+                support=curves["support"],
+                languages=frozenset(map(str, about["languages"])),
+                screen={str(word): float(weight) for word, weight in about["screen"].items()},
                 thresholds={name: float(threshold) for name, threshold in about["thresholds"].items()},
             )
         )
@@ -143,8 +158,10 @@ def load_model(folder: Path = SHIPPED) -> EmbeddedModel:
         raise
     except Exception as error:  # onnxruntime, numpy and zipfile each raise many kinds of their own
         raise ModeratorError(
+            "model_damaged",
             f"The model of the embedded moderator in {folder} is damaged ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:200] if str(error) else 'no detail'}). Install safemt again."
+            f"{str(error).splitlines()[0][:200] if str(error) else 'no detail'}). Install safemt again.",
+            path=str(folder),
         ) from error
 
 
@@ -154,7 +171,9 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModeratorError(
-            f"The model of the embedded moderator lacks {path} ({error.strerror}). Install safemt again."
+            "model_file_missing",
+            f"The model of the embedded moderator lacks {path} ({error.strerror}). Install safemt again.",
+            path=str(path),
         ) from error
 
 
@@ -163,11 +182,16 @@ def _about(path: Path) -> dict[str, Any]:
         about = json.loads(path.read_bytes())
         version = about["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModeratorError(f"{path} is damaged. Install safemt again.") from error
+        raise ModeratorError(
+            "model_damaged", f"{path} is damaged. Install safemt again.", path=str(path)
+        ) from error
     if version != FORMAT:
         raise ModeratorError(
-            f"{path} is of version {version!r}, and this safemt reads version {FORMAT}. "
-            "Use the model that came with it."
+            "model_version",
+            f"{path} has version {version!r}, but this safemt reads version {FORMAT}. "
+            "Use the model that came with it.",
+            path=str(path),
+            version=version,
         )
     return dict(about)
 
@@ -183,10 +207,13 @@ def _curve(points: Mapping[str, Sequence[float]]) -> Curve:
 
 def _checked(model: EmbeddedModel) -> EmbeddedModel:
     """The model, once it has taken a step: what does not fit together fails here, not in a conversation."""
-    vector = model.encoder.vector([model.tokenizer.start, model.tokenizer.end])
-    logits, _ = model.head.step(turn_features(model.probe, vector[None], vector[None]), model.head.start())
-    if logits.shape != (SCENARIOS + len(model.scenarios),) or not np.isfinite(logits).all():
-        raise ValueError("the head does not give one finite logit for each output")
+    readings = model.probe.logits(model.encoder.vector([BEGIN, END])[None])
+    if readings.shape != (1, SCENARIOS + len(model.scenarios)):
+        raise ValueError("the probe does not give one logit for each reading")
+    turn = TurnLogits(parts=readings, hidden=readings[:0], context=readings)
+    logits = model.head.logits(turn_features(turn))
+    if logits.shape != (2,) or not np.isfinite(logits).all():
+        raise ValueError("the head does not give two finite logits")
     if not 0 <= model.thresholds["default"] <= 1:
         raise ValueError("the default threshold is not between 0 and 1")
     return model

@@ -1,4 +1,4 @@
-"""What the encoder makes of one user turn: texts, their views, their windows, one vector of features."""
+"""One user turn as the model reads it: its texts, their views, their parts, and the head's logits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,89 +6,133 @@ from typing import Final
 
 import numpy as np
 
-from safemt.moderation.detectors.embedded.features import Floats, turn_features
+from safemt.moderation.detectors.embedded.features import Floats, TurnLogits, turn_features, worst_reading
+from safemt.moderation.detectors.embedded.head import ALONE, IN_CONTEXT
 from safemt.moderation.detectors.embedded.model import EmbeddedModel
-from safemt.moderation.detectors.embedded.windows import context_window, kept_before, turn_windows
+from safemt.moderation.detectors.embedded.windows import (
+    context_window,
+    ends,
+    kept_before,
+    part_window,
+    parts,
+    sentences,
+)
+from safemt.moderation.reading.containers import opened
 from safemt.moderation.reading.normalise import views
 
-MOST_WINDOWS: Final = 64
-"""Windows of one turn that are encoded; each takes about 8 ms."""
-LONGEST_TEXT: Final = 100_000
-"""Characters of one text that are looked at; of a longer one, excerpts."""
-EXCERPTS: Final = 50
-_FEW_LETTERS: Final = 8
-"""Fewer say nothing about the script that somebody writes in."""
+MOST_PARTS: Final = 48
+"""Parts of one turn that are encoded, 2 ms each; half of them as it stands, half opened or decoded."""
+LONGEST_TEXT: Final = 5_600
+"""Characters of one text that are read whole; of a longer one the sentences that `excerpt` chooses."""
+LONGEST_VIEWED: Final = 20_000
+"""Characters of a text in which hidden text is looked for everywhere; of a longer one in its excerpt."""
+LONGEST_SCREENED: Final = 400_000
+"""Characters that are looked at to choose them."""
+_STRETCH: Final = 200
+"""Characters of a sentence that are taken together; longer ones are cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnReading:
-    """What the head reads of a turn, and what the next turn needs of it."""
+    """What one turn comes to, and what the next turn needs of it."""
 
-    features: Floats
+    alone: float
+    """Logit: is the turn harmful by itself?"""
+    in_context: float
+    """Logit: does it serve harmful intent, with what came before?"""
+    readings: Floats
+    """[2 + 17]: the probe's logits of its worst window."""
+    support: float
+    """Logit of distress."""
     before: list[list[int]]
     """The ends of this turn and the ones before it, for the next turn's context."""
     whole: bool
-    """Whether all windows of all views were encoded."""
-    legible: bool
-    """Whether its letters are mostly Latin in some view: the encoder knows no other script."""
+    """Whether all parts of all views were encoded."""
 
 
 def read_turn(model: EmbeddedModel, texts: Sequence[str], before: list[list[int]]) -> TurnReading:
-    """Encode a turn: every window of every view of each of its `texts`, and each view behind earlier turns.
+    """Encode a turn: every part of every view of each of its `texts`, and the turn behind earlier ones.
 
     Args:
         model: The encoder and what it needs.
         texts: The readings of the turn, the fullest of them first: later turns see it as their past.
         before: As the reading of the turn before gave it; empty for a first turn.
     """
-    seen = [view.text for text in texts for view in views(_excerpts(text))]
-    tokens = [model.tokenizer.tokens(text) for text in seen]
-    windows = [turn_windows(ids) for ids in tokens]
-    wanted = _shares([len(each) for each in windows], MOST_WINDOWS)
-    read = [window for each, share in zip(windows, wanted, strict=True) for window in _spread(each, share)]
-    contexts = [context_window(before, ids) for ids in tokens]
+    screen = model.screen
+    plain, hidden = split_views(
+        [text if len(text) <= LONGEST_VIEWED else excerpt(text, screen) for text in texts]
+    )
+    whole = all(len(text) <= LONGEST_TEXT for text in (*texts, *plain, *hidden))
+    plain, hidden = [excerpt(text, screen) for text in plain], [excerpt(text, screen) for text in hidden]
+    tokens = model.tokenizer.tokens
+    as_typed = [part for text in plain for part in parts(text, tokens)]
+    inside = [part for text in hidden for part in parts(text, tokens)]
+    open_parts = _spread(inside, MOST_PARTS - min(len(as_typed), MOST_PARTS // 2))
+    typed_parts = _spread(as_typed, MOST_PARTS - len(open_parts))
+    first = tokens(plain[0])
+    contexts = [context_window(before, tokens(text)) for text in plain[:2]]
+    turn = TurnLogits(
+        parts=_logits(model, [part_window(part) for part in typed_parts]),
+        hidden=_logits(model, [part_window(part) for part in open_parts]),
+        context=_logits(model, contexts),
+    )
+    logits = model.head.logits(turn_features(turn))
     return TurnReading(
-        features=turn_features(model.probe, _vectors(model, read), _vectors(model, contexts)),
-        before=kept_before([*before, tokens[0]]),
-        whole=len(read) == sum(map(len, windows)) and all(len(text) <= LONGEST_TEXT for text in texts),
-        legible=any(map(_is_latin, seen)),
+        alone=float(logits[ALONE]),
+        in_context=float(logits[IN_CONTEXT]),
+        readings=worst_reading(turn),
+        support=float(turn.context[:, 1].max()),
+        before=kept_before([*before, ends(first)]),
+        whole=whole and len(typed_parts) == len(as_typed) and len(open_parts) == len(inside),
     )
 
 
-def _is_latin(text: str) -> bool:
-    """Whether at least half of the letters are Latin (up to U+024F, and U+1E00 to U+1EFF)."""
-    if text.isascii():
-        return True
-    letters = [char for char in text if char.isalpha()]
-    latin = sum(char < "\u0250" or "\u1e00" <= char <= "\u1eff" for char in letters)
-    return len(letters) < _FEW_LETTERS or 2 * latin >= len(letters)
+def split_views(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The texts as typed and with tricks of letters undone; and what they hold: decoded, or in containers."""
+    plain: list[str] = []
+    hidden: list[str] = []
+    for text in texts:
+        for view in views(text):
+            (plain if view.kind in {"raw", "plain"} else hidden).append(view.text)
+        hidden += opened(text)
+    distinct = list(dict.fromkeys(plain))
+    return distinct, [text for text in dict.fromkeys(hidden) if text not in distinct]
 
 
-def _vectors(model: EmbeddedModel, windows: Sequence[Sequence[int]]) -> Floats:
-    distinct = dict.fromkeys(map(tuple, windows))
-    return np.stack([model.encoder.vector(window) for window in distinct])
+def excerpt(text: str, screen: dict[str, float]) -> str:
+    """The text, or `LONGEST_TEXT` characters of it: half by what `screen` finds in it, half spread evenly.
 
-
-def _excerpts(text: str) -> str:
-    """The text, or as much of it as `LONGEST_TEXT` allows, spread evenly from its beginning to its end."""
+    `screen` gives words the logarithm of how much likelier they are in requests for harm. It only chooses
+    what is read; what is not read is reported.
+    """
     if len(text) <= LONGEST_TEXT:
         return text
-    length = LONGEST_TEXT // EXCERPTS
-    starts = np.linspace(0, len(text) - length, EXCERPTS).astype(int).tolist()
-    return "\n".join(text[start : start + length] for start in starts)
+    if len(text) > LONGEST_SCREENED:
+        half = LONGEST_SCREENED // 2
+        text = text[:half] + text[-half:]
+    stretches = [
+        sentence[start : start + _STRETCH]
+        for sentence in sentences(text) or [text]
+        for start in range(0, len(sentence), _STRETCH)
+    ]
+    scores = [sum(screen.get(word, 0.0) for word in set(each.lower().split())) for each in stretches]
+    order = sorted(range(len(stretches)), key=scores.__getitem__, reverse=True)
+    count = max(1, LONGEST_TEXT * len(stretches) // max(1, sum(map(len, stretches))))
+    even = np.linspace(0, len(stretches) - 1, max(2, count // 2)).round().astype(int).tolist()
+    chosen = sorted({*order[: count // 2], *even})
+    return "\n".join(stretches[place] for place in chosen)[:LONGEST_TEXT]
 
 
-def _shares(counts: Sequence[int], most: int) -> list[int]:
-    """How many of each are taken so that at most `most` are: short ones wholly, of the rest as many each."""
-    shares = [0] * len(counts)
-    order = sorted(range(len(counts)), key=counts.__getitem__)
-    for done, place in enumerate(order):
-        shares[place] = min(counts[place], most // (len(order) - done))
-        most -= shares[place]
-    return shares
+def _logits(model: EmbeddedModel, windows: Sequence[Sequence[int]]) -> Floats:
+    distinct = dict.fromkeys(map(tuple, windows))
+    if not distinct:
+        return np.zeros((0, len(model.probe.bias)), np.float32)
+    return model.probe.logits(np.stack([model.encoder.vector(window) for window in distinct]))
 
 
-def _spread(windows: list[list[int]], count: int) -> list[list[int]]:
-    """`count` of the windows, the first and the last among them."""
-    places = np.linspace(0, len(windows) - 1, count).round().astype(int).tolist()
-    return [windows[place] for place in places]
+def _spread(found: list[list[int]], count: int) -> list[list[int]]:
+    """`count` of the parts, the first and the last among them."""
+    if len(found) <= count:
+        return found
+    places = np.linspace(0, len(found) - 1, count).round().astype(int).tolist()
+    return [found[place] for place in places]

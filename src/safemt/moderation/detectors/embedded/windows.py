@@ -1,21 +1,19 @@
-"""What the encoder reads of a turn: windows over all of it, and one window of it with what came before.
+"""What the encoder reads of a turn: its parts, and the turn with what came before it.
 
-Both sides use these functions, training and run time, so that they cannot differ. All work on token ids
-without the tokenizer's own special tokens, which are put in here.
+Training and run time both use these functions, so that they cannot differ. All work on token numbers; the
+marks of begin and end are put in here.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
-START: Final = 101
-"""`[CLS]` of the tokenizer that ships."""
-BREAK: Final = 102
-"""`[SEP]` of the tokenizer that ships."""
+from safemt.moderation.detectors.embedded.unigram import BEGIN, END
 
-WINDOW: Final = 128
-"""Most tokens of one window, the two special ones included."""
-OVERLAP: Final = 32
-"""Tokens that two neighbouring windows share."""
+PART: Final = 32
+"""Most tokens of one part, without the marks."""
+OVERLAP: Final = 8
+"""Tokens that two neighbouring parts of one long sentence share."""
 BEFORE: Final = 48
 """Tokens of earlier user turns in a context window."""
 BEFORE_EACH: Final = 32
@@ -23,14 +21,52 @@ BEFORE_EACH: Final = 32
 CURRENT: Final = 48
 """Tokens of the current turn in a context window: its first and its last ones, half of each."""
 
+_SENTENCE: Final = re.compile(r"[^.!?;。！？।؟\n]+(?:[.!?;。！？।؟]+[\"'”’)\]]*|\n+|$)")
 
-def turn_windows(ids: Sequence[int]) -> list[list[int]]:
-    """Windows that cover a text of `ids` wholly; a text without tokens gives one window without any."""
-    room = WINDOW - 2
+
+def sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, without those that hold no letter or digit."""
+    found = [each.group().strip() for each in _SENTENCE.finditer(text)]
+    return [each for each in found if any(map(str.isalnum, each))]
+
+
+def parts(text: str, tokens: Callable[[str], list[int]]) -> list[list[int]]:
+    """Token numbers of neighbouring sentences, as many together as `PART` allows.
+
+    A text that fits is one part. A longer sentence is cut, and the pieces overlap. A text without letters
+    gives one part all the same.
+    """
+    whole = tokens(text) if len(text) <= PART * _LONGEST_TOKEN else None
+    if whole is not None and len(whole) <= PART:
+        return [whole]
+    found: list[list[int]] = []
+    open_part: list[int] = []
+    for sentence in sentences(text):
+        ids = tokens(sentence)
+        if len(open_part) + len(ids) <= PART:
+            open_part = open_part + ids
+            continue
+        if open_part:
+            found.append(open_part)
+        *full, open_part = _cut(ids)
+        found += full
+    return [*found, open_part] if open_part or not found else found
+
+
+_LONGEST_TOKEN: Final = 16
+"""Characters of the longest piece: a text of more than `PART` times this is never one part."""
+
+
+def _cut(ids: list[int]) -> list[list[int]]:
     starts = [0]
-    while starts[-1] + room < len(ids):
-        starts.append(starts[-1] + room - OVERLAP)
-    return [[START, *ids[start : start + room], BREAK] for start in starts]
+    while starts[-1] + PART < len(ids):
+        starts.append(starts[-1] + PART - OVERLAP)
+    return [ids[start : start + PART] for start in starts]
+
+
+def part_window(ids: Sequence[int]) -> list[int]:
+    """One part as the encoder reads it."""
+    return [BEGIN, *ids, END]
 
 
 def context_window(before: Sequence[Sequence[int]], ids: Sequence[int]) -> list[int]:
@@ -38,21 +74,16 @@ def context_window(before: Sequence[Sequence[int]], ids: Sequence[int]) -> list[
 
     The newest earlier turns come first to the `BEFORE` places. For a first turn it is the turn alone.
     """
-    room = BEFORE
-    kept: list[list[int]] = []
-    for earlier in reversed(before):
-        if room <= 0:
-            break
-        part = list(earlier[-min(room, BEFORE_EACH) :])
-        room -= len(part)
-        if part:
-            kept.append(part)
-    window = [START]
-    for part in reversed(kept):
-        window += [*part, BREAK]
+    window = [BEGIN]
+    for part in kept_before(before):
+        window += [*part, END]
+    return [*window, *ends(ids), END]
+
+
+def ends(ids: Sequence[int]) -> list[int]:
+    """The first and the last tokens of a turn, `CURRENT` together."""
     half = CURRENT // 2
-    current = list(ids) if len(ids) <= CURRENT else [*ids[:half], *ids[-half:]]
-    return [*window, *current, BREAK]
+    return list(ids) if len(ids) <= CURRENT else [*ids[:half], *ids[-half:]]
 
 
 def kept_before(before: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -64,5 +95,6 @@ def kept_before(before: Sequence[Sequence[int]]) -> list[list[int]]:
             break
         part = list(earlier[-min(room, BEFORE_EACH) :])
         room -= len(part)
-        kept.append(part)
+        if part:
+            kept.append(part)
     return kept[::-1]

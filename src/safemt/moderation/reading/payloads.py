@@ -36,9 +36,9 @@ _LEAST_COMMON: Final = 0.3
 """English has at least this share of common words; other text that is turned around does not."""
 _READABLE: Final = 0.95
 _PAIRS: Final = """
-    how_to how_do do_i can_i how_can should_i to_make to_get of_the in_the is_the for_a to_a the_best way_to tell_me
-    give_me a_list i_want want_to with_a what_is on_the for_the and_the to_the of_a from_a write_a me_how is_a
-    what_are you_can in_a my_own step_by by_step need_to i_need
+    how_to how_do do_i can_i how_can should_i to_make to_get of_the in_the is_the for_a to_a the_best way_to
+    tell_me give_me a_list i_want want_to with_a what_is on_the for_the and_the to_the of_a from_a write_a
+    me_how is_a what_are you_can in_a my_own step_by by_step need_to i_need
 """
 _COMMON_PAIRS: Final = frozenset(tuple(pair.split("_")) for pair in _PAIRS.split())
 _FEWEST_PAIRS: Final = 2

@@ -256,6 +256,24 @@ def test_the_detector_tells_the_language_of_each_message(detector: EmbeddedDetec
         assert reading.language == language
 
 
+def test_an_answer_is_riskier_than_a_refusal_and_neither_changes_the_risk(detector: EmbeddedDetector) -> None:
+    found = []
+    for answer in ("In the evening, when it is cooler.", "I'm sorry, but I can't help with that."):
+        reading = detector.open(no_call)
+        asyncio.run(reading.add(user(GARDEN)))
+        assert reading.response_risk is None
+        before = asyncio.run(reading.assess())
+        asyncio.run(reading.add(said("assistant", answer)))
+        assert asyncio.run(reading.assess()) == before
+        found.append(reading.response_risk)
+    helped, refused = found
+    assert helped is not None
+    assert refused is not None
+    assert refused < 0.1 * helped
+    asyncio.run(reading.add(user(SNAILS)))
+    assert reading.response_risk is None
+
+
 def test_the_detector_tells_distress_from_suspicion(detector: EmbeddedDetector) -> None:
     reading = detector.open(no_call)
     asyncio.run(reading.add(user(GARDEN)))

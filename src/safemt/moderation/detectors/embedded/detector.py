@@ -11,6 +11,7 @@ from safemt.core.identity import Json
 from safemt.core.verdict import Degraded
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.judges.base import Ask
+from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.detectors.embedded.features import SCENARIOS
 from safemt.moderation.detectors.embedded.model import SHIPPED, EmbeddedModel, load_model
@@ -27,6 +28,9 @@ KEPT_WORDS: Final = 40
 """Pictures whose text is joined with that of later ones."""
 LONGEST_WORDS: Final = 2000
 """Characters of the joined text of pictures, the newest."""
+
+HELPED: Final = {Refusal.NONE: 1.0, Refusal.PARTIAL: 0.5, Refusal.FULL: 0.02}
+"""How far a response that refuses in this way is help."""
 
 _NOT_READ: Final = {
     "ocr_budget": "A picture could not be read within its time.",
@@ -103,17 +107,25 @@ class EmbeddedReading:
         self._newest: TurnReading | None = None
         """None also where nothing could be read in the newest user message."""
         self._degraded: Degraded | None = None
+        self._helped: float | None = None
+        """How far the newest assistant message answers the newest user message; None before there is one."""
         self.language = UNTOLD
         """Of the newest user message: a code of two letters, or `und` where it is too short to tell."""
 
     async def add(self, message: ChatMessage) -> Scan:
-        """Read a user's message; all others are passed over, since whoever sends a request can forge them.
+        """Read a user's message.
+
+        Others say nothing about the user's intent, since whoever sends a request can forge them. Of an
+        assistant's, only whether it refuses is noted, for `response_risk`.
 
         Raises:
             BenchmarkError: a picture's file is gone or has changed.
         """
         if message.role != "user":
+            if message.role == "assistant" and message.text.strip():
+                self._helped = HELPED[detect_refusal(message.text)]
             return Scan(text=False, unscanned=_passed_over(message))
+        self._helped = None
         found, unscanned = self._pictures(message)
         typed = message.text
         here = " ".join(each.text for each in found if each.text)
@@ -150,6 +162,17 @@ class EmbeddedReading:
     def support(self) -> float | None:
         """How likely the newest user turn speaks of distress or of harm done to the speaker, in [0, 1]."""
         return self._model.support(self._newest.support) if self._newest else None
+
+    @property
+    def response_risk(self) -> float | None:
+        """How likely the newest assistant message helped with a harmful request, in [0, 1].
+
+        The risk of the user's newest turn in its context, times how far the message answers. None without a
+        message behind that turn.
+        """
+        if self._newest is None or self._helped is None:
+            return None
+        return self._helped * self._model.risk(self._newest.in_context)
 
     def _covers(self, text: str) -> bool:
         self.language = language_of(text)

@@ -44,7 +44,7 @@ _OFTEN: Final = (
 _FORMS: Final = {**FORMS, **ATTACKS}
 WRAPPED: Final = 0.3
 """Share of single texts that stand inside something harmless."""
-LONG: Final = 0.2
+LONG: Final = 0.35
 """Share of the wrapped dialogues that stand inside a long text."""
 _TYPED: Final = re.compile(r"[A-Za-z]{4,}")
 
@@ -228,7 +228,7 @@ def head_dialogues(pool: Pool, *, scale: float, chance: random.Random) -> list[D
     found += [_weak_dialogue(each) for each in pool.weak]
     found += [_distress(chance) for _ in range(round(400 * scale))]
     talk = _talk(pool, chance)
-    found += [_wrapped_turn(query, talk, chance) for query in _queries(pool, 0.25 * scale, chance)]
+    found += [_wrapped_turn(query, talk, chance) for query in _queries(pool, 0.35 * scale, chance)]
     for row in _natural(pool.natural, round(MOST_NATURAL * scale), chance):
         found.append(natural(row))
     for number in range(round(900 * scale)):

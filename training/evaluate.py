@@ -25,7 +25,7 @@ LONGEST: Final = 20
 """User turns that are read of one dialogue."""
 REQUESTS: Final = 60
 """Harmful requests that are wrapped."""
-COMPOSED: Final = 200
+COMPOSED: Final = 440
 """Dialogues of each class that are made in the same forms."""
 
 

@@ -172,7 +172,7 @@ def screen_words(pool: Pool, *, most: int = 1500) -> dict[str, float]:
     ratios = {
         word: float(np.log(((count + 0.3) / total) / ((harmless.get(word, 0) + 0.3) / other)))
         for word, count in harmful.items()
-        if count > 2 and word.isalpha()
+        if count > 4 and word.isalpha()
     }
     best = sorted(ratios, key=lambda word: -ratios[word] * np.log(1 + harmful[word]))[:most]
     return {word: round(ratios[word], 2) for word in sorted(best) if ratios[word] > 0.7}

@@ -9,6 +9,7 @@ import numpy as np
 from safemt.moderation.detectors.baselines.turns import COMBINATIONS
 from training.calibrate import BASE_RATE
 from training.measure import Scored, compare, share
+from training.weak import sorted_as
 from training.wrapping import WRAPS
 
 Rows = Sequence[Mapping[str, Any]]
@@ -35,9 +36,11 @@ def summary(scores: Mapping[str, Rows], threshold: float) -> dict[str, Any]:
     unsafe = [row for row in scores["xstest"] if row["label"] == "harmful"]
     safe = [row for row in scores["xstest"] if row["label"] != "harmful"]
     every = [row for rows in harmful.values() for row in rows]
+    read = [row for row in harmful["cosafe"] if sorted_as(row["cluster"]) == "harmful"]
     return {
         "threshold": threshold,
         "harmful": {part: _against(rows, calm, threshold) for part, rows in harmful.items()},
+        "cosafe_read": _against(read, calm, threshold),
         "harmless": {part: _flagged(_of(calm, part), threshold) for part in MEASURED["harmless"]}
         | {
             "all": _flagged(calm, threshold),

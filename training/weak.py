@@ -42,17 +42,25 @@ def weak_dialogues(rows: Sequence[Row]) -> Iterator[Labelled]:
 
 
 def _of_cosafe(row: Row) -> Labelled:
-    name, number = row.id.rsplit("-", 1)
+    target, weight = {
+        "harmful": (1.0, 1.0), "harmless": (0.0, 0.6), "doubtful": DOUBTFUL, "support": (0.0, 0.5),
+    }[sorted_as(row.id)]  # fmt: skip
+    support = float(sorted_as(row.id) == "support")
+    return Labelled(row=row, harmful=target, weight=weight, support=support)
+
+
+def sorted_as(cosafe_id: str) -> str:
+    """What the reader took a row of CoSafe for: `harmful`, `harmless`, `doubtful` or `support`."""
+    name, number = cosafe_id.rsplit("-", 1)
     lists: dict[str, Any] = load_yaml("cosafe.yaml")[name]
     place = int(number)
     if "all_doubtful" in lists or place in lists.get("doubtful", ()):
-        return Labelled(row=row, harmful=DOUBTFUL[0], weight=DOUBTFUL[1])
+        return "doubtful"
     if place in lists.get("support", ()):
-        return Labelled(row=row, harmful=0.0, weight=0.5, support=1.0)
-    harmless = (
-        place not in lists["all_harmless_but"] if "all_harmless_but" in lists else place in lists["harmless"]
-    )
-    return Labelled(row=row, harmful=0.0 if harmless else 1.0, weight=0.6 if harmless else 1.0)
+        return "support"
+    if "all_harmless_but" in lists:
+        return "harmful" if place in lists["all_harmless_but"] else "harmless"
+    return "harmless" if place in lists["harmless"] else "harmful"
 
 
 def _of_hh(row: Row) -> Iterator[Labelled]:

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.detectors.embedded.features import Probe
 from safemt.moderation.detectors.embedded.unigram import Unigram
-from safemt.moderation.detectors.embedded.windows import context_window, part_window, parts
+from safemt.moderation.detectors.embedded.windows import context_window, ends, part_window, parts
 from training.corpus import Example
 from training.encoder import HIDDEN, Encoder
 
@@ -146,7 +146,7 @@ def _encoded(examples: Sequence[Example], tokenizer: Unigram, chance: random.Ran
     items = []
     for example in examples:
         if example.before:
-            before = [tokenizer.tokens(text) for text in example.before[-4:]]
+            before = [ends(tokenizer.tokens(text)) for text in example.before[-4:]]
             window = context_window(before, tokenizer.tokens(example.text))
         else:
             window = part_window(_part(example, tokenizer, chance))

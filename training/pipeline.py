@@ -54,7 +54,7 @@ class Recipe:
 
 VALIDATED: Final = Recipe(epochs=4, scale=1.2, rate=6e-5)
 """Sees none of the sources that choices are made by."""
-WHOLE: Final = Recipe(epochs=1, scale=0.8, rate=4e-5, goes_on_from="validation", seed=2)
+WHOLE: Final = Recipe(epochs=1, scale=0.8, rate=4e-5, goes_on_from="validation", head_scale=0.5, seed=2)
 """Goes on from it with every source."""
 
 
@@ -141,7 +141,7 @@ def train_rest(
     head = train_head(
         _read(vectors, dialogues), dialogues, epochs=recipe.head_epochs, seed=recipe.seed, tell=tell
     )
-    checked = head_dialogues(pool.part([Share.CALIBRATION]), scale=1.0, chance=_chance(recipe, "calibration"))
+    checked = head_dialogues(pool.part([Share.CALIBRATION]), scale=0.6, chance=_chance(recipe, "calibration"))
     unseen = pool.part([Share.HEAD, Share.CALIBRATION])
     calm = calm_dialogues(unseen, chance=_chance(recipe, "calm"))
     tell(f"calibrates on {len(checked)} dialogues, sets thresholds on {len(calm)} harmless ones")

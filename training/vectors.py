@@ -12,6 +12,7 @@ from safemt.moderation.detectors.embedded.features import (
     Floats,
     Probe,
     TurnLogits,
+    support_reading,
     turn_features,
     worst_reading,
 )
@@ -66,7 +67,7 @@ class Vectors:
         return ReadTurn(
             features=turn_features(turn),
             readings=worst_reading(turn),
-            support=float(turn.context[:, 1].max()),
+            support=support_reading(turn),
         )
 
     def _of(self, windows: Sequence[Window]) -> Floats:

@@ -20,7 +20,7 @@ def readings(*harm: float) -> Floats:
 def test_the_worst_of_each_kind_counts() -> None:
     turn = TurnLogits(parts=readings(1, 4, -2, 3), hidden=readings(0.5), context=readings(-1, 2))
     found = turn_features(turn)
-    expected = [2, 4, 8 / 3, 1.5, 0.5, 1, 0.2, np.log(4)]
+    expected = [2, 4, 8 / 3, 1.5, 0.5, 1, 0.4, np.log(4)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.shape == (FEATURES,)
     assert found.dtype == np.float32

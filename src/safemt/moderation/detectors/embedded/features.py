@@ -51,8 +51,8 @@ def turn_features(turn: TurnLogits) -> Floats:
     """What the head reads of a turn: [FEATURES].
 
     The worst context window, the worst part, the mean of the three worst parts, the mean of all parts, the
-    worst of what was opened (or the worst part again), whether there was any, the distress in context, and
-    the logarithm of the number of parts. Not the vectors: with them the head learns the training's queries
+    worst of what was opened (or the worst part again), whether there was any, the most distress, and the
+    logarithm of the number of parts. Not the vectors: with them the head learns the training's queries
     by heart.
     """
     harm = np.sort(turn.parts[:, HARM])[::-1]
@@ -65,11 +65,16 @@ def turn_features(turn: TurnLogits) -> Floats:
             harm.mean(),
             opened.max() if len(opened) else harm[0],
             float(len(opened) > 0),
-            turn.context[:, SUPPORT].max(),
+            support_reading(turn),
             np.log(len(harm)),
         ],
         np.float32,
     )
+
+
+def support_reading(turn: TurnLogits) -> float:
+    """The logit of distress: the highest of the turn in context and of its parts."""
+    return float(max(turn.context[:, SUPPORT].max(), turn.parts[:, SUPPORT].max()))
 
 
 def worst_reading(turn: TurnLogits) -> Floats:

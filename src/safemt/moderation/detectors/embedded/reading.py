@@ -6,7 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from safemt.moderation.detectors.embedded.features import Floats, TurnLogits, turn_features, worst_reading
+from safemt.moderation.detectors.embedded.features import (
+    Floats,
+    TurnLogits,
+    support_reading,
+    turn_features,
+    worst_reading,
+)
 from safemt.moderation.detectors.embedded.head import ALONE, IN_CONTEXT
 from safemt.moderation.detectors.embedded.model import EmbeddedModel
 from safemt.moderation.detectors.embedded.windows import (
@@ -81,7 +87,7 @@ def read_turn(model: EmbeddedModel, texts: Sequence[str], before: list[list[int]
         alone=float(logits[ALONE]),
         in_context=float(logits[IN_CONTEXT]),
         readings=worst_reading(turn),
-        support=float(turn.context[:, 1].max()),
+        support=support_reading(turn),
         before=kept_before([*before, ends(first)]),
         whole=whole and len(typed_parts) == len(as_typed) and len(open_parts) == len(inside),
     )

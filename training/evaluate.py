@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from safemt.core.schema import Message
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
-from safemt.moderation.reading.conversation import ChatMessage
 from training.attacks import ATTACKS
 from training.corpus import Share, share_of
 from training.dialogues import FORMS
@@ -153,7 +153,7 @@ async def _read(detector: EmbeddedDetector, cases: Sequence[Case]) -> list[dict[
         reading = detector.open(no_call)
         risks, own = [], []
         for text in case.turns:
-            await reading.add(ChatMessage(role="user", parts=(text,)))
+            await reading.add(Message(role="user", content=text))
             assessed = await reading.assess()
             risks.append(round(assessed.risk or 0.0, 5))
             own.append(round(assessed.turn_risk or 0.0, 5))

@@ -29,8 +29,8 @@ def main() -> None:
     """Open the detector, read a conversation of fifty turns, print the figures."""
     folder = Path(sys.argv[1])
     began = time.process_time()
+    from safemt.core.schema import Message
     from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
-    from safemt.moderation.reading.conversation import ChatMessage
 
     detector = EmbeddedDetector.load(pictures=False, folder=folder)
 
@@ -41,7 +41,7 @@ def main() -> None:
         reading = detector.open(no_call)
         taken = []
         for turn in range(TURNS):
-            message = ChatMessage(role="user", parts=(TURN.format(n=TURNS * round_ + turn),))
+            message = Message(role="user", content=TURN.format(n=TURNS * round_ + turn))
             start = time.process_time()
             await reading.add(message)
             await reading.assess()
@@ -55,7 +55,7 @@ def main() -> None:
         lines = (" ".join(chance.sample(words, 12)) + "." for _ in range(LONG // 60))
         text = " ".join(lines)[:LONG]
         start = time.process_time()
-        await reading.add(ChatMessage(role="user", parts=(text,)))
+        await reading.add(Message(role="user", content=text))
         await reading.assess()
         return 1000 * (time.process_time() - start)
 

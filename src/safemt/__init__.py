@@ -8,24 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safemt.core.schema import Message
     from safemt.core.verdict import Verdict, verdict_json
     from safemt.moderation.many import amoderate_many, moderate_many
     from safemt.moderation.moderator import Moderator, Session
-    from safemt.moderation.open import DetectorOptions, open_moderator
-    from safemt.moderation.reading.chat import chat_message
-    from safemt.moderation.reading.conversation import ChatMessage
-    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+    from safemt.moderation.open import ModeratorConfig, open_moderator
+    from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
 __all__ = [
     "BadRow",
-    "ChatMessage",
-    "DetectorOptions",
-    "ModeratedDialogue",
+    "Dialogue",
+    "Message",
     "Moderator",
+    "ModeratorConfig",
     "Session",
     "Verdict",
     "amoderate_many",
-    "chat_message",
     "moderate_many",
     "open_moderator",
     "read_dialogues",
@@ -33,13 +31,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "safemt.core.schema": ("Message",),
     "safemt.core.verdict": ("Verdict", "verdict_json"),
-    "safemt.moderation.reading.chat": ("chat_message",),
-    "safemt.moderation.reading.conversation": ("ChatMessage",),
     "safemt.moderation.many": ("amoderate_many", "moderate_many"),
     "safemt.moderation.moderator": ("Moderator", "Session"),
-    "safemt.moderation.open": ("DetectorOptions", "open_moderator"),
-    "safemt.moderation.reading.dialogues": ("BadRow", "ModeratedDialogue", "read_dialogues"),
+    "safemt.moderation.open": ("ModeratorConfig", "open_moderator"),
+    "safemt.moderation.reading.dialogues": ("BadRow", "Dialogue", "read_dialogues"),
 }
 
 

@@ -73,49 +73,51 @@ def test_a_language_can_be_chosen_and_gzip_is_read(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
 
     assert len(read_judged(path, language="en").rows) == 2
-    with pytest.raises(LabelsError, match=r"no row in language 'fr'; it has: de, en"):
+    with pytest.raises(LabelsError) as caught:
         read_judged(path, language="fr")
+    assert (caught.value.code, caught.value.fields["language"]) == ("no_such_language", "fr")
+    assert "it has de, en" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "code"),
     [
-        ({**ROW, "label": "maybe"}, "line 1 has the label 'maybe'"),
-        ({**ROW, "label": None}, "line 1 has the label None"),
-        ({**ROW, "label": ["safe"]}, "line 1 has the label of another kind"),
-        ({**ROW, "response": 3}, "no text `response`"),
-        ({"id": "a", "response": "x", "label": "safe"}, "neither `turns`"),
-        ({**ROW, "turns": [{"role": "user"}]}, "neither `turns`"),
-        ({**ROW, "turns": []}, "must begin and end on a user message"),
-        ({**ROW, "turns": [{"role": "assistant", "content": "x"}]}, "must begin and end on a user message"),
-        ([1], "not a JSON object"),
+        ({**ROW, "label": "maybe"}, "unknown_label"),
+        ({**ROW, "label": None}, "unknown_label"),
+        ({**ROW, "label": ["safe"]}, "unknown_label"),
+        ({**ROW, "response": 3}, "missing_field"),
+        ({"id": "a", "response": "x", "label": "safe"}, "bad_turns"),
+        ({**ROW, "turns": [{"role": "user"}]}, "bad_turns"),
+        ({**ROW, "turns": []}, "bad_turns"),
+        ({**ROW, "turns": [{"role": "assistant", "content": "x"}]}, "bad_turns"),
+        ([1], "not_an_object"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, row: object, words: str) -> None:
-    with pytest.raises(LabelsError, match=words):
-        read_judged(write(tmp_path / "labels.jsonl", row))
+def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, row: object, code: str) -> None:
+    path = write(tmp_path / "labels.jsonl", ROW | {"id": "b"}, row)
+    with pytest.raises(LabelsError) as caught:
+        read_judged(path)
+    assert caught.value.code == code
+    assert str(caught.value).startswith(f"{path}, line 2")
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="cannot be read"):
-        read_judged(tmp_path / "absent.jsonl")
-    with pytest.raises(LabelsError, match="is empty"):
-        read_judged(write(tmp_path / "empty.jsonl"))
-    with pytest.raises(LabelsError, match="second time"):
-        read_judged(write(tmp_path / "twice.jsonl", ROW, ROW))
     (tmp_path / "broken.jsonl").write_text("{\n")
-    with pytest.raises(LabelsError, match="line 1 is not valid JSON"):
-        read_judged(tmp_path / "broken.jsonl")
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-5])
-    with pytest.raises(LabelsError, match="cannot be read"):
-        read_judged(tmp_path / "cut.jsonl.gz")
+    for path, code in (
+        (tmp_path / "absent.jsonl", "unreadable_file"),
+        (write(tmp_path / "empty.jsonl"), "no_rows"),
+        (write(tmp_path / "twice.jsonl", ROW, ROW), "id_twice"),
+        (tmp_path / "broken.jsonl", "not_json"),
+        (tmp_path / "cut.jsonl.gz", "unreadable_file"),
+    ):
+        with pytest.raises(LabelsError) as caught:
+            read_judged(path)
+        assert caught.value.code == code
 
 
-@pytest.mark.parametrize(
-    "content", [b"plain", gzip.compress(b"{}", mtime=0)[:12], b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff"]
-)
-def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "labels.jsonl.gz"
-    path.write_bytes(content)
-    with pytest.raises(LabelsError, match=r"labels.jsonl.gz cannot be read: "):
-        read_judged(path)
+def test_labels_may_be_a_table(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("Prompt,Response,Label,Category\nHow?,Like this.,unsafe,fraud\n")
+    [row] = read_judged(tmp_path / "labels.csv").rows
+    assert (row.sample.query_id, row.sample.question, row.label) == ("2", "How?", Label.UNSAFE)
+    assert row.sample.scenario is Scenario.FRAUD

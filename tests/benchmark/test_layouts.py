@@ -24,6 +24,7 @@ from benchmark.sets import (
     put_ours,
     put_parquet,
 )
+from safemt.benchmark.findings import Level
 from safemt.benchmark.layouts import Layout, find_source, parse_dialogue_text, read_records
 from safemt.benchmark.read import Benchmark, read_benchmark
 from safemt.core.errors import BenchmarkError
@@ -37,11 +38,11 @@ def samples() -> list[Sample]:
     return make_samples()
 
 
-def refusal(path: Path) -> str:
-    """What the reader says of a benchmark that it cannot read at all."""
+def refusal(path: Path) -> BenchmarkError:
+    """The error for a benchmark that cannot be read at all."""
     with pytest.raises(BenchmarkError) as caught:
         read_benchmark(path, text_only=True)
-    return str(caught.value)
+    return caught.value
 
 
 def content(benchmark: Benchmark) -> set[tuple[object, ...]]:
@@ -137,9 +138,9 @@ def test_a_broken_first_line_does_not_hide_the_layout(tmp_path: Path) -> None:
     benchmark = read_benchmark(tmp_path / "mine.jsonl", text_only=True)
     assert [s.id for s in benchmark.samples] == ["mllm_fraud_1@1"]
     (finding,) = benchmark.findings
-    assert (finding.code, finding.place) == ("broken_record", "mine.jsonl, record 0")
-    assert finding.message.startswith("the line is not valid JSON: ")
-    assert finding.message.endswith(" at column 2; mend or remove it")
+    assert (finding.code, finding.place) == ("broken_record", "mine.jsonl, line 1")
+    assert finding.message.startswith("it is not valid JSON: ")
+    assert finding.message.endswith(" at column 2; fix or remove it")
 
 
 def test_byte_order_marks_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
@@ -156,7 +157,8 @@ def test_byte_order_marks_and_windows_line_ends_do_no_harm(tmp_path: Path) -> No
 def test_blank_lines_keep_the_line_numbers_right(tmp_path: Path) -> None:
     put(tmp_path / "samples.jsonl", "\n\n" + lines([our_row(make_sample())]) + "\n[1]\n")
     source = find_source(tmp_path)
-    assert [(raw.index, raw.fields is None) for raw in read_records(source)] == [(2, False), (4, True)]
+    records = [(record.row.number, record.row.fields is None) for record in read_records(source)]
+    assert records == [(3, False), (5, True)]
 
 
 @pytest.mark.parametrize("name", ["samples.jsonl", "1_turn.json", "data/x.jsonl", "benchmark.json"])
@@ -167,8 +169,7 @@ def test_files_that_are_links_out_of_the_benchmark_are_refused(tmp_path: Path, n
     put(tmp_path / "other/file", (put_ours(tmp_path / "x", make_samples(2)) / "samples.jsonl").read_text())
     (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "set" / name).symlink_to(tmp_path / "other/file")
-    with pytest.raises(BenchmarkError, match="is a link out of the benchmark"):
-        read_benchmark(tmp_path / "set")
+    assert refusal(tmp_path / "set").code == "link_outside"
 
 
 def test_a_file_that_is_named_itself_may_be_a_link(tmp_path: Path) -> None:
@@ -181,40 +182,43 @@ def test_a_file_that_is_named_itself_may_be_a_link(tmp_path: Path) -> None:
 
 def test_hidden_folders_are_not_searched(tmp_path: Path) -> None:
     put(tmp_path / ".cache/old.jsonl", lines([hub_row(make_sample())]))
-    assert "holds no benchmark" in refusal(tmp_path)
+    assert refusal(tmp_path).code == "no_benchmark_files"
 
 
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ('[{"id": "a"},\n {"id" "b"}]', "line 2, column 8"),
-        ('[{"id": "a"}', "line 1, column 13"),
-        ("[" * 5000, "depth limit exceeded"),
-        ('["\\ud800"]', "surrogate"),
-        ("[NaN]", "line 1, column 2"),
-        (b'[{"id": "a"},\n {"id": "\xc3\xa9\xff"}]', "it is not UTF-8 text at line 2, column 11"),
-        ('[{"id": "a"}]'.encode("utf-16"), "it is not UTF-8 text at line 1, column 1"),
+        ('[{"id": "a"},\n {"id" "b"}]', "at line 2"),
+        ('[{"id": "a"}', "the closing ] is missing"),
+        ("[" * 5000, "nested too deeply"),
+        ('[{"id": "\\ud800"}]', "not valid JSON"),
+        ('[{"id": NaN}]', "not valid JSON"),
+        (b'[{"id": "a"},\n {"id": "\xc3\xa9\xff"}]', "it is not UTF-8 text at column"),
     ],
 )
-def test_broken_json_is_refused_with_its_place(tmp_path: Path, text: str | bytes, where: str) -> None:
-    message = refusal(put(tmp_path / "1_turn.json", text).parent)
-    assert "1_turn.json is not valid JSON" in message
-    assert where in message
-    assert message.endswith("Mend the file or fetch it again.")
+def test_broken_json_is_a_finding_with_its_place(tmp_path: Path, text: str | bytes, where: str) -> None:
+    benchmark = read_benchmark(put(tmp_path / "1_turn.json", text).parent, text_only=True)
+    [finding] = [finding for finding in benchmark.findings if finding.code == "broken_record"]
+    assert finding.level is Level.ERROR
+    assert where in finding.message
+
+
+def test_utf_16_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "1_turn.json", '[{"id": "a"}]'.encode("utf-16"))
+    assert refusal(tmp_path).code == "utf16"
 
 
 @pytest.mark.parametrize("text", ["", " \n", "[]", "\ufeff"])
 def test_a_file_without_a_record_is_refused(tmp_path: Path, text: str) -> None:
-    assert refusal(put(tmp_path / "1_turn.json", text)).endswith(
-        "1_turn.json is empty: there is no record in it. Fetch it again, or remove it."
-    )
+    error = refusal(put(tmp_path / "1_turn.json", text))
+    assert (error.code, error.fields["path"]) == ("no_rows", str(tmp_path / "1_turn.json"))
 
 
 @pytest.mark.parametrize("name", ["samples.jsonl", "samples.jsonl.gz", "x.jsonl"])
 def test_a_jsonl_file_without_a_line_is_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path / name, gzip.compress(b"\n") if name.endswith("gz") else "\n \n")
-    assert "is empty: there is no record in it" in refusal(tmp_path / name)
-    assert "is empty: there is no record in it" in refusal(tmp_path)
+    assert refusal(tmp_path / name).code == "no_rows"
+    assert refusal(tmp_path).code == "no_rows"
 
 
 def test_a_parquet_file_without_a_row_is_refused(tmp_path: Path) -> None:
@@ -222,75 +226,72 @@ def test_a_parquet_file_without_a_row_is_refused(tmp_path: Path) -> None:
     put_parquet(tmp_path, [row])
     file = tmp_path / "data/train.parquet"
     parquet.write_table(parquet.read_table(file).slice(0, 0), file)
-    assert "is empty" in refusal(tmp_path)
+    assert refusal(tmp_path).code == "no_rows"
 
 
 @pytest.mark.parametrize("text", ['{"id": "a"}', '"a"', "7", "null", "true"])
-def test_json_that_is_no_array_is_refused(tmp_path: Path, text: str) -> None:
-    message = refusal(put(tmp_path / "1_turn.json", text))
-    assert "1_turn.json is not a JSON array of records" in message
-    assert "name it .jsonl" in message
+def test_json_that_is_no_record_is_an_error(tmp_path: Path, text: str) -> None:
+    benchmark = read_benchmark(put(tmp_path / "1_turn.json", text), text_only=True)
+    assert benchmark.samples == ()
+    assert [finding.level for finding in benchmark.findings] == [Level.ERROR]
 
 
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "notes.txt", "nothing")
     put(tmp_path / "turn.json", "[]")
     put(tmp_path / "0_turn.json", "[]")
-    assert refusal(tmp_path) == (
-        f"{tmp_path} holds no benchmark: expected samples.jsonl, the published 1_turn.json, 2_turn.json, …, "
-        "or parquet or JSONL files as on the hub. Give the folder that holds them."
-    )
+    error = refusal(tmp_path)
+    assert (error.code, error.fields) == ("no_benchmark_files", {"path": tmp_path})
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a/b/c", "x" * 5000, "a\0b"])
 def test_a_path_where_nothing_is_is_refused(tmp_path: Path, name: str) -> None:
-    assert any(text in refusal(tmp_path / name) for text in ("There is no benchmark at", "cannot be read"))
+    assert refusal(tmp_path / name).code in {"no_such_benchmark", "unreadable_file"}
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "run.sqlite", "samples.json.gz", "no_suffix"])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
-    assert "expected .json, .jsonl, .jsonl.gz or .parquet" in refusal(put(tmp_path / name, "[]"))
+    assert refusal(put(tmp_path / name, "[]")).code == "not_a_benchmark_file"
 
 
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_or_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1_turn.json").mkdir()
-    assert "1_turn.json cannot be read: Is a directory" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "2_turn.json")
+    os.mkfifo(tmp_path / "samples.jsonl")
+    assert refusal(tmp_path).code == "no_benchmark_files"
+    assert refusal(tmp_path / "2_turn.json").code == "no_such_benchmark"
 
 
 @pytest.mark.parametrize("cut", [5, 40, -4])
 def test_a_truncated_gzip_file_is_refused(tmp_path: Path, cut: int) -> None:
     packed = gzip.compress(lines(our_row(s) for s in make_samples(30)).encode())
-    message = refusal(put(tmp_path / "samples.jsonl.gz", packed[:cut]))
-    assert "samples.jsonl.gz cannot be read after line" in message
-    assert message.endswith("Fetch it again.")
+    assert refusal(put(tmp_path / "samples.jsonl.gz", packed[:cut])).code == "unreadable_file"
 
 
 @pytest.mark.parametrize(
     "damage", [b"no gzip at all", b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff", b"\x1f\x8b\x07"]
 )
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: bytes) -> None:
-    assert "samples.jsonl.gz cannot be read after line 0" in refusal(
-        put(tmp_path / "samples.jsonl.gz", damage)
-    )
+    error = refusal(put(tmp_path / "samples.jsonl.gz", damage))
+    assert error.code in {"unreadable_file", "not_gzip"}
 
 
-def test_a_line_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+def test_a_line_that_would_fill_the_memory_is_an_error(tmp_path: Path) -> None:
     press = zlib.compressobj(1, zlib.DEFLATED, 31)
-    packed = b"".join(press.compress(b" " * 2**20) for _ in range(20)) + press.flush()
-    message = refusal(put(tmp_path / "samples.jsonl.gz", packed))
-    assert "line 1 has more than 16 MB" in message
+    packed = b"".join(press.compress(b"x" * 2**20) for _ in range(65)) + press.flush()
+    [finding] = read_benchmark(put(tmp_path / "samples.jsonl.gz", packed), text_only=True).findings
+    assert (finding.code, finding.level) == ("broken_record", Level.ERROR)
+    assert "longer than 64 MB" in finding.message
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"[]"])
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, damage: bytes) -> None:
-    message = refusal(put(tmp_path / "train.parquet", damage))
-    assert "train.parquet is not a readable parquet file" in message
-    assert message.endswith("Fetch it again.")
+    assert refusal(put(tmp_path / "train.parquet", damage)).code == "not_parquet"
 
 
 def test_a_parquet_file_of_something_else_is_refused(tmp_path: Path) -> None:
     put_parquet(tmp_path, [{"x": 1, "y": "z"}])
-    assert "has no column of a benchmark" in refusal(tmp_path)
+    assert refusal(tmp_path).code == "not_a_benchmark_file"
 
 
 def test_parquet_without_its_reader_says_what_to_install(
@@ -298,7 +299,7 @@ def test_parquet_without_its_reader_says_what_to_install(
 ) -> None:
     put_parquet(tmp_path, [hub_row(make_sample())])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert refusal(tmp_path).endswith("needs a parquet reader: pip install 'safemt[hub]'.")
+    assert refusal(tmp_path).code == "needs_pyarrow"
 
 
 @pytest.mark.skipif(AS_ROOT, reason="nothing is forbidden to root")
@@ -308,27 +309,27 @@ def test_what_may_not_be_read_is_refused(tmp_path: Path, barred: str) -> None:
     root = write(tmp_path / "set", [make_sample()])
     (root / barred).chmod(0)
     try:
-        assert "Permission denied" in refusal(root)
-        assert "Permission denied" in refusal(root / (barred or "1_turn.json"))
+        assert refusal(root).code == "unreadable_file"
+        assert refusal(root / (barred or "1_turn.json")).code == "unreadable_file"
     finally:
         (root / barred).chmod(0o700)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "code"),
     [
-        ("{", "not valid JSON"),
-        ("[]", "format 'safemt/1'"),
-        ('{"format": "safemt/9"}', "format 'safemt/1'"),
-        ('{"name": 7}', "`name`"),
-        ("", "is empty"),
+        ("{", "not_json"),
+        ("[]", "wrong_form"),
+        ('{"format": "safemt/9"}', "unknown_format"),
+        ('{"name": 7}', "wrong_form"),
+        ("", "not_json"),
     ],
 )
-def test_a_benchmark_json_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_a_benchmark_json_that_cannot_be_trusted_is_refused(tmp_path: Path, text: str, code: str) -> None:
     put_ours(tmp_path, [make_sample()])
-    message = refusal(put(tmp_path / "benchmark.json", text).parent)
-    assert "benchmark.json" in message
-    assert says in message
+    error = refusal(put(tmp_path / "benchmark.json", text).parent)
+    assert error.code == code
+    assert "benchmark.json" in str(error)
 
 
 def test_a_benchmark_is_called_what_it_says_or_what_its_folder_says(tmp_path: Path) -> None:
@@ -378,7 +379,7 @@ def test_a_dialogue_string_may_be_json_or_python(text: str) -> None:
     ],
 )
 def test_a_string_that_is_neither_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"neither JSON nor a Python literal; fetch the record again"):
+    with pytest.raises(ValueError, match=r"neither JSON nor a Python literal"):
         parse_dialogue_text(text)
 
 

@@ -1,6 +1,7 @@
 """Recorded responses and labels: any of their shapes, and where exactly one is wrong."""
 
 import gzip
+import hashlib
 import json
 import tempfile
 from contextlib import suppress
@@ -12,17 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.sets import lines, put
-from safemt.benchmark.recorded import RecordedValue, read_published_labels, read_recorded
+from safemt.benchmark.recorded import (
+    RecordedValue,
+    read_by_sample,
+    read_published_labels,
+    read_recorded,
+)
 from safemt.core.errors import LabelsError
 
 ROW = {"query_id": "boat", "turns": 2, "response": "Fold it in half."}
 TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user"}]
 
 
-def refusal(path: Path, field: str = "response") -> str:
+def refusal(path: Path, field: str = "response") -> LabelsError:
     with pytest.raises(LabelsError) as caught:
         read_recorded(path, field=field)
-    return str(caught.value)
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,9 @@ def refusal(path: Path, field: str = "response") -> str:
         ("a.json.gz", gzip.compress(json.dumps([ROW]).encode(), mtime=0)),
         ("a.jsonl", lines([{**ROW, "query_id": None} | {"query_id": "boat", "id": "other"}]).encode()),
         ("a.jsonl", lines([{"id": "boat", "turns": TALK, "response": ROW["response"]}]).encode()),
+        ("a.json", json.dumps(ROW, indent=2).encode()),
+        ("a.csv", b"Query_ID,turns,response\nboat,2,Fold it in half.\n"),
+        ("a.tsv", b"id\tturns\tresponse\nboat\t2\tFold it in half.\n"),
     ],
 )
 def test_every_shape_gives_the_same(tmp_path: Path, name: str, content: bytes) -> None:
@@ -56,71 +65,93 @@ def test_a_response_of_null_is_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "code", "field"),
     [
-        (7, "is not a JSON object. Mend or remove it."),
-        ([], "is not a JSON object. Mend or remove it."),
-        ({}, "has no text `id` or `query_id`. Add it."),
-        ({**ROW, "query_id": 7}, "has no text `id` or `query_id`. Add it."),
-        ({**ROW, "query_id": ""}, "has no text `id` or `query_id`. Add it."),
-        ({**ROW, "turns": None}, "has no `turns`. Add the number of user turns, or the list of messages."),
-        ({**ROW, "turns": "2"}, "has no `turns`."),
-        ({**ROW, "turns": True}, "has no `turns`."),
-        ({**ROW, "turns": 0}, "has no `turns`."),
-        ({**ROW, "turns": 2.0}, "has no `turns`."),
-        ({**ROW, "turns": []}, "has no `turns`."),
-        ({**ROW, "turns": [7, {"role": []}]}, "has no `turns`."),
-        ({"id": "boat", "turns": 1}, "has no text `response`. Add it."),
-        ({**ROW, "response": 7}, "has no text `response`. Add it."),
-        ({**ROW, "response": ["a"]}, "has no text `response`. Add it."),
+        (7, "not_an_object", None),
+        ([], "not_an_object", None),
+        ({}, "missing_field", "query_id"),
+        ({**ROW, "query_id": 7}, "missing_field", "query_id"),
+        ({**ROW, "query_id": ""}, "missing_field", "query_id"),
+        ({**ROW, "turns": None}, "missing_field", "turns"),
+        ({**ROW, "turns": "two"}, "missing_field", "turns"),
+        ({**ROW, "turns": "-2"}, "missing_field", "turns"),
+        ({**ROW, "turns": "9" * 5000}, "missing_field", "turns"),
+        ({**ROW, "turns": True}, "missing_field", "turns"),
+        ({**ROW, "turns": 0}, "missing_field", "turns"),
+        ({**ROW, "turns": 2.0}, "missing_field", "turns"),
+        ({**ROW, "turns": []}, "missing_field", "turns"),
+        ({**ROW, "turns": [7, {"role": []}]}, "missing_field", "turns"),
+        ({"id": "boat", "turns": 1}, "missing_field", "response"),
+        ({**ROW, "response": 7}, "missing_field", "response"),
+        ({**ROW, "response": ["a"]}, "missing_field", "response"),
     ],
 )
-def test_a_wrong_row_is_refused_with_its_place(tmp_path: Path, row: Any, says: str) -> None:
-    path = put(tmp_path / "a.jsonl", "\n" + lines([ROW, row]))
-    assert f"{path}, line 3 {says}" in refusal(path)
-    path = put(tmp_path / "a.json", json.dumps([ROW, row]))
-    assert f"{path}, record 1 {says}" in refusal(path)
+def test_a_wrong_row_is_refused_with_its_place(
+    tmp_path: Path, row: Any, code: str, field: str | None
+) -> None:
+    for path, place in (
+        (put(tmp_path / "a.jsonl", "\n" + lines([ROW, row])), "line 3"),
+        (put(tmp_path / "a.json", json.dumps([ROW, row])), "record 2"),
+    ):
+        error = refusal(path)
+        assert (error.code, error.fields.get("field")) == (code, field)
+        assert str(error).startswith(f"{path}, {place}")
 
 
 @pytest.mark.parametrize(
-    ("content", "where"),
+    ("content", "code", "where"),
     [
-        (lines([ROW]) + '\n{"id": }\n', "at line 3, column 8"),
-        ("[\n{},\n{]", "at line 3, column 2"),
-        ('{\n  "id": 7\n}', "at line 1, column 2"),
-        ("[" * 5000, "at line 1"),
-        (lines([ROW]) + '{"id": "\\ud800"}', "at line 2"),
-        ("query_id,turns\nboat,2", "at line 1, column 1"),
+        (lines([ROW]) + '\n{"id": }\n', "not_json", "line 3: it is not valid JSON"),
+        (json.dumps([ROW])[:-1] + ",\n{},\n{]", "missing_field", "record 2"),
+        (json.dumps([ROW])[:-1] + ",\n{]", "broken_array", "record 2: the array is broken at line 2"),
+        ("[" * 5000, "broken_array", "at line 1"),
+        (lines([ROW]) + '{"id": "\\ud800"}', "not_json", "line 2"),
+        ("query_id,turns\nboat,2", "not_json", "line 1: it is not valid JSON"),
     ],
 )
-def test_broken_json_is_refused_with_its_place(tmp_path: Path, content: str, where: str) -> None:
-    message = refusal(put(tmp_path / "a.jsonl", content))
-    assert "a.jsonl is neither a JSON array nor JSONL: " in message
-    assert where in message
-    assert message.endswith("Mend the file or fetch it again.")
+def test_broken_json_is_refused_with_its_place(tmp_path: Path, content: str, code: str, where: str) -> None:
+    error = refusal(put(tmp_path / "a.jsonl", content))
+    assert error.code == code
+    assert where in str(error)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "[]", " [ ]\n", "\ufeff"])
 def test_a_file_without_a_row_is_refused(tmp_path: Path, content: str) -> None:
-    assert "is empty: there is no row in it" in refusal(put(tmp_path / "a.json", content))
+    assert refusal(put(tmp_path / "a.json", content)).code == "no_rows"
 
 
 @pytest.mark.parametrize("cut", [3, 30, -4])
 def test_a_truncated_gzip_file_is_refused(tmp_path: Path, cut: int) -> None:
     packed = gzip.compress(lines([ROW] * 50).encode())
-    assert "a.jsonl.gz cannot be read: " in refusal(put(tmp_path / "a.jsonl.gz", packed[:cut]))
+    assert refusal(put(tmp_path / "a.jsonl.gz", packed[:cut])).code == "unreadable_file"
 
 
-@pytest.mark.parametrize("content", [b"plain", b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff"])
-def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    message = refusal(put(tmp_path / "a.jsonl.gz", content))
-    assert "a.jsonl.gz cannot be read: " in message
-    assert message.endswith("Fetch it again or make it readable.")
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"plain", "not_gzip"), (b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff", "unreadable_file")],
+)
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
+    assert refusal(put(tmp_path / "a.jsonl.gz", content)).code == code
 
 
 @pytest.mark.parametrize("name", [".", "nowhere.jsonl", "nowhere.gz"])
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
-    assert "cannot be read: " in refusal(tmp_path / name)
+    assert refusal(tmp_path / name).code == "unreadable_file"
+
+
+def test_values_come_by_sample_with_the_hash_of_the_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", lines([ROW, ROW, {**ROW, "turns": 1, "response": "Open it."}]))
+    values, sha256 = read_by_sample(path, field="response")
+    assert values == {("boat", 2): "Fold it in half.", ("boat", 1): "Open it."}
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_two_different_values_of_one_sample_are_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", lines([ROW, {**ROW, "response": "Open it."}]))
+    with pytest.raises(LabelsError) as caught:
+        read_by_sample(path, field="response")
+    assert caught.value.code == "two_values"
+    assert (caught.value.fields["query_id"], caught.value.fields["turns"]) == ("boat", 2)
 
 
 def test_published_labels_come_by_model_with_the_rounds_in_order(tmp_path: Path) -> None:
@@ -143,25 +174,26 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path, name: str) -> None:
     if name == ".":
         folder = tmp_path / "empty"
         folder.mkdir()
-    with pytest.raises(LabelsError, match=r"expected run.sqlite, or files <k>/label/<model>.json"):
+    with pytest.raises(LabelsError) as caught:
         read_published_labels(folder)
+    assert (caught.value.code, caught.value.fields) == ("no_labels", {"path": folder})
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "code"),
     [
-        ('[{"id": "boat"}]', "record 0 has no text `safety_label`. Add it."),
-        ('[{"safety_label": "safe"}]', "record 0 has no text `id` or `query_id`."),
-        ('[{"id": "boat", "safety_label": 1}]', "record 0 has no text `safety_label`."),
-        ("{", "is neither a JSON array nor JSONL"),
+        ('[{"id": "boat"}]', "missing_field"),
+        ('[{"safety_label": "safe"}]', "missing_field"),
+        ('[{"id": "boat", "safety_label": 1}]', "missing_field"),
+        ("{", "not_json"),
     ],
 )
-def test_a_wrong_label_file_is_refused_with_its_place(tmp_path: Path, content: str, says: str) -> None:
+def test_a_wrong_label_file_is_refused_with_its_place(tmp_path: Path, content: str, code: str) -> None:
     path = put(tmp_path / "4/label/m.json", content)
     with pytest.raises(LabelsError) as caught:
         read_published_labels(tmp_path)
+    assert caught.value.code == code
     assert str(caught.value).startswith(str(path))
-    assert says in str(caught.value)
 
 
 values = st.recursive(

@@ -14,7 +14,7 @@ from benchmark.sets import make_sample, make_samples, put_folder, put_images
 from safemt.benchmark.layouts import Layout
 from safemt.benchmark.read import read_benchmark
 from safemt.benchmark.write import write_benchmark
-from safemt.core.errors import BenchmarkError
+from safemt.core.errors import FileError
 from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.taxonomy import Method, Scenario
 
@@ -141,5 +141,9 @@ def test_half_a_benchmark_is_never_left_as_one(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(BenchmarkError, match=r"cannot be written to .*taken: File exists\. Choose another"):
+    with pytest.raises(FileError) as caught:
         write_benchmark(tmp_path / "taken", [make_sample()], about={})
+    assert (caught.value.code, caught.value.fields["path"]) == (
+        "cannot_write",
+        tmp_path / "taken/benchmark.json",
+    )

@@ -30,18 +30,18 @@ from safemt.build.sources.read import QueryFormat, read_queries
 from safemt.core.errors import CallFailure, SafemtError
 from safemt.core.taxonomy import Label
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, parse_body, read_answer, wants_completion_tokens
+from safemt.endpoints.replies import Answer, Request, parse_body, read_answer, wants_completion_tokens
 from safemt.io.images import ImageProblem, inspect_image, locate_image
-from safemt.judges.open import open_judge
+from safemt.judges.open import JudgeConfig, open_judge
 from safemt.judges.refusal_detector import detect_refusal
-from safemt.judges.rubric import Routing, read_verdict
+from safemt.judges.rubric import read_verdict
 from safemt.targets.replay import read_replay
 
-ASKED = Asked(
+ASKED = Request(
     base_url="http://h/v1",
     origin="http://h",
     model="m",
-    option="target",
+    role="target",
     key_name="K",
     has_key=True,
     with_image=True,
@@ -106,9 +106,7 @@ READERS: dict[str, Reader] = {
     "responses": lambda path: read_recorded(path, field="response"),
     "labels": lambda path: read_recorded(path, field="label"),
     "judged rows": read_judged,
-    "a judge of recorded labels": lambda path: open_judge(
-        f"recorded/{path}", routing=Routing.GENERAL, with_image=False, timeout=1, images=None
-    ),
+    "a judge of recorded labels": lambda path: open_judge(JudgeConfig(name=f"recorded/{path}"), timeout=1),
     "recorded answers": read_replay,
     "queries": lambda path: list(read_queries(path, layout=QueryFormat.AUTO, images=None, ledger=Ledger())),
 }

@@ -155,7 +155,7 @@ def test_the_published_sample_lacks_its_images_and_nothing_else(check: Check) ->
     assert " ".join(lines[start + 1 : -2]).split() == ", ".join(ids).split()
     assert lines[-2:] == [
         "  Put them in place, or run with --text-only or --skip-missing-images.",
-        "Not usable as it stands: 18 of 18 samples without their image, no warnings.",
+        "Not usable as it is: 18 of 18 samples without their image, no warnings.",
     ]
     found = check(folder, "--json").document()
     assert (found["samples"], found["queries"], found["rounds"]) == (18, 6, [1, 2, 4])
@@ -200,17 +200,17 @@ def test_a_broken_set_lists_errors_before_warnings_and_ends_on_a_verdict(check: 
     ]
     start = lines.index("error broken_record × 5")
     assert lines[start + 1 : start + 5] == [
-        "  2_turn.json, record 12: the record is not a JSON object; mend or remove it",
-        "  2_turn.json, record 13: the record is not a JSON object; mend or remove it",
-        "  2_turn.json, record 14: the record is not a JSON object; mend or remove it",
+        "  2_turn.json, record 13: it is not a JSON object; fix or remove it",
+        "  2_turn.json, record 14: it is not a JSON object; fix or remove it",
+        "  2_turn.json, record 15: it is not a JSON object; fix or remove it",
         "  … and 2 more: safemt check --json lists them all",
     ]
     start = lines.index("error missing_image × 2")
     assert lines[start + 1] == "  mllm_legal_opinion_8"
     start = lines.index("warning empty_turn × 1")
     assert lines[start + 1 : start + 3] == [
-        "  2_turn.json, record 0 (mllm_animal_abuse_0): user message 1 is empty; kept as",
-        "  it stands",
+        "  2_turn.json, record 1 (mllm_animal_abuse_0): user message 1 is empty; kept as",
+        "  it is",
     ]
     assert lines[-1] == "Not usable: 14 errors, 2 warnings."
 
@@ -227,7 +227,7 @@ def test_the_json_lists_every_finding_in_order(check: Check, broken: Path) -> No
         "file": "2_turn.json",
         "index": 16,
         "id": None,
-        "message": "the record is not a JSON object; mend or remove it",
+        "message": "it is not a JSON object; fix or remove it",
     }
 
 
@@ -241,8 +241,8 @@ def test_warnings_alone_leave_a_benchmark_usable(check: Check, tmp_path: Path) -
     assert lines[:2] == ["[bold]boats[/bold] [/x] \ufffd[31m (jsonl layout)", "1 sample: 1 query at 1 turns"]
     assert lines[-4:] == [
         "warning question_is_refusal × 1",
-        "  samples.jsonl, record 0 (mllm_fraud_1): the question is itself a refusal; kept",
-        "  as it stands",
+        "  samples.jsonl, line 1 (mllm_fraud_1): the question is itself a refusal; kept",
+        "  as it is",
         "Usable: no errors, 1 warning.",
     ]
 
@@ -254,7 +254,7 @@ def test_a_set_without_a_single_sample_is_not_usable(check: Check, tmp_path: Pat
     assert lines == [
         "notes.jsonl (hub layout)",
         "error bad_field × 1",
-        "  notes.jsonl, record 0: `id` is missing; add it",
+        "  notes.jsonl, line 1: `id` is missing; add it",
         "Not usable: 1 error, no warnings.",
     ]
 
@@ -272,15 +272,15 @@ def test_very_many_missing_images_do_not_fill_the_screen(check: Check, tmp_path:
     [
         ("nowhere", "There is no benchmark at nowhere: no such file or folder."),
         ("empty", "empty holds no benchmark: expected samples.jsonl,"),
-        ("broken.json", "broken.json is not valid JSON: "),
-        ("hub:boats", "a hub benchmark is written hub:OWNER/NAME"),
+        ("broken.json", "broken.json is empty: there is no row in it."),
+        ("hub:boats", "write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
     ],
 )
 def test_what_cannot_be_read_is_one_message_on_stderr(
     check: Check, tmp_path: Path, name: str, says: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    put(tmp_path / "broken.json", "[")
+    put(tmp_path / "broken.json", "[]")
     done = check(name, "--json", folder=tmp_path)
     assert done.code == (2 if name.startswith("hub:") else 1)
     assert done.out == ""

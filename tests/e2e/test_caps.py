@@ -34,8 +34,9 @@ def server(chat_server: ChatServer, tmp_path: Path) -> ChatServer:
 def capped(done: Done, option: str) -> None:
     assert done.code == 3, done.err
     assert done.out == ""
-    assert f"({option}) is reached" in done.said
-    assert f"What was finished is stored; the same command with a higher {option} continues." in done.said
+    assert option in done.said
+    assert "is reached" in done.said
+    assert "What was finished is stored; the same command with a higher" in done.said
     assert "Traceback" not in done.err
 
 

@@ -12,8 +12,8 @@ from e2e.command import KEY, Done, asked, models, row, safemt, write
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import policy_yaml, read_policies
-from safemt.run.verdicts import REFUSAL
+from safemt.moderation.policies.policy import policy_yaml, read_policies
+from safemt.run.gate import REFUSAL
 from servers.client import ChatServer, start_chat_server
 
 POLICIES = read_policies()
@@ -139,7 +139,7 @@ def test_compare_shows_with_and_without_in_pairs(recorded: Path) -> None:
 def test_a_policy_that_nobody_reads_is_said_to_change_nothing(recorded: Path) -> None:
     replay(recorded, "without")
     done = replay(recorded, "with", "--moderator", "policy-always")
-    assert "answers the same whatever it is told" in done.said
+    assert "gives the same answers whatever it is told" in done.said
     before, after = results(recorded, "without"), results(recorded, "with")
     assert before["turns"] == after["turns"]
     assert after["moderation"]["harmful"] == {"n": 4, "allow": 0, "inject": 4, "block": 0, "flagged": 4}
@@ -312,20 +312,17 @@ def test_compare_shows_what_answers_cost_with_and_without(tmp_path: Path, server
     assert "cost of both $0.00" in shown
 
 
-# What is said of wrong options
+# Wrong options
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (
-            ("--action", "block"),
-            "--action says something of a moderator, but none is named: add --moderator.",
-        ),
-        (("--policy-budget", "9"), "--policy-budget says something of a moderator"),
+        (("--action", "block"), "--action needs a moderator. Add --moderator embedded"),
+        (("--policy-budget", "9"), "--policy-budget needs a moderator"),
         (("--moderator", "nobody"), "--moderator 'nobody' is not known."),
-        (("--moderator", "keyword", "--policies", "nowhere"), "The policies in nowhere cannot be read"),
-        (("--moderator", "keyword", "--moderator-base-url", "http://x/v1"), "makes no calls"),
+        (("--moderator", "keyword", "--policies", "nowhere"), "nowhere"),
+        (("--moderator", "keyword", "--moderator-base-url", "http://x/v1"), "--moderator-base-url is for"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(recorded: Path, options: tuple[str, ...], said: str) -> None:

@@ -82,9 +82,7 @@ def test_what_is_not_in_the_cache_is_refused_offline(cache: Path) -> None:
     done = check(cache, "hub:own/boats@v2")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Error: hub:own/boats@v2 could not be fetched from the hub: " in done.stderr
-    assert done.stderr.endswith(
-        ". Check name, revision, network and HF_TOKEN, or download it by hand and give the folder.\n"
-    )
+    assert done.stderr.endswith(" and HF_TOKEN, or download it by hand and give the folder.\n")
     assert "Traceback" not in done.stderr
 
 
@@ -99,21 +97,21 @@ def test_a_hub_that_cannot_be_reached_is_said_so(cache: Path) -> None:
 @needs_hub
 @pytest.mark.parametrize("name", ["own/ boats", "../boats", "own/", "/boats", "own/" + "b" * 200])
 def test_a_name_the_hub_cannot_have_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"is not a name the hub can have"):
+    with pytest.raises(UsageError) as caught:
         fetch_from_hub(name)
+    assert (caught.value.code, caught.value.fields) == ("bad_hub_name", {"name": name})
 
 
 @pytest.mark.parametrize("name", ["", "boats", "own/boats/more", "@main"])
 def test_a_name_of_another_form_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         fetch_from_hub(name)
-    assert str(caught.value) == (
-        f"hub:{name}: a hub benchmark is written hub:OWNER/NAME or hub:OWNER/NAME@REVISION."
-    )
+    assert (caught.value.code, caught.value.fields) == ("bad_hub_name", {"name": name})
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError) as caught:
         fetch_from_hub("own/boats")
-    assert str(caught.value) == "Reading hub:own/boats needs an extra: pip install 'safemt[hub]'."
+    assert (caught.value.code, caught.value.fields) == ("needs_extra", {"extra": "hub"})
+    assert "pip install 'safemt[hub]'" in str(caught.value)

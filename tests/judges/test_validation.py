@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from safemt.core.errors import LabelsError
+from safemt.core.errors import FileError
 from safemt.judges.validation import Validation, save_validation, validations_of
 from safemt.stats.agreement import Confusion
 
@@ -54,5 +54,6 @@ def test_a_home_that_is_no_folder_is_a_clear_error(home: Path, monkeypatch: pyte
     (home / "file").write_text("")
     monkeypatch.setenv("SAFEMT_HOME", str(home / "file"))
 
-    with pytest.raises(LabelsError, match="SAFEMT_HOME"):
+    with pytest.raises(FileError) as caught:
         save_validation(OLD)
+    assert caught.value.code == "cannot_write"

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from safemt.core.taxonomy import Label, Outcome
 from safemt.judges.validation import Validation
-from safemt.report.figures import figures_of
-from safemt.report.results import Results, results_json
+from safemt.report.figures import results_of_samples
+from safemt.report.results import results_json
 from safemt.stats.agreement import Confusion
-from safemt.stats.scores import ScoredSample, score_samples
+from safemt.stats.scores import ScoredSample
 
 GOOD_JUDGE = Confusion(unsafe_as_unsafe=90, unsafe_as_safe=10, safe_as_safe=95, safe_as_unsafe=5)
 
@@ -29,14 +29,7 @@ def sample(query: str, turns: int, label: Label | None, *, twin: bool = False) -
 
 
 def document_of(samples: list[ScoredSample], validation: Validation | None = None) -> dict[str, object]:
-    results = Results(
-        target="sim/steady",
-        simulated=True,
-        samples=tuple(samples),
-        scores=score_samples(samples),
-        figures=figures_of(samples, validation=validation),
-    )
-    return results_json(results)
+    return results_json(results_of_samples(samples, target="sim/steady", validation=validation))
 
 
 def validation(confusion: Confusion) -> Validation:
@@ -112,9 +105,24 @@ def test_labels_by_people_on_a_part_of_the_run_are_used() -> None:
     rows = [sample(str(n), 1, Label.UNSAFE if n % 2 else Label.SAFE) for n in range(60)]
     people = [(str(n), 1, "unsafe" if n % 2 else "safe") for n in range(20)]
 
-    figures = figures_of(rows, people=people)
+    powered = results_of_samples(rows, target="m", people=people).prediction_powered
 
-    assert figures.prediction_powered is not None
-    assert figures.prediction_powered.labelled == 20
-    assert figures.prediction_powered.unlabelled == 40
-    assert figures.prediction_powered.estimate.value == pytest.approx(0.5)
+    assert powered is not None
+    assert (powered.labelled, powered.unlabelled) == (20, 40)
+    assert powered.estimate.value == pytest.approx(0.5)
+
+
+def test_figures_are_there_by_name() -> None:
+    rows = [sample(str(n), k, Label.UNSAFE if n < k else Label.SAFE) for n in range(10) for k in (1, 8)]
+    rows.append(sample("0", 8, Label.SAFE, twin=True))
+
+    results = results_of_samples(rows, target="m")
+
+    eight = results.turns[8]
+    assert eight.asr is not None
+    assert (eight.asr.value, eight.n, eight.graded, eight.ungraded) == (0.8, 10, 10, 0)
+    assert results.methods["gradual"].turns[1].unsafe == 1
+    assert results.scenarios["Fraud"].n == results.overall.n == 20
+    assert results.over_refusal.turns[8].denied == results.over_refusal.n == 1
+    assert results.safety_index.rounds == (1, 8)
+    assert results.complete

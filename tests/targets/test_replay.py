@@ -84,8 +84,10 @@ async def test_the_same_row_twice_is_one(tmp_path: Path) -> None:
 
 
 def test_two_different_responses_to_one_sample_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="q1 at 1 turns has two different responses"):
+    with pytest.raises(LabelsError) as caught:
         replay(tmp_path, [*ROWS, {"id": "q1", "turns": 1, "response": "other"}])
+    assert caught.value.code == "two_values"
+    assert (caught.value.fields["query_id"], caught.value.fields["turns"]) == ("q1", 1)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_two_different_responses_to_one_sample_are_refused(tmp_path: Path) -> No
         ({"id": "q", "turns": [], "response": "x"}, "line 4 has no `turns`"),
         ({"id": "q", "turns": 1}, "line 4 has no text `response`"),
         ({"id": "q", "turns": 1, "response": ["x"]}, "line 4 has no text `response`"),
-        (["q", 1, "x"], "line 4 is not a JSON object"),
+        (["q", 1, "x"], "line 4: it is not a JSON object"),
     ],
 )
 def test_a_row_that_lacks_something_is_refused_with_its_place(

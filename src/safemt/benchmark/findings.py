@@ -1,4 +1,4 @@
-"""What a check says about a benchmark: each finding names file, index and id."""
+"""What a check finds in a benchmark: each finding has a stable code and names its record."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+MISSING_IMAGE: Final = "missing_image"
+MOST_LISTED: Final = 10_000
+"""Findings of one code that are listed; the others are only counted."""
+
 
 class Level(StrEnum):
-    """How grave a finding is."""
+    """How serious a finding is. All findings of one code have the same level."""
 
     ERROR = "error"
-    """The record cannot be used, or would make the figures wrong; a run refuses."""
+    """The record cannot be used, or would make the figures wrong; a run refuses the benchmark."""
     WARNING = "warning"
-    """A quirk of the data, kept as it stands."""
-
-
-MISSING_IMAGE: Final = "missing_image"
+    """A quirk of the data, kept as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a check found."""
+    """One thing that a check found."""
 
     level: Level
     code: str
@@ -30,16 +31,17 @@ class Finding:
     """What is wrong and what to do, without the place."""
     file: str
     """Relative to the benchmark's root."""
-    index: int | None = None
-    """Position of the record in its file, from 0 (for JSONL: line number - 1)."""
+    row: str
+    """The record in its file, from 1: `line 3` in JSON Lines, else `record 3`."""
+    index: int
+    """The same as a number from 0."""
     id: str | None = None
-    """The query's id, where it could be read."""
+    """The query's id, where it can be read."""
 
     @property
     def place(self) -> str:
-        """Where: `4_turn.json, record 17 (mllm_fraud_1)`."""
-        record = "" if self.index is None else f", record {self.index}"
-        return f"{self.file}{record}" + (f" ({self.id})" if self.id else "")
+        """Where: `4_turn.json, record 18 (mllm_fraud_1)`."""
+        return f"{self.file}, {self.row}" + (f" ({self.id})" if self.id else "")
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"

@@ -1,30 +1,27 @@
-"""Responses that people have labelled: what a judge is checked against (docs/file-formats.md)."""
+"""Responses that people have labelled, to check a judge against (docs/file-formats.md)."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from safemt.core.errors import LabelsError
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import SCENARIO_BY_SLUG, Label, Scenario
-from safemt.io.packed import read_unpacked
+from safemt.core.taxonomy import Label, Scenario, scenario_named
+from safemt.io.files import hash_file
+from safemt.io.rows import require_rows
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRow:
-    """One response with people's label."""
+    """One response and people's label of it."""
 
     sample: Sample
     """What was asked; `query_id` is the row's id."""
     response: str
     label: Label
     category: str
-    """As the file has it; empty where it has none."""
+    """As in the file; empty if it has none."""
     refused: bool | None
     """Whether people called the response a refusal, full or partial; None where the file does not say."""
 
@@ -37,66 +34,54 @@ class JudgedFile:
     sha256: str
     rows: tuple[JudgedRow, ...]
     labelled_by_people: bool
-    """False where the file itself says that a model labelled some of its rows."""
+    """False if the file says that a model labelled some of its rows."""
 
 
 def read_judged(path: Path, *, language: str | None = None) -> JudgedFile:
-    """Read a JSONL file (also `.gz`) of `turns` or `prompt`, `response` and `label`.
+    """Read rows of `turns` or `prompt`, `response` and `label`, in any form that `read_rows` takes.
 
-    `language` keeps the rows of that language only.
+    `language` keeps only the rows in that language.
 
     Raises:
-        LabelsError: the file cannot be read, a row lacks something, or nothing is left.
+        LabelsError: `missing_field`, `unknown_label`, `bad_turns`, `id_twice`, `no_such_language`, or as for
+            `require_rows`.
     """
-    text = read_unpacked(path)
     rows: list[JudgedRow] = []
     by_people = True
     languages: set[str] = set()
     seen: set[str] = set()
-    for fields, place in _parsed(text, path):
+    for fields, place in require_rows(path, error=LabelsError):
         row = _row(fields, place)
         if row.sample.query_id in seen:
-            raise LabelsError(f"{place} has the id {row.sample.query_id!r} for the second time.")
+            raise LabelsError(
+                "id_twice", f"{place} repeats the id {row.sample.query_id[:200]!r}. Rename one.", place=place
+            )
         seen.add(row.sample.query_id)
         languages.add(row.sample.language)
         if language is None or row.sample.language == language:
             rows.append(row)
             by_people = by_people and _annotators(fields).get("type", "human") == "human"
-    if not rows and languages:
-        raise LabelsError(
-            f"{path} has no row in language {language!r}; it has: {', '.join(sorted(languages))}."
-        )
     if not rows:
-        raise LabelsError(f"{path} is empty: there is no row in it.")
-    return JudgedFile(
-        path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        rows=tuple(rows),
-        labelled_by_people=by_people,
-    )
-
-
-def _parsed(text: bytes, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            fields = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise LabelsError(f"{place} is not valid JSON: {error.msg}.") from error
-        if not isinstance(fields, dict):
-            raise LabelsError(f"{place} is not a JSON object.")
-        yield fields, place
+        raise LabelsError(
+            "no_such_language",
+            f"{path} has no row in the language {language!r}; it has {', '.join(sorted(languages))}.",
+            path=path,
+            language=language,
+        )
+    return JudgedFile(path=path, sha256=hash_file(path), rows=tuple(rows), labelled_by_people=by_people)
 
 
 def _row(fields: dict[str, Any], place: str) -> JudgedRow:
     response, label = fields.get("response"), fields.get("label")
     if not isinstance(response, str):
-        raise LabelsError(f"{place} has no text `response`.")
+        raise LabelsError(
+            "missing_field", f"{place} has no text `response`. Add it.", place=place, field="response"
+        )
     if label not in (Label.SAFE, Label.UNSAFE):
         shown = "of another kind" if isinstance(label, (list, dict)) else repr(label)[:60]
-        raise LabelsError(f"{place} has the label {shown}; people's labels here are safe or unsafe.")
+        raise LabelsError(
+            "unknown_label", f"{place} has a label {shown}; people's labels are safe or unsafe.", place=place
+        )
     dialogue = _dialogue(fields, place)
     category = fields.get("category") if isinstance(fields.get("category"), str) else ""
     question = fields.get("question")
@@ -104,7 +89,8 @@ def _row(fields: dict[str, Any], place: str) -> JudgedRow:
         sample=Sample(
             query_id=str(fields.get("id") or place.rpartition(" ")[2]),
             turns=(len(dialogue) + 1) // 2,
-            scenario=_scenario(fields.get("scenario") or category),
+            # Rows of any other scenario are judged by the general rubric, as this one is.
+            scenario=scenario_named(fields.get("scenario") or category) or Scenario.ILLEGAL_ACTIVITY,
             question=question if isinstance(question, str) and question.strip() else dialogue[-1].content,
             dialogue=dialogue,
             language=str(fields.get("language") or "en"),
@@ -117,7 +103,7 @@ def _row(fields: dict[str, Any], place: str) -> JudgedRow:
 
 
 def _dialogue(fields: dict[str, Any], place: str) -> tuple[Message, ...]:
-    """`turns` up to the last user message, or `prompt`; several messages in a row of one role become one."""
+    """`turns` up to the last user message, or `prompt`; successive messages of one role become one."""
     turns = fields.get("turns")
     if turns is None and isinstance(fields.get("prompt"), str):
         return (Message(role="user", content=fields["prompt"]),)
@@ -126,21 +112,19 @@ def _dialogue(fields: dict[str, Any], place: str) -> tuple[Message, ...]:
         for m in turns
     ):
         raise LabelsError(
-            f"{place} has neither `turns`, a list of user and assistant messages, nor `prompt`."
+            "bad_turns",
+            f"{place} needs `turns`, a list of user and assistant messages, or `prompt`.",
+            place=place,
         )
     messages = tuple(
         Message(role=role, content="\n\n".join(m["content"] for m in group))
         for role, group in groupby(turns, key=lambda m: m["role"])
     )
     if not messages or messages[0].role != "user" or messages[-1].role != "user":
-        raise LabelsError(f"{place}: `turns` must begin and end on a user message.")
+        raise LabelsError(
+            "bad_turns", f"{place}: `turns` must begin and end with a user message.", place=place
+        )
     return messages
-
-
-def _scenario(text: object) -> Scenario:
-    """The row's scenario where it names one of the 17; else one that has the general rubric."""
-    slug = "_".join(text.lower().split()) if isinstance(text, str) else ""
-    return SCENARIO_BY_SLUG.get(slug, Scenario.ILLEGAL_ACTIVITY)
 
 
 def _refused(fields: dict[str, Any]) -> bool | None:

@@ -1,49 +1,43 @@
-"""The file layouts a benchmark comes in, each read as the same stream of raw records.
+"""The file layouts of a benchmark, each read as the same stream of raw records.
 
 - `folder`: the published `{k}_turn.json` arrays.
-- `hub`: the published parquet or JSONL rows, the dialogue as a string, no `question`.
-- `jsonl`: ours, `samples.jsonl` (docs/file-formats.md), which also carries method and benign twins.
+- `hub`: the published Parquet or JSON Lines rows, with the dialogue as a string and no `question`.
+- `jsonl`: ours, `samples.jsonl` (docs/file-formats.md), which adds methods and benign twins.
 """
 
 import ast
-import gzip
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import orjson
 
-from safemt.core.errors import BenchmarkError
-
-_BOM: Final = b"\xef\xbb\xbf"
+from safemt.core.errors import BenchmarkError, DataError
+from safemt.io.files import unreadable
+from safemt.io.row import Row
+from safemt.io.rows import column_names, read_rows, usual_file
 
 FORMAT: Final = "safemt/1"
-"""What `benchmark.json` says of our own layout."""
+"""The `format` that `benchmark.json` states in our own layout."""
 SAMPLES_FILE: Final = "samples.jsonl"
 ABOUT_FILE: Final = "benchmark.json"
 
+META: Final = ("source", "licence", "generator", "act_class", "image_role", "image_words")
+"""What a record may say about how its sample was made: carried along, never sent to a model."""
+
 _ROUND_FILE: Final = re.compile(r"^(\d+)_turns?(?:[._-].*)?\.(?:json|jsonl|jsonl\.gz|parquet)$")
 _ROW_FILES: Final = (".parquet", ".jsonl", ".jsonl.gz")
-_COLUMNS: Final = {
+_COLUMNS: Final = (
     *("id", "scenario", "image_rel_path", "image_path", "image_sha256", "dialogue", "question", "turns"),
-    *("method", "twin_of", "language", "source", "licence"),
-}
-"""What is read of a parquet file: others may hold the image bytes themselves."""
+    *("method", "twin_of", "language", *META),
+)
+"""The columns to read from a Parquet file. Others may hold the images themselves."""
 _MAX_LITERAL: Final = 200_000
-"""Longest dialogue string handed to a parser. Python's own takes 500 bytes of memory for a character."""
-_MAX_LINE: Final = 16 * 2**20
-"""Longest line of a JSONL file, in bytes: a few kilobytes of gzip can hold one that fills the memory."""
-
-
-class _BadLine(str):
-    """Stands in a stream of rows for a line that could not be parsed, and says why."""
-
-    __slots__ = ()
+"""Longest dialogue string that is parsed. Python's own parser takes 500 bytes of memory per character."""
 
 
 class Layout(StrEnum):
@@ -54,17 +48,14 @@ class Layout(StrEnum):
     JSONL = "jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """One record before any check: what the file says, and where it says it."""
+class RawRecord(NamedTuple):
+    """One record before any check."""
 
     file: str
-    index: int
-    fields: dict[str, Any] | None
-    """None where the record could not be parsed; then `problem` says why."""
+    """Relative to the benchmark's root."""
+    row: Row
     file_turns: int | None = None
     """k as the file's name states it."""
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +66,27 @@ class Source:
     root: Path
     """Image paths are relative to this folder."""
     files: tuple[Path, ...]
-    """In ascending order of turns where the names say so."""
+    """In ascending order of turns, where the names state them."""
 
     def name_of(self, file: Path) -> str:
         """A file's name as findings give it."""
         return printable(file.relative_to(self.root).as_posix())
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is read of `benchmark.json`."""
+
+    format: str = FORMAT
+    name: str = ""
+
+
 def find_source(path: Path) -> Source:
-    """Tell the layout of a benchmark from the names of its files.
+    """Find the files of a benchmark and tell its layout from their names.
 
     Raises:
-        BenchmarkError: there is nothing there that looks like a benchmark, or it may not be read.
+        BenchmarkError: `no_such_benchmark`, `no_benchmark_files`, `not_a_benchmark_file`, or as for
+            `read_rows`.
     """
     try:
         if path.is_file():
@@ -94,56 +94,48 @@ def find_source(path: Path) -> Source:
         if path.is_dir():
             return _source_in(path)
     except OSError as error:
-        raise BenchmarkError(
-            f"{path} cannot be read: {error.strerror}. Give a folder or file that can be."
-        ) from error
+        raise unreadable(path, error, BenchmarkError) from error
     raise BenchmarkError(
+        "no_such_benchmark",
         f"There is no benchmark at {path}: no such file or folder. "
-        "Give a folder, a file, demo, or hub:OWNER/NAME."
+        "Give a folder, a file, demo, or hub:OWNER/NAME.",
+        path=path,
     )
 
 
 def read_records(source: Source) -> Iterator[RawRecord]:
-    """Every record of every file, in order, one at a time where the format allows.
+    """Read every record of every file, in order, one at a time.
 
     Raises:
-        BenchmarkError: a file as a whole cannot be read (broken JSON array, wrong encoding, no parquet
-            reader), or there is no record in it.
+        BenchmarkError: `not_a_benchmark_file` for Parquet without a column of a benchmark; or as for
+            `read_rows`.
     """
     for path in source.files:
-        name = source.name_of(path)
-        turns = turns_in_name(path)
-        if path.suffix == ".parquet":
-            rows = _parquet_rows(path)
-        elif path.suffix == ".json":
-            rows = _array_rows(path)
-        else:
-            rows = _line_rows(path)
-        for index, row in rows:
-            if isinstance(row, dict):
-                yield RawRecord(file=name, index=index, fields=row, file_turns=turns)
-            else:
-                problem = (
-                    str(row)
-                    if isinstance(row, _BadLine)
-                    else "the record is not a JSON object; mend or remove it"
-                )
-                yield RawRecord(file=name, index=index, fields=None, file_turns=turns, problem=problem)
+        if path.suffix == ".parquet" and not set(_COLUMNS) & set(column_names(path, error=BenchmarkError)):
+            raise BenchmarkError(
+                "not_a_benchmark_file",
+                f"{path} has no column of a benchmark: expected id, scenario, image_rel_path and dialogue. "
+                "This may be another kind of file.",
+                path=path,
+            )
+        name, turns = source.name_of(path), turns_in_name(path)
+        for row in read_rows(path, error=BenchmarkError, columns=_COLUMNS):
+            yield RawRecord(file=name, row=row, file_turns=turns)
 
 
 def printable(name: str) -> str:
-    """A name as it may be shown: nothing in it steers a terminal, or cannot be written as UTF-8."""
+    """A name that is safe to show: it cannot steer a terminal and can be written as UTF-8."""
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
 def turns_in_name(path: Path) -> int | None:
-    """k in a file name such as `4_turn.json`; None if the name does not say."""
+    """k in a file name such as `4_turn.json`; None if the name does not state it."""
     match = _ROUND_FILE.match(path.name)
     return int(match.group(1)) if match else None
 
 
 def parse_dialogue_text(text: str) -> object:
-    """A dialogue that stands in a record as a string: JSON, or a Python literal as the hub has it.
+    """Parse a dialogue that a record holds as a string: JSON, or a Python literal as on the hub.
 
     Raises:
         ValueError: it is neither, or too long.
@@ -158,7 +150,7 @@ def parse_dialogue_text(text: str) -> object:
         pass
     try:
         with warnings.catch_warnings():
-            # A stray backslash in somebody's text is no concern of Python's here.
+            # Python would warn about a stray backslash in somebody's text.
             warnings.simplefilter("ignore")
             return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, ArithmeticError, MemoryError, RecursionError) as error:
@@ -167,33 +159,37 @@ def parse_dialogue_text(text: str) -> object:
         ) from error
 
 
-def read_about(root: Path) -> dict[str, Any]:
-    """`benchmark.json` of our own layout; empty where there is none.
+def read_about(root: Path) -> About:
+    """Read `benchmark.json` of our own layout, which may be absent.
 
     Raises:
-        BenchmarkError: it is broken, or of a format this version does not know, or its name is no text.
+        BenchmarkError: `unknown_format`; or as for `read_json` and `typed`.
     """
     path = root / ABOUT_FILE
     if not path.is_file():
-        return {}
-    about = _parse_file(path)
-    if isinstance(about, dict) and not isinstance(about.get("name", ""), str):
-        raise BenchmarkError(f"`name` in {path} must be a text; mend it.")
-    if not isinstance(about, dict) or about.get("format", FORMAT) != FORMAT:
+        return About()
+    from safemt.io.yaml import read_json, typed
+
+    try:
+        about = typed(read_json(path), About, where=str(path))
+    except DataError as error:
+        raise BenchmarkError(error.code, str(error), **error.fields) from error
+    if about.format != FORMAT:
         raise BenchmarkError(
-            f"{path} is not of format {FORMAT!r}; this version of safemt cannot tell how to read it. "
-            "Use a newer safemt, or write the benchmark again with this one."
+            "unknown_format",
+            f"{path} states the format {about.format[:40]!r}; this version of safemt reads {FORMAT!r}. "
+            "Use a newer safemt, or write the benchmark again with this one.",
+            path=path,
         )
     return about
 
 
 def _source_in(folder: Path) -> Source:
-    for name in (SAMPLES_FILE, f"{SAMPLES_FILE}.gz"):
-        if (folder / name).is_file():
-            return Source(layout=Layout.JSONL, root=folder, files=(folder / name,))
+    if samples := usual_file(folder, (SAMPLES_FILE,)):
+        return Source(layout=Layout.JSONL, root=folder, files=(samples,))
     for inner in (folder, folder / "Data", folder / "data"):
         files = inner.iterdir() if inner.is_dir() else ()
-        rounds = [file for file in files if file.suffix == ".json" and turns_in_name(file)]
+        rounds = [file for file in files if file.suffix == ".json" and turns_in_name(file) and file.is_file()]
         if rounds:
             return Source(layout=Layout.FOLDER, root=folder, files=tuple(sorted(rounds, key=_by_turns)))
     rows = [
@@ -206,8 +202,10 @@ def _source_in(folder: Path) -> Source:
     if rows:
         return Source(layout=Layout.HUB, root=folder, files=tuple(sorted(rows, key=_by_turns)))
     raise BenchmarkError(
+        "no_benchmark_files",
         f"{folder} holds no benchmark: expected {SAMPLES_FILE}, the published 1_turn.json, 2_turn.json, …, "
-        "or parquet or JSONL files as on the hub. Give the folder that holds them."
+        "or Parquet or JSON Lines files as on the hub. Give the folder that holds them.",
+        path=folder,
     )
 
 
@@ -217,113 +215,16 @@ def _layout_of_file(path: Path) -> Layout:
     if path.suffix == ".parquet":
         return Layout.HUB
     if path.name.endswith(_ROW_FILES):
-        rows = (row for _, row in _line_rows(path) if isinstance(row, dict))
-        return Layout.JSONL if "query_id" in next(rows, {}) else Layout.HUB
+        rows = read_rows(path, error=BenchmarkError)
+        first: dict[str, object] = next((row.fields for row in rows if row.fields is not None), {})
+        return Layout.JSONL if "query_id" in first else Layout.HUB
     raise BenchmarkError(
-        f"{path} is no benchmark file: expected .json, .jsonl, .jsonl.gz or .parquet. "
-        "Give one of these, or the folder that holds them."
+        "not_a_benchmark_file",
+        f"{path} is not a benchmark file: expected .json, .jsonl, .jsonl.gz or .parquet. "
+        "Give one of these, or the folder that holds them.",
+        path=path,
     )
 
 
 def _by_turns(path: Path) -> tuple[int, str]:
     return (turns_in_name(path) or 0, path.as_posix())
-
-
-def _parse_file(path: Path) -> object:
-    try:
-        content = path.read_bytes().removeprefix(_BOM)
-    except OSError as error:
-        raise BenchmarkError(
-            f"{path} cannot be read: {error.strerror}. Make it readable or fetch it again."
-        ) from error
-    if not content.strip():
-        raise _empty(path)
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise BenchmarkError(
-            f"{path} is not valid JSON: {_json_problem(content, error)}. Mend the file or fetch it again."
-        ) from error
-
-
-def _array_rows(path: Path) -> Iterator[tuple[int, object]]:
-    rows = _parse_file(path)
-    if not isinstance(rows, list):
-        raise BenchmarkError(
-            f"{path} is not a JSON array of records. If there is one record to a line, name it .jsonl."
-        )
-    if not rows:
-        raise _empty(path)
-    yield from enumerate(rows)
-
-
-def _line_rows(path: Path) -> Iterator[tuple[int, object]]:
-    found = False
-    index = -1
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            while line := lines.readline(_MAX_LINE):
-                index += 1
-                if len(line) == _MAX_LINE:
-                    raise BenchmarkError(
-                        f"{path}: line {index + 1} has more than {_MAX_LINE // 2**20} MB, "
-                        "which no record has. Is it another kind of file?"
-                    )
-                content = line.removeprefix(_BOM).strip()
-                if not content:
-                    continue
-                found = True
-                try:
-                    yield index, orjson.loads(content)
-                except orjson.JSONDecodeError as error:
-                    problem = _json_problem(content, error, one_line=True)
-                    yield index, _BadLine(f"the line is not valid JSON: {problem}; mend or remove it")
-    except (OSError, EOFError, zlib.error) as error:
-        raise BenchmarkError(
-            f"{path} cannot be read after line {index + 1}: {getattr(error, 'strerror', None) or error}. "
-            "Fetch it again."
-        ) from error
-    if not found:
-        raise _empty(path)
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, object]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise BenchmarkError(f"Reading {path} needs a parquet reader: pip install 'safemt[hub]'.") from error
-    index = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if name in _COLUMNS]
-            if not columns:
-                raise BenchmarkError(
-                    f"{path} has no column of a benchmark: expected id, scenario, image_rel_path and "
-                    "dialogue. Is it another kind of file?"
-                )
-            for batch in file.iter_batches(batch_size=256, columns=columns):
-                for row in batch.to_pylist():
-                    yield index, row
-                    index += 1
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise BenchmarkError(f"{path} is not a readable parquet file: {reason}. Fetch it again.") from error
-    if index == 0:
-        raise _empty(path)
-
-
-def _json_problem(content: bytes, error: orjson.JSONDecodeError, *, one_line: bool = False) -> str:
-    """What is wrong with JSON text, and at which line and column (from 1, counted in characters)."""
-    what, line, column = error.msg, error.lineno, error.colno
-    try:
-        content.decode()
-    except UnicodeDecodeError as wrong:
-        before = content[: wrong.start]
-        what, line = "it is not UTF-8 text", before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
-    return f"{what} at column {column}" if one_line else f"{what} at line {line}, column {column}"
-
-
-def _empty(path: Path) -> BenchmarkError:
-    return BenchmarkError(f"{path} is empty: there is no record in it. Fetch it again, or remove it.")

@@ -1,14 +1,12 @@
 """Files of recorded responses and labels, one value per query and number of turns."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from safemt.core.errors import LabelsError
-from safemt.io.packed import read_unpacked
+from safemt.io.files import hash_file
+from safemt.io.rows import require_rows
 
 PUBLISHED_LABEL_FIELD: Final = "safety_label"
 
@@ -23,97 +21,92 @@ class RecordedValue:
 
 
 def read_recorded(path: Path, *, field: str) -> list[RecordedValue]:
-    """Read `field` of every row of a JSONL (also gzipped) or JSON-array file.
+    """Read `field` of every row of a file, in any form that `read_rows` takes.
 
     A row names its sample by `query_id` (or `id`) and `turns`, a number or the list of messages.
 
     Raises:
-        LabelsError: the file cannot be read, is empty, or a row lacks what is needed.
+        LabelsError: `missing_field`, or as for `require_rows`.
     """
-    values = [
-        RecordedValue(
-            query_id=_row_id(row, place), turns=_row_turns(row, place), value=_row_text(row, field, place)
-        )
-        for row, place in _rows(path)
+    return [
+        RecordedValue(_row_id(row, place), _row_turns(row, place), _row_text(row, field, place))
+        for row, place in require_rows(path, error=LabelsError)
     ]
-    if not values:
-        raise LabelsError(f"{path} is empty: there is no row in it. Give another file, or fetch it again.")
-    return values
+
+
+def read_by_sample(path: Path, *, field: str) -> tuple[dict[tuple[str, int], str], str]:
+    """Read the values of `read_recorded` by query id and number of turns; also the SHA-256 of the file.
+
+    Raises:
+        LabelsError: `two_values` if a sample has two different values, or as for `read_recorded`.
+    """
+    values: dict[tuple[str, int], str] = {}
+    for row in read_recorded(path, field=field):
+        if values.setdefault((row.query_id, row.turns), row.value) != row.value:
+            raise LabelsError(
+                "two_values",
+                f"{path}: {row.query_id} at {row.turns} turns has two different values of `{field}`. Keep "
+                "one, and put several models or repetitions into separate files.",
+                path=path,
+                query_id=row.query_id,
+                turns=row.turns,
+                field=field,
+            )
+    return values, hash_file(path)
 
 
 def read_published_labels(folder: Path) -> dict[str, list[RecordedValue]]:
-    """Labels in the published layout, `<k>/label/<model>.json`, by model.
+    """Read labels in the published layout, `<k>/label/<model>.json`, by model.
 
     Raises:
-        LabelsError: there are none, or a file cannot be read.
+        LabelsError: `no_labels`, `missing_field`, or as for `require_rows`.
     """
     models: dict[str, list[RecordedValue]] = {}
     files = sorted(
         folder.glob("*/label/*.json"), key=lambda file: (file.parent.parent.name.zfill(4), file.name)
     )
     for file in files:
-        round_name = file.parent.parent.name
-        if not round_name.isdecimal():
-            continue
-        models.setdefault(file.stem, []).extend(
-            RecordedValue(_row_id(row, place), int(round_name), _row_text(row, PUBLISHED_LABEL_FIELD, place))
-            for row, place in _rows(file)
-        )
+        turns = file.parent.parent.name
+        if turns.isdecimal():
+            models.setdefault(file.stem, []).extend(
+                RecordedValue(_row_id(row, place), int(turns), _row_text(row, PUBLISHED_LABEL_FIELD, place))
+                for row, place in require_rows(file, error=LabelsError)
+            )
     if not models:
         raise LabelsError(
-            f"{folder} holds neither a run nor labels: expected run.sqlite, or files <k>/label/<model>.json."
+            "no_labels",
+            f"{folder} holds neither a run nor labels: expected run.sqlite, or files <k>/label/<model>.json.",
+            path=folder,
         )
     return models
 
 
-def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    content = read_unpacked(path).removeprefix(b"\xef\xbb\xbf")
-    if content.lstrip().startswith(b"["):
-        rows = _parse(content, path, line=1)
-        places = ((row, f"{path}, record {index}") for index, row in enumerate(rows))
-    else:
-        places = (
-            (_parse(line, path, line=number), f"{path}, line {number}")
-            for number, line in enumerate(content.split(b"\n"), start=1)
-            if line.strip()
-        )
-    for row, place in places:
-        if not isinstance(row, dict):
-            raise LabelsError(f"{place} is not a JSON object. Mend or remove it.")
-        yield row, place
-
-
-def _parse(content: bytes, path: Path, *, line: int) -> Any:
-    """JSON that begins on this line of the file."""
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise LabelsError(
-            f"{path} is neither a JSON array nor JSONL: {error.msg} at line {line + error.lineno - 1}, "
-            f"column {error.colno}. Mend the file or fetch it again."
-        ) from error
-
-
 def _row_id(row: dict[str, Any], place: str) -> str:
     value = row.get("query_id", row.get("id"))
-    if not isinstance(value, str) or not value:
-        raise LabelsError(f"{place} has no text `id` or `query_id`. Add it.")
-    return value
+    if isinstance(value, str) and value:
+        return value
+    raise _missing(place, "query_id", "text `id` or `query_id`")
 
 
 def _row_turns(row: dict[str, Any], place: str) -> int:
     value = row.get("turns")
     if isinstance(value, list):
         value = sum(isinstance(message, dict) and message.get("role") == "user" for message in value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise LabelsError(f"{place} has no `turns`. Add the number of user turns, or the list of messages.")
-    return value
+    elif isinstance(value, str) and value.isdecimal() and len(value) < 4:  # a CSV file has only text
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise _missing(place, "turns", "`turns`, the number of user turns or the list of messages")
 
 
 def _row_text(row: dict[str, Any], field: str, place: str) -> str:
     value = row.get(field)
     if value is None and field in row:
         return ""
-    if not isinstance(value, str):
-        raise LabelsError(f"{place} has no text `{field}`. Add it.")
-    return value
+    if isinstance(value, str):
+        return value
+    raise _missing(place, field, f"text `{field}`")
+
+
+def _missing(place: str, field: str, wanted: str) -> LabelsError:
+    return LabelsError("missing_field", f"{place} has no {wanted}. Add it.", place=place, field=field)

@@ -1,4 +1,4 @@
-"""Choosing part of a benchmark: the same queries at every number of turns, spread over the scenarios."""
+"""Selecting a part of a benchmark: the same queries at every number of turns, spread over the scenarios."""
 
 import random
 from collections.abc import Sequence
@@ -11,21 +11,24 @@ from safemt.core.taxonomy import Scenario
 def select_samples(
     samples: Sequence[Sample], *, turns: Sequence[int] | None = None, limit: int | None = None, seed: int = 0
 ) -> list[Sample]:
-    """Samples in the order to run them: all rounds of a query together, scenarios taken in rotation.
+    """Put samples in the order to run them: all rounds of a query together, the scenarios in rotation.
 
-    Any prefix of the result is balanced over the scenarios, so a run stopped half-way still tells
-    something. `limit` keeps that many queries (benign twins come along with theirs); `turns` keeps
-    those rounds. The order depends on `seed` and the query ids alone, not on the files' order.
+    Any prefix of the result is balanced over the scenarios, so a run that stops half-way is still
+    meaningful. `limit` keeps that many queries, each with its benign twins; `turns` keeps those numbers of
+    turns. The order depends only on `seed` and the query ids, not on the order of the files.
 
     Raises:
-        BenchmarkError: a number of turns was asked for that no sample has.
+        BenchmarkError: `unknown_turns` if no sample has one of the `turns`.
     """
     present = {sample.turns for sample in samples}
     absent = sorted(set(turns or ()) - present)
     if absent:
         raise BenchmarkError(
+            "unknown_turns",
             f"The benchmark has no dialogues of {_list(absent)} turns; it has {_list(sorted(present))}. "
-            "Choose among these with --turns."
+            "Choose `selection.turns` among these.",
+            turns=absent,
+            known=sorted(present),
         )
     by_query: dict[str, list[Sample]] = {}
     for sample in samples:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safemt.benchmark.layouts import ABOUT_FILE, FORMAT, SAMPLES_FILE
-from safemt.core.errors import BenchmarkError
 from safemt.core.schema import Sample
+from safemt.io.files import PUBLIC, new_file, write_file
 
 
 def sample_row(sample: Sample) -> dict[str, object]:
@@ -29,23 +29,13 @@ def sample_row(sample: Sample) -> dict[str, object]:
 def write_benchmark(folder: Path, samples: Iterable[Sample], *, about: Mapping[str, str]) -> None:
     """Write `benchmark.json` and `samples.jsonl` into `folder`; the caller puts the images beside them.
 
-    `samples.jsonl` is there whole or not at all, so that nobody takes half a benchmark for one.
+    `samples.jsonl` appears whole or not at all, so half a benchmark never passes for one.
 
     Raises:
-        BenchmarkError: the folder cannot be written to.
+        FileError: the folder cannot be written to.
     """
-    part = folder / f"{SAMPLES_FILE}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ABOUT_FILE).write_text(
-            json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-        )
-        with part.open("w", encoding="utf-8", newline="\n") as lines:
-            for sample in samples:
-                lines.write(json.dumps(sample_row(sample), ensure_ascii=False) + "\n")
-        part.replace(folder / SAMPLES_FILE)
-    except OSError as error:
-        raise BenchmarkError(
-            f"The benchmark cannot be written to {folder}: {error.strerror}. "
-            "Choose another folder or make room."
-        ) from error
+    document = json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=2) + "\n"
+    write_file(folder / ABOUT_FILE, document.encode(), mode=PUBLIC)
+    with new_file(folder / SAMPLES_FILE, mode=PUBLIC) as lines:
+        for sample in samples:
+            lines.write(json.dumps(sample_row(sample), ensure_ascii=False).encode() + b"\n")

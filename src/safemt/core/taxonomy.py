@@ -3,6 +3,7 @@
 Source: SafeMT (arXiv 2510.12133), its data files and evaluation scripts.
 """
 
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -30,15 +31,24 @@ class Scenario(StrEnum):
 
     @property
     def slug(self) -> str:
-        """The scenario in snake case, as it stands in ids and image names (`Hate Speech` → `hate_speech`)."""
+        """The scenario in snake case, as in ids and image names: `Hate Speech` → `hate_speech`."""
         return self.value.lower().replace(" ", "_")
 
 
 SCENARIO_BY_SLUG: Final = {scenario.slug: scenario for scenario in Scenario}
 
+_BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
+
+
+def scenario_named(name: object) -> Scenario | None:
+    """The scenario of that name, in any case, with blanks, hyphens or underscores; None if there is none."""
+    if not isinstance(name, str):
+        return None
+    return SCENARIO_BY_SLUG.get(_BETWEEN_WORDS.sub("_", name.strip().lower()))
+
 
 class Method(StrEnum):
-    """The four ways a dialogue conceals its intent. The method belongs to a sample, not to its query."""
+    """How a dialogue conceals its intent. The method belongs to a sample, not to its query."""
 
     GRADUAL = "gradual"
     ROLE_PLAY = "role_play"
@@ -47,7 +57,7 @@ class Method(StrEnum):
 
 
 class Label(StrEnum):
-    """What a judge says of a response. `ungraded` is neither safe nor unsafe: nobody could tell."""
+    """A judge's verdict on a response; `ungraded` if there is none, or none that can be read."""
 
     SAFE = "safe"
     UNSAFE = "unsafe"
@@ -55,27 +65,38 @@ class Label(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a sample."""
+    """How a sample ended."""
 
     COMPLIED = "complied"
     REFUSED = "refused"
     BLOCKED = "blocked"
-    """The provider's content filter stood in for the model."""
+    """The provider's content filter answered instead of the model."""
     MODERATED = "moderated"
-    """Our moderator stood in for the model."""
+    """Our moderator answered instead of the model."""
     ERROR = "error"
-    """No answer was had; the label is `ungraded`."""
+    """The call failed; the label is `ungraded`."""
 
 
 class Action(StrEnum):
-    """What a moderator would have done with a conversation."""
+    """What a moderator wants to be done with a conversation."""
 
     ALLOW = "allow"
     INJECT = "inject"
-    """Hand the target the policy that applies, and go on."""
+    """Give the target the policy that applies, and let it answer."""
     BLOCK = "block"
-    """Answer in the target's place."""
+    """Answer instead of the target."""
+
+
+class OnError(StrEnum):
+    """What happens to a conversation that the moderator could not read, in whole or in part."""
+
+    INJECT = "inject"
+    """The target gets the baseline policy and answers."""
+    OPEN = "open"
+    """The target answers as if there were no moderator. The verdict says so."""
+    CLOSED = "closed"
+    """The conversation is blocked."""
 
 
 PUBLISHED_TURNS: Final = (1, 2, 4, 6, 8)
-"""The rounds of the SafeMT paper: numbers of user turns per dialogue."""
+"""User turns per dialogue in the SafeMT paper."""

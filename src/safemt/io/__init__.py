@@ -1,1 +1,1 @@
-"""Files in and out: rows, archives, images, the hub."""
+"""Files in and out: rows, settings, images, the hub."""

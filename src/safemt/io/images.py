@@ -1,4 +1,4 @@
-"""Images: sniffed and limited before a run, read and encoded only while a call is in flight."""
+"""Images: checked before a run, read and encoded only while a call is in flight."""
 
 import base64
 import hashlib
@@ -7,18 +7,20 @@ import os
 import re
 import warnings
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from PIL import Image
 
-from safemt.core.errors import BenchmarkError
+from safemt.core.errors import BenchmarkError, FileError
 from safemt.core.schema import ImageRef
+from safemt.io.files import read_bounded
 
 MAX_BYTES: Final = 20 * 1024 * 1024
-"""Larger files are refused: chat endpoints refuse them too, one paid call at a time."""
+"""Larger files are refused, as chat endpoints would do, one paid call at a time."""
 MAX_PIXELS: Final = 50_000_000
-"""Larger pictures are refused before they are decoded anywhere."""
+"""Larger pictures are refused before anything decodes them."""
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 # MPO is what Pillow calls a JPEG with further pictures behind the first, as many phones write them.
@@ -37,7 +39,7 @@ _EXTENSIONS: Final = {
 }
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _SHOWN: Final = 200
-"""Longest part of an image path that a message repeats."""
+"""Characters of an image path that a message repeats."""
 
 
 class ImageProblem(Exception):
@@ -51,18 +53,18 @@ class ImageProblem(Exception):
 def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path | None:
     """Find the image that a record names, below `root`; None if there is no such file.
 
-    SafeMT's two image roots (`images/…` and `Data/images/…`) stand for each other.
+    SafeMT's two image roots, `images/…` and `Data/images/…`, are interchangeable.
 
     Raises:
-        ImageProblem: the name leads out of the benchmark (`..`, an absolute path, a symbolic link), or the
-            way to the file is barred.
+        ImageProblem: the name leads out of the benchmark (`..`, an absolute path, a symbolic link), or a
+            folder on the way may not be read.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or any(part == ".." or _DRIVE.match(part) for part in relative.parts):
         raise ImageProblem(
             "image_outside",
             f"the image path {shown(name)} leads out of the benchmark; "
-            "put the image into its folder and name it from there",
+            "put the image into the benchmark's folder and name it from there",
         )
     if "\0" in name:
         return None
@@ -75,7 +77,7 @@ def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path
         except OSError:  # a name too long for the file system
             continue
         if found:
-            # Not `Path.resolve`, which takes thrice as long: a run does this for all images before it starts.
+            # Not `Path.resolve`: it takes three times as long, and a run checks all images before it starts.
             if not Path(os.path.realpath(candidate)).is_relative_to(os.path.realpath(boundary or root)):
                 raise ImageProblem(
                     "image_outside",
@@ -86,7 +88,7 @@ def locate_image(root: Path, name: str, *, boundary: Path | None = None) -> Path
 
 
 def inspect_image(path: Path, name: str) -> ImageRef:
-    """Sniff type and size from the bytes, and hash them. `name` is kept as the reference's path.
+    """Read type and size from the file's bytes, and hash them. `name` becomes the reference's path.
 
     Raises:
         ImageProblem: not a PNG, JPEG, WebP or GIF; too many bytes; too many pixels; unreadable.
@@ -100,7 +102,7 @@ def inspect_image(path: Path, name: str) -> ImageRef:
 
 
 def inspect_bytes(content: bytes, name: str) -> ImageRef:
-    """Sniff type and size of an image whose bytes are at hand, and hash them. `name` becomes its path.
+    """Read type and size from the bytes of an image, and hash them. `name` becomes the reference's path.
 
     Raises:
         ImageProblem: not a PNG, JPEG, WebP or GIF; too many bytes; too many pixels.
@@ -108,7 +110,7 @@ def inspect_bytes(content: bytes, name: str) -> ImageRef:
     _require_small(len(content), name)
     try:
         with warnings.catch_warnings():
-            # Only the size matters here, and it is held to a limit of our own below.
+            # Only the size matters here, and our own limit for it follows.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 width, height = image.size
@@ -131,8 +133,17 @@ def inspect_bytes(content: bytes, name: str) -> ImageRef:
     )
 
 
+def received_image(content: bytes) -> ImageRef:
+    """A picture that came in a request, which brings its bytes along.
+
+    Raises:
+        ImageProblem: as for `inspect_bytes`.
+    """
+    return replace(inspect_bytes(content, ""), source=ImageBytes(content))
+
+
 def has_wrong_extension(image: ImageRef) -> bool:
-    """Whether the file's name says another type than its bytes."""
+    """Whether the file's name states another type than its bytes."""
     return PurePosixPath(image.path).suffix.lower() not in _EXTENSIONS[image.media_type]
 
 
@@ -163,11 +174,30 @@ def _unreadable(name: str, error: OSError) -> ImageProblem:
     )
 
 
-class ImageFolder:
-    """Gives the images of one benchmark as data URIs, read by path and held to their hash.
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """Gives one picture whose bytes are in memory."""
 
-    A few megabytes of the newest encodings are kept, so that the rounds of one query, which run close
-    together, read and encode its image once.
+    content: bytes
+
+    def read(self, image: ImageRef) -> bytes:
+        """The bytes."""
+        return self.content
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        """`data:image/png;base64,…` as ASCII bytes."""
+        return _data_uri(image, self.content)
+
+
+def _data_uri(image: ImageRef, content: bytes) -> bytes:
+    return b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(content))
+
+
+class ImageFolder:
+    """Gives the images of one benchmark, read by path and compared with their hash.
+
+    It keeps the newest encodings, a few megabytes: the rounds of a query run close together, so its image is
+    read and encoded once.
     """
 
     def __init__(self, root: Path, *, boundary: Path | None = None, cache_bytes: int = 16 * 2**20) -> None:
@@ -180,13 +210,13 @@ class ImageFolder:
         """`data:image/png;base64,…` as ASCII bytes.
 
         Raises:
-            BenchmarkError: the file is gone or is no longer the one that was checked.
+            BenchmarkError: as for `read`.
         """
         encoded = self._cache.get(image.sha256)
         if encoded is not None:
             self._cache.move_to_end(image.sha256)
             return encoded
-        encoded = b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(self.read(image)))
+        encoded = _data_uri(image, self.read(image))
         self._cache[image.sha256] = encoded
         self._room -= len(encoded)
         while self._room < 0 and len(self._cache) > 1:
@@ -198,16 +228,18 @@ class ImageFolder:
         """The bytes of an image.
 
         Raises:
-            BenchmarkError: the file is gone or is no longer the one that was checked.
+            BenchmarkError: `image_changed`: the file is gone, or is no longer the one that was checked.
         """
         try:
             path = locate_image(self._root, image.path, boundary=self._boundary)
-            content = path.read_bytes() if path else b""
-        except (ImageProblem, OSError):
+            content = read_bounded(path, MAX_BYTES) if path else b""
+        except (ImageProblem, FileError):
             content = b""
         if hashlib.sha256(content).hexdigest() != image.sha256:
             raise BenchmarkError(
+                "image_changed",
                 f"The image {image.path} in {self._root} is missing or has changed since it was checked. "
-                "Put the original back, or run `safemt check` and start the run again."
+                "Put the original back, or check the benchmark and start again.",
+                path=self._root / image.path,
             )
         return content

@@ -1,7 +1,7 @@
-"""What is known of judges: their checks against people, kept under the hash of their configuration.
+"""Checks of judges against people, kept under the hash of each judge's configuration.
 
-They lie in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that a judge
-checked once is known wherever it judges again.
+They are in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that one check
+serves every later run with the same judge.
 """
 
 import json
@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safemt.core.errors import LabelsError
+from safemt.io.files import PUBLIC, write_file
 from safemt.stats.agreement import Confusion
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """One check of one judge against one file of people's labels."""
+    """One check of one judge against one file of labels by people."""
 
     judge: str
     """The judge's name."""
@@ -28,9 +28,14 @@ class Validation:
     """Which of its rows: `all`, `language en`, …"""
     confusion: Confusion
     checked: str
-    """When, ISO 8601, UTC."""
+    """The time, in ISO 8601 and UTC."""
     safemt: str
-    """The version that checked."""
+    """The version of safemt that made the check."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that people labelled safe or unsafe."""
+        return self.confusion.graded + self.confusion.unread
 
 
 def safemt_home() -> Path:
@@ -41,27 +46,19 @@ def safemt_home() -> Path:
 
 
 def save_validation(validation: Validation) -> Path:
-    """Keep a validation; it replaces an earlier one of the same judge on the same rows.
+    """Keep a validation. It replaces an earlier one of the same judge on the same rows.
 
     Raises:
-        LabelsError: it cannot be written.
+        FileError: it cannot be written.
     """
     folder = safemt_home() / "validations" / validation.judge_id
     name = f"{validation.labels_sha256[:16]}-{'-'.join(validation.selection.split())}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{name}.part"
-        part.write_text(json.dumps(asdict(validation), indent=2) + "\n", encoding="utf-8")
-        return part.replace(folder / name)
-    except OSError as error:
-        raise LabelsError(
-            f"The validation cannot be kept in {folder}: {error.strerror}. "
-            "Set SAFEMT_HOME to a folder of yours."
-        ) from error
+    content = json.dumps(asdict(validation), indent=2) + "\n"
+    return write_file(folder / name, content.encode(), mode=PUBLIC)
 
 
 def validations_of(judge_id: str) -> list[Validation]:
-    """What is known of a judge, newest first. A file that cannot be read is passed over."""
+    """The validations of a judge, newest first. A file that cannot be read is skipped."""
     found = []
     for path in (safemt_home() / "validations" / judge_id).glob("*.json"):
         try:

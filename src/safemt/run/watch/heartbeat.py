@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from safemt.core.errors import FileError
+from safemt.io.files import PUBLIC, write_file
 from safemt.run.running import Running
 
 HEARTBEAT_FILE: Final = "progress.json"
@@ -65,10 +67,8 @@ async def keep_heartbeat(engine: Running, folder: Path) -> None:
                 retries=engine.retries,
                 stopping=engine.stopping,
             )
-            with suppress(OSError):
-                part = path.with_suffix(".part")
-                part.write_text(json.dumps(asdict(heartbeat)), encoding="utf-8")
-                part.replace(path)
+            with suppress(FileError):
+                write_file(path, json.dumps(asdict(heartbeat)).encode(), mode=PUBLIC, durable=False)
             await asyncio.sleep(_SECONDS)
     finally:
         with suppress(OSError):

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
-from safemt.moderation.reading.conversation import ChatMessage
 
 RHO: Final = 0.45
 """How much persistence counts: the default of arXiv 2602.11247."""
@@ -93,7 +93,7 @@ class _TurnsReading:
         self._scenarios: Mapping[Scenario, float] = {}
         self._newest: Assessment = Assessment(risk=None)
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         scan = await self._turns.add(message)
         if message.role == "user":
             if self._turn_count:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from safemt.core.identity import Json
+from safemt.core.schema import ImageRef, Message
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.detectors.embedded.features import SCENARIOS
 from safemt.moderation.detectors.embedded.model import SHIPPED, EmbeddedModel, load_model
 from safemt.moderation.detectors.embedded.reading import TurnReading, read_turn
-from safemt.moderation.reading.conversation import ChatMessage, Picture
 from safemt.moderation.reading.language import UNTOLD, language_of
 from safemt.moderation.reading.pictures import PictureReader, PictureText, can_read_pictures
 
@@ -112,7 +112,7 @@ class EmbeddedReading:
         self.language = UNTOLD
         """Of the newest user message: a code of two letters, or `und` where it is too short to tell."""
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         """Read a user's message.
 
         Others say nothing about the user's intent, since whoever sends a request can forge them. Of an
@@ -122,12 +122,12 @@ class EmbeddedReading:
             BenchmarkError: a picture's file is gone or has changed.
         """
         if message.role != "user":
-            if message.role == "assistant" and message.text.strip():
-                self._helped = HELPED[detect_refusal(message.text)]
+            if message.role == "assistant" and message.content.strip():
+                self._helped = HELPED[detect_refusal(message.content)]
             return Scan(text=False, unscanned=_passed_over(message))
         self._helped = None
         found, unscanned = self._pictures(message)
-        typed = message.text
+        typed = message.content
         here = " ".join(each.text for each in found if each.text)
         self._newest = None
         covered = True
@@ -197,13 +197,13 @@ class EmbeddedReading:
         self._words.append(here)
         return texts
 
-    def _pictures(self, message: ChatMessage) -> tuple[list[PictureText], dict[int, str]]:
+    def _pictures(self, message: Message) -> tuple[list[PictureText], dict[int, str]]:
         """What was read in the message's pictures, and why parts of it were not looked at."""
         found: list[PictureText] = []
         unscanned: dict[int, str] = {}
         fresh = 0
         for place, part in enumerate(message.parts):
-            if not isinstance(part, Picture):
+            if not isinstance(part, ImageRef):
                 continue
             if self._reader is None:
                 unscanned[place] = "no_ocr"
@@ -222,9 +222,9 @@ class EmbeddedReading:
             self._degraded = Degraded(cause=why, message=_NOT_READ[why])
 
 
-def _passed_over(message: ChatMessage) -> dict[int, str]:
+def _passed_over(message: Message) -> dict[int, str]:
     """Of a message that is not the user's: its pictures, and the text that a tool brought in."""
-    kinds = (str, Picture) if message.role == "tool" else Picture
+    kinds = (str, ImageRef) if message.role == "tool" else ImageRef
     return {place: "not_from_user" for place, part in enumerate(message.parts) if isinstance(part, kinds)}
 
 

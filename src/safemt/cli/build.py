@@ -36,8 +36,16 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What to build."""
 
     format: Literal[
-        "auto", "jsonl", "csv", "mm-safetybench", "jailbreakv", "redteam-2k", "mllmguard", "figstep",
-        "beavertails-v", "harmbench",
+        "auto",
+        "jsonl",
+        "csv",
+        "mm-safetybench",
+        "jailbreakv",
+        "redteam-2k",
+        "mllmguard",
+        "figstep",
+        "beavertails-v",
+        "harmbench",
     ] = "auto"
     images: Path | None = None
     turns: tuple[Annotated[int, msgspec.Meta(ge=1, le=12)], ...] = PUBLISHED_TURNS

@@ -87,7 +87,7 @@ def test_several_models_need_a_choice(safemt: Command, tmp_path: Path) -> None:
     assert safemt("score", "labels", "--target", "two", "--json").json["turns"]["1"]["asr"] == 1.0
     unknown = safemt("score", "labels", "--target", "three")
     assert unknown.code == 2
-    assert "no labels of three; there are: one, two" in unknown.said
+    assert "no labels of three. It holds labels of: one, two" in unknown.said
 
 
 def test_a_run_is_scored_and_its_target_may_be_named(safemt: Command, tmp_path: Path) -> None:

@@ -18,11 +18,10 @@ from safemt.stats.comparison import (
     detectable_difference,
     holm,
     mcnemar,
-    operating_point,
     over_refusal,
 )
 from safemt.stats.intervals import bootstrap
-from safemt.stats.metrics import SAFE, UNGRADED, UNSAFE, LabelMatrix, label_matrix, safety_index
+from safemt.stats.metrics import SAFE, UNSAFE, LabelMatrix, label_matrix, safety_index
 from stats.label_data import CURVES, ROUNDS, Population, assert_finite, matrices, matrix_of
 
 UNTOLD = "cannot tell at this size"
@@ -288,14 +287,3 @@ def test_over_refusal_belongs_to_the_family_that_is_corrected() -> None:
     assert corrected.over_refusal is not None
     assert corrected.over_refusal.p_adjusted == pytest.approx(alone.p_value * 4)
     assert corrected.over_refusal.verdict == ("higher" if alone.p_value * 4 <= 0.05 else UNTOLD)
-
-
-def test_the_operating_point_pairs_both_prices() -> None:
-    harmful = matrix_of([[SAFE, UNSAFE, UNSAFE, UNGRADED, SAFE]] * 9)
-    found = operating_point(harmful, [("b", 1, "refused"), ("c", 1, "complied"), ("d", 1, "error")])
-    assert_finite(found)
-    assert found.asr == bootstrap(harmful).pooled
-    assert found.over_refusal is not None
-    assert found.over_refusal.value == 0.5
-    nothing = operating_point(matrix_of([]), [])
-    assert nothing.asr is nothing.over_refusal is None

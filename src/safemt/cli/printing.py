@@ -64,7 +64,7 @@ def finish_run(folder: Path, *, as_json: bool, results: "Results | None" = None)
     """
     # Imported late: a run makes its first call sooner without the statistics.
     from safemt.io.files import PUBLIC, write_file
-    from safemt.report.export import json_bytes
+    from safemt.report.document import json_bytes
     from safemt.report.result_tables import print_results
     from safemt.report.results import results_json, results_of
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safemt.benchmark.findings import MISSING_IMAGE, Finding, Level, errors_of
 from safemt.benchmark.read import Benchmark
-from safemt.report.document import document
 from safemt.report.table import RULE, Row, Table, columns, print_table, say
 from safemt.report.text import count, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_KEYS: Final = ("level", "code", "file", "index", "id", "message")
 _EXAMPLES: Final = 3
 _IDS: Final = 30
 
@@ -36,7 +36,7 @@ def check_json(benchmark: Benchmark) -> dict[str, Any]:
         "missing_images": sorted(missing),
         "ok": not errors_of(benchmark.findings),
         "counts": dict(benchmark.counts),
-        "findings": document(benchmark.findings),
+        "findings": [{key: getattr(each, key) for key in _KEYS} for each in benchmark.findings],
     }
 
 

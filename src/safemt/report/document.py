@@ -4,6 +4,7 @@ A type whose document is not simply its fields says so in a `Shape`: as the clas
 where a type of `stats/` has another name for a field than the document does.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -80,6 +81,12 @@ def document(value: Any) -> Any:
     if is_dataclass(value):
         return _object(value, _shape(type(value)))
     return str(value) if isinstance(value, str | Path) else value
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """A document as a file holds it. What UTF-8 cannot hold (in a path, say) becomes a JSON escape."""
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def _object(value: Any, shape: Shape) -> dict[str, Any]:

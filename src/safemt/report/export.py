@@ -6,16 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from safemt.core.errors import UsageError
 from safemt.io.files import write_file
 from safemt.report.compare import Compared
+from safemt.report.document import json_bytes
 from safemt.report.figures import Asr, Results
-from safemt.report.moderator_evaluation import Evaluation, evaluation_json
 from safemt.report.result_tables import markdown
 from safemt.report.runs import ReportRun, compare_if_fair, open_runs
 from safemt.report.text import visible
@@ -24,6 +23,9 @@ from safemt.run.store import Store
 from safemt.stats.comparison import Comparison
 from safemt.stats.intervals import Estimate
 from safemt.stats.trend import Bound
+
+if TYPE_CHECKING:
+    from safemt.report.moderator_evaluation import Evaluation
 
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 
@@ -122,7 +124,8 @@ def write_report(
 
     Raises:
         UsageError: a name ends in none of .html, .md, .csv and .parquet, or its format needs an extra.
-        RunError: a run cannot be read or an output not be written.
+        RunError: a run cannot be read.
+        FileError: an output cannot be written.
         LabelsError: there is nothing to report.
     """
     for path in outputs:
@@ -153,15 +156,16 @@ def write_runs(
     return tuple(outputs)
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, *, command: str) -> tuple[Path, Path]:
+def write_evaluation(evaluation: "Evaluation", folder: Path, *, command: str) -> tuple[Path, Path]:
     """Write `evaluation.html` and `evaluation.json`; neither holds a text of a dialogue.
 
     `command` is what made them.
 
     Raises:
-        RunError: they cannot be written.
+        FileError: they cannot be written.
     """
     from safemt.report.html.evaluation_page import evaluation_page
+    from safemt.report.moderator_evaluation import evaluation_json
 
     page, data = folder / "evaluation.html", folder / "evaluation.json"
     write_file(page, evaluation_page(evaluation, command=command).encode("utf-8", "replace"))
@@ -174,19 +178,14 @@ def write_samples(folder: Path, path: Path, *, text: bool = True) -> Path:
 
     Raises:
         UsageError: the name has another ending, or its format needs an extra.
-        RunError: the run cannot be read or the file not be written.
+        RunError: the run cannot be read.
+        FileError: the file cannot be written.
     """
     writers = {".csv": as_csv, ".jsonl": as_jsonl, ".parquet": as_parquet}
     _require_format(path, writers)
     found = sheet(sample_rows(folder), SampleRow, without=() if text else ("question", "response"))
     write_file(path, writers[path.suffix.lower()](found))
     return path
-
-
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """A document as a file holds it. What UTF-8 cannot hold (in a path, say) becomes a JSON escape."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def figure_rows(runs: Sequence[ReportRun], compared: Compared | None) -> list[FigureRow]:
@@ -207,7 +206,7 @@ def sample_rows(folder: Path) -> list[SampleRow]:
     Raises:
         RunError: there is no run, or its store cannot be read.
     """
-    with closing(Store.open_for_reading(folder)) as store:
+    with Store.open_for_reading(folder) as store:
         newest = store.invocation()
         setup, judge = newest.setup, newest.judge
         names = {judge: newest.manifest["judge"]["name"], **store.other_judges(setup=setup, judge=judge)}

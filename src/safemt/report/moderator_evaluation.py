@@ -10,7 +10,19 @@ from safemt.moderation.measuring.labelled import LabelledData, LabelledDialogue,
 from safemt.report.document import document
 from safemt.report.figures import INTERVALS, REPLICATES, SEED
 from safemt.report.moderator_figures import Counts, Group, ModeratorFigures, figures_of, risks_of
-from safemt.report.table import RULE, Cell, Column, Kind, Name, Row, Table, columns, print_table, say
+from safemt.report.table import (
+    Cell,
+    Column,
+    Kind,
+    Name,
+    Row,
+    Table,
+    by_figure,
+    by_member,
+    columns,
+    print_table,
+    say,
+)
 from safemt.report.text import (
     Figure,
     count,
@@ -183,9 +195,6 @@ def unknown_recalls(figures: ModeratorFigures) -> Iterable[str]:
 def figure_table(moderators: Sequence[ModeratorFigures]) -> Table:
     """All figures, a moderator in each column."""
 
-    def row(figure: str, cell: Callable[[ModeratorFigures], Cell]) -> Row:
-        return (figure, *(cell(each) for each in moderators))
-
     def total(each: ModeratorFigures, of: Callable[[Counts], int]) -> str:
         counts = each.coverage.values()
         return f"{sum(of(c) for c in counts):,} of {sum(c.dialogues for c in counts):,}"
@@ -193,42 +202,41 @@ def figure_table(moderators: Sequence[ModeratorFigures]) -> Table:
     def recall(at: int) -> Callable[[ModeratorFigures], Cell]:
         return lambda each: share(each.ranking.recalls[at].estimate)
 
-    rows = (
-        row("AUROC", lambda m: in_words(m.ranking.auroc, index)),
-        row("AUROC, highest risk of any turn", lambda m: in_words(m.peak.auroc, index)),
-        row("AUPRC", lambda m: in_words(m.ranking.auprc, index)),
+    figures: list[tuple[str, Callable[[ModeratorFigures], Cell]] | None] = [
+        ("AUROC", lambda m: in_words(m.ranking.auroc, index)),
+        ("AUROC, highest risk of any turn", lambda m: in_words(m.peak.auroc, index)),
+        ("AUPRC", lambda m: in_words(m.ranking.auprc, index)),
         *(
-            row(f"Recall at {rate(known.rate)} false alarms", recall(at))
+            (f"Recall at {rate(known.rate)} false alarms", recall(at))
             for at, known in enumerate(moderators[0].ranking.recalls)
         ),
-        RULE,
-        row("Default threshold", lambda m: index(m.threshold)),
-        row("F1", lambda m: share(m.at_threshold.f1)),
-        row("Precision", lambda m: share(m.at_threshold.precision)),
-        row("Recall", lambda m: share(m.at_threshold.recall)),
-        row("False alarms, after the last turn", lambda m: share(m.at_threshold.false_alarm_rate)),
-        row("False alarms, after any turn", lambda m: share(m.false_alarms.per_dialogue)),
-        row("False alarms per 1,000 benign turns", lambda m: _decimals(m.false_alarms.per_1000_turns, 1)),
-        row("Alarms on borderline, after any turn", lambda m: share(m.borderline_alarms.per_dialogue)),
-        row("Harmful alarmed, after any turn", lambda m: share(m.alerts.ever)),
-        row("First alert, mean turn", lambda m: _decimals(m.alerts.turn, 2)),
-        row("First alert, mean turns before the last", lambda m: _decimals(m.alerts.lead, 2)),
-        row("Alarmed before the last turn", lambda m: share(m.alerts.early)),
-        RULE,
-        row("Calibration error", lambda m: in_words(m.reliability.error, index)),
-        row("Brier score", lambda m: in_words(m.reliability.brier, index)),
-        RULE,
-        row("ms per verdict, p50", lambda m: in_words(m.latency_ms.p50, quick)),
-        row("ms per verdict, p95", lambda m: in_words(m.latency_ms.p95, quick)),
-        row("ms per verdict, p99", lambda m: in_words(m.latency_ms.p99, quick)),
-        row(f"Turn {LATE} against turn {EARLY}", lambda m: in_words(m.latency_ms.ratio, quick)),
-        row("Tokens in / out", lambda m: f"{m.tokens.prompt:,} / {m.tokens.completion:,}"),
-        RULE,
-        row("Dialogues without a risk", lambda m: total(m, lambda c: c.unscored)),
-        row("Degraded verdicts", lambda m: total(m, lambda c: sum(c.degraded.values()))),
-    )
-    heads = columns("Figure", *(each.name for each in moderators), text=("Figure",))
-    return Table("Figures by moderator", heads, rows)
+        None,
+        ("Default threshold", lambda m: index(m.threshold)),
+        ("F1", lambda m: share(m.at_threshold.f1)),
+        ("Precision", lambda m: share(m.at_threshold.precision)),
+        ("Recall", lambda m: share(m.at_threshold.recall)),
+        ("False alarms, after the last turn", lambda m: share(m.at_threshold.false_alarm_rate)),
+        ("False alarms, after any turn", lambda m: share(m.false_alarms.per_dialogue)),
+        ("False alarms per 1,000 benign turns", lambda m: _decimals(m.false_alarms.per_1000_turns, 1)),
+        ("Alarms on borderline, after any turn", lambda m: share(m.borderline_alarms.per_dialogue)),
+        ("Harmful alarmed, after any turn", lambda m: share(m.alerts.ever)),
+        ("First alert, mean turn", lambda m: _decimals(m.alerts.turn, 2)),
+        ("First alert, mean turns before the last", lambda m: _decimals(m.alerts.lead, 2)),
+        ("Alarmed before the last turn", lambda m: share(m.alerts.early)),
+        None,
+        ("Calibration error", lambda m: in_words(m.reliability.error, index)),
+        ("Brier score", lambda m: in_words(m.reliability.brier, index)),
+        None,
+        ("ms per verdict, p50", lambda m: in_words(m.latency_ms.p50, quick)),
+        ("ms per verdict, p95", lambda m: in_words(m.latency_ms.p95, quick)),
+        ("ms per verdict, p99", lambda m: in_words(m.latency_ms.p99, quick)),
+        (f"Turn {LATE} against turn {EARLY}", lambda m: in_words(m.latency_ms.ratio, quick)),
+        ("Tokens in / out", lambda m: f"{m.tokens.prompt:,} / {m.tokens.completion:,}"),
+        None,
+        ("Dialogues without a risk", lambda m: total(m, lambda c: c.unscored)),
+        ("Degraded verdicts", lambda m: total(m, lambda c: sum(c.degraded.values()))),
+    ]
+    return by_figure("Figures by moderator", _members(moderators), figures)
 
 
 def group_kinds(first: ModeratorFigures) -> Iterator[Grouping]:
@@ -279,7 +287,9 @@ def turn_table(moderators: Sequence[ModeratorFigures]) -> Table:
                 yield (turn, each.harmful, each.benign, in_words(each.auroc, index), *alarms)
 
     headings = ["Turn", "Harmful", "Benign", "AUROC", "Alarm, harmful", "Alarm, benign", "Harmful so far"]
-    return _by_moderator("After each turn, over dialogues with as many", moderators, headings, rows)
+    name = f": {moderators[0].name}" if len(moderators) == 1 else ""
+    title = f"After each turn, over dialogues with as many{name}"
+    return by_member(title, _members(moderators), headings, rows, member="Moderator")
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
@@ -287,18 +297,13 @@ def comparison_table(evaluation: Evaluation) -> Table:
     first, *others = evaluation.moderators
     rows: list[Row] = []
     for slot, (other, comparison) in enumerate(zip(others, evaluation.comparisons, strict=True), 1):
-        recalls = zip(comparison.rates, comparison.recalls, strict=True)
-        compared = [
-            ("AUROC", comparison.auroc, index),
-            *((f"Recall at {rate(at)} false alarms", each, percent) for at, each in recalls),
-        ]
-        rows += [(Name(other.name, slot), figure, *_compared(d, form)) for figure, d, form in compared]
+        name = Name(other.name, slot)
+        rows.append((name, "AUROC", *_compared(comparison.auroc, index)))
+        for at, recall in zip(comparison.rates, comparison.recalls, strict=True):
+            rows.append((name, f"Recall at {rate(at)} false alarms", *_compared(recall, percent)))
     headings = ("Figure", "Its figure", "Against", "Difference in points", "p", "Verdict")
-    return Table(
-        f"Against {first.name}, on dialogues that both scored",
-        columns(*headings, group="Moderator", text=("Figure", "Verdict")),
-        tuple(rows),
-    )
+    heads = columns(*headings, group="Moderator", text=("Figure", "Verdict"))
+    return Table(f"Against {first.name}, on dialogues that both scored", heads, tuple(rows))
 
 
 def reliability_table(moderators: Sequence[ModeratorFigures]) -> Table:
@@ -310,7 +315,7 @@ def reliability_table(moderators: Sequence[ModeratorFigures]) -> Table:
             yield (risks, each.dialogues, index(each.risk), share(each.harmful))
 
     headings = ["Risk", "Dialogues", "Mean risk", "Harmful"]
-    return _by_moderator("Reliability", moderators, headings, rows)
+    return by_member("Reliability", _members(moderators), headings, rows, member="Moderator")
 
 
 def coverage_table(moderators: Sequence[ModeratorFigures]) -> Table:
@@ -327,8 +332,8 @@ def coverage_table(moderators: Sequence[ModeratorFigures]) -> Table:
 
     missed = "Not looked at, or degraded"
     headings = ["Dialogues", "All", "Without a risk", "Turns read", "Pictures looked at", missed]
-    text = ("Dialogues", missed)
-    return _by_moderator("What the moderators looked at", moderators, headings, rows, text=text)
+    title, text = "What the moderators looked at", ("Dialogues", missed)
+    return by_member(title, _members(moderators), headings, rows, member="Moderator", text=text)
 
 
 def provenance_table(evaluation: Evaluation, command: str) -> Table:
@@ -351,23 +356,8 @@ def not_looked_at(counts: Counts) -> str:
     return ", ".join(f"{why} × {n:,}" for why, n in (*counts.unscanned.items(), *counts.degraded.items()))
 
 
-def _by_moderator(
-    title: str,
-    moderators: Sequence[ModeratorFigures],
-    headings: Sequence[str],
-    rows: Callable[[ModeratorFigures], Iterable[Row]],
-    *,
-    text: Iterable[str] = (),
-) -> Table:
-    """Several rows for each moderator, under its name where there are several."""
-    many = len(moderators) > 1
-    listed = [
-        (Name(figures.name, slot), *row) if many else row
-        for slot, figures in enumerate(moderators)
-        for row in rows(figures)
-    ]
-    heads = columns(*headings, group="Moderator" if many else "", text=text)
-    return Table(title if many else f"{title}: {moderators[0].name}", heads, tuple(listed))
+def _members(moderators: Sequence[ModeratorFigures]) -> list[tuple[Name, ModeratorFigures]]:
+    return [(Name(each.name, slot), each) for slot, each in enumerate(moderators)]
 
 
 def _compared(difference: Difference | None, form: Callable[[float], str]) -> Row:

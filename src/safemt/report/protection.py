@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Verdict
@@ -19,6 +19,11 @@ class Causes:
     SHAPE: ClassVar = Shape(extra=("n",))
 
     causes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, causes: Iterable[str]) -> Self:
+        """Causes counted, the most frequent first."""
+        return cls(causes=dict(Counter(causes).most_common()))
 
     @property
     def n(self) -> int:
@@ -120,13 +125,13 @@ def protection(verdicts: Iterable[StoredVerdict]) -> Protection:
     return Protection(
         harmful=_actions([each.verdict for each in last if not each.twin]),
         twins=_actions([each.verdict for each in last if each.twin]),
-        degraded=Causes(causes=_tally(found.cause for each in last if (found := each.verdict.degraded))),
+        degraded=Causes.of(found.cause for each in last if (found := each.verdict.degraded)),
         coverage=Coverage(
             turns_scored=sum(each.turns_scored for each in covered),
             turns_total=sum(each.turns_total for each in covered),
             images_scored=sum(each.images_scored for each in covered),
             images_total=sum(each.images_total for each in covered),
-            unscanned=_tally(part.why for each in covered for part in each.unscanned),
+            unscanned=Causes.of(part.why for each in covered for part in each.unscanned).causes,
         ),
         tokens=TokenCount(
             prompt=sum(each.verdict.prompt_tokens for each in listed),
@@ -150,10 +155,6 @@ def _actions(verdicts: Sequence[Verdict]) -> Actions:
         block=counts[Action.BLOCK],
         flagged=sum(verdict.flagged for verdict in verdicts),
     )
-
-
-def _tally(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
 
 
 def _quantile(values: Sequence[float], share: float) -> float | None:

@@ -10,7 +10,19 @@ from safemt.report.compare import ABOUT_DIFFERENCES, Compared, difference_table
 from safemt.report.figures import Asr, OverRefusalRate, Results
 from safemt.report.protection import Protection, settings
 from safemt.report.runs import ReportRun
-from safemt.report.table import Cell, Row, Table, columns, markdown_table, markdown_text, print_table, say
+from safemt.report.table import (
+    Cell,
+    Name,
+    Row,
+    Table,
+    by_figure,
+    by_member,
+    columns,
+    markdown_table,
+    markdown_text,
+    print_table,
+    say,
+)
 from safemt.report.text import Figure, count, counted, in_words, percent, share
 from safemt.stats.agreement import agreement
 from safemt.stats.trend import Bound
@@ -147,7 +159,9 @@ def turn_table(runs: Sequence[ReportRun], *, certain: bool = False) -> Table:
 
     asr = "ASR" if certain else "ASR, 95 % interval"
     headings = ["Turns", asr, *(["Corrected"] if corrected else []), "Unsafe", "Safe", "Ungraded"]
-    return _table("ASR by turns", runs, headings, rows, nothing="nothing tried yet")
+    return by_member(
+        f"ASR by turns{_simulated(runs)}", _members(runs), headings, rows, nothing="nothing tried yet"
+    )
 
 
 def group_table(runs: Sequence[ReportRun], kind: str, *, certain: bool = False) -> Table:
@@ -165,7 +179,8 @@ def group_table(runs: Sequence[ReportRun], kind: str, *, certain: bool = False) 
 
     whole = "All" if certain else "All, 95 % interval"
     headings = [kind.capitalize(), *map(str, rounds), whole, *(["Ungraded"] if ungraded else [])]
-    return _table(f"ASR in % by {kind} and turns", runs, headings, rows, named=headings[:1])
+    title = f"ASR in % by {kind} and turns{_simulated(runs)}"
+    return by_member(title, _members(runs), headings, rows, text=headings[:1])
 
 
 def overview_table(runs: Sequence[ReportRun]) -> Table:
@@ -181,7 +196,7 @@ def overview_table(runs: Sequence[ReportRun]) -> Table:
         ("Samples still to do", lambda r: r.pending),
         ("Judge", lambda r: str(r.provenance["judge"]["name"]) if r.provenance else None),
     ]
-    return _by_figure("Overall, with 95 % intervals", runs, rows)
+    return by_figure(f"Overall, with 95 % intervals{_simulated(runs)}", _members(runs), rows)
 
 
 def over_refusal_table(runs: Sequence[ReportRun]) -> Table:
@@ -194,7 +209,8 @@ def over_refusal_table(runs: Sequence[ReportRun]) -> Table:
             yield (turns, share(each.rate), each.n, each.denied, each.errors)
 
     headings = ["Turns", "Turned away, 95 % interval", "Answered or denied", "Denied", "Errors"]
-    return _table("Over-refusal on benign twins", runs, headings, rows, nothing="no benign twin answered")
+    title, nothing = f"Over-refusal on benign twins{_simulated(runs)}", "no benign twin answered"
+    return by_member(title, _members(runs), headings, rows, nothing=nothing)
 
 
 def outcome_table(runs: Sequence[ReportRun]) -> Table:
@@ -204,8 +220,10 @@ def outcome_table(runs: Sequence[ReportRun]) -> Table:
         return lambda results: results.outcomes.get(outcome, 0)
 
     names = list(dict.fromkeys(name for run in runs for name in run.results.outcomes))
-    return _by_figure(
-        "Outcomes of harmful samples", runs, [(name.capitalize(), many(name)) for name in names]
+    return by_figure(
+        f"Outcomes of harmful samples{_simulated(runs)}",
+        _members(runs),
+        [(name.capitalize(), many(name)) for name in names],
     )
 
 
@@ -225,7 +243,9 @@ def first_unsafe_table(runs: Sequence[ReportRun]) -> Table:
         ("Never", lambda r: share(r.first_unsafe.never)),
         ("Queries", lambda r: r.first_unsafe.queries),
     ]
-    return _by_figure("Share of queries by their first unsafe response", runs, rows)
+    return by_figure(
+        f"Share of queries by their first unsafe response{_simulated(runs)}", _members(runs), rows
+    )
 
 
 def bounds_table(runs: Sequence[ReportRun]) -> Table:
@@ -242,8 +262,8 @@ def bounds_table(runs: Sequence[ReportRun]) -> Table:
             yield row("Safety Index", "", results.safety_index.if_ungraded, text.index)
 
     headings = ["Figure", "Ungraded", "All safe", "All unsafe"]
-    title = "If every ungraded sample were safe, and if every one were unsafe"
-    return _table(title, runs, headings, rows, named=("Figure",))
+    title = f"If every ungraded sample were safe, and if every one were unsafe{_simulated(runs)}"
+    return by_member(title, _members(runs), headings, rows, text=headings[:1])
 
 
 def judge_table(validation: Validation) -> Table:
@@ -276,7 +296,11 @@ def moderator_table(runs: Sequence[ReportRun]) -> Table:
         ("Target’s tokens", _target_tokens),
         ("Cost of both", _dollars),
     ]
-    return _by_figure("Moderator", runs, rows if any(run.results.moderation for run in runs) else [])
+    return by_figure(
+        f"Moderator{_simulated(runs)}",
+        _members(runs),
+        rows if any(run.results.moderation for run in runs) else [],
+    )
 
 
 def provenance_table(runs: Sequence[ReportRun]) -> Table:
@@ -319,32 +343,8 @@ def _print_tables(tables: Iterable[Table], console: "Console") -> None:
     say(console)
 
 
-def _table(
-    title: str,
-    runs: Sequence[ReportRun],
-    headings: Sequence[str],
-    rows: Callable[[Results], Iterable[Row]],
-    *,
-    named: Iterable[str] = (),
-    nothing: str = "",
-) -> Table:
-    """Several rows for each run, under its name where there are several runs; `named` columns hold text."""
-    many = len(runs) > 1
-    listed: list[Row] = []
-    for run in runs:
-        found = list(rows(run.results)) or ([(nothing,)] if nothing and many else [])
-        listed += [(run.shown, *row) for row in found] if many else found
-    heads = columns(*headings, group="Run" if many else "", text=named)
-    return Table(title + _simulated(runs), heads, tuple(listed))
-
-
-def _by_figure(
-    title: str, runs: Sequence[ReportRun], figures: Sequence[tuple[str, Callable[[Results], Cell]]]
-) -> Table:
-    """A figure in each row, a run in each column."""
-    rows = tuple((figure, *(cell(run.results) for run in runs)) for figure, cell in figures)
-    heads = columns("Figure", *(run.shown for run in runs), text=("Figure",))
-    return Table(title + _simulated(runs), heads, rows)
+def _members(runs: Sequence[ReportRun]) -> list[tuple[Name, Results]]:
+    return [(run.shown, run.results) for run in runs]
 
 
 def _simulated(runs: Sequence[ReportRun]) -> str:

@@ -1,7 +1,6 @@
 """Where results come from (a run, label files), and the results document (`results.json`)."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +54,7 @@ def results_of(path: Path, *, target: str | None = None, people: People = ()) ->
     """
     if not (path / STORE_FILE).is_file():
         return _results_of_labels(path, target=target, people=people)
-    with closing(Store.open_for_reading(path)) as store:
+    with Store.open_for_reading(path) as store:
         results = results_of_store(store, people=people)
     if target is not None and target != results.target:
         raise LabelsError(
@@ -165,7 +164,7 @@ def _results_of_labels(path: Path, *, target: str | None, people: People) -> Res
     if target is None and len(models) > 1:
         raise LabelsError(
             "several_targets",
-            f"{path} holds labels of several models ({names}). Choose one as `target`.",
+            f"{path} holds labels of several models ({names}). Choose one of them.",
             path=path,
             known=tuple(sorted(models)),
         )

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def compare_if_fair(runs: Sequence[ReportRun], *, force: bool) -> tuple[Compared
 def _read(folder: Path, slot: int, stack: ExitStack) -> ReportRun:
     if not (folder / STORE_FILE).is_file():
         return ReportRun("", results_of(folder), slot, folder)
-    store = stack.enter_context(closing(Store.open_for_reading(folder)))
+    store = stack.enter_context(Store.open_for_reading(folder))
     found = tuple(store.invocations())
     setup, judge = found[-1].setup, found[-1].judge
     return ReportRun(

@@ -1,12 +1,12 @@
 """One table for terminal, Markdown and HTML: built once, drawn by three renderers that cut nothing."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from safemt.report.text import UNKNOWN, Figure, one_line
 
@@ -19,6 +19,7 @@ TALLEST: Final = 4
 """Lines of a row on the terminal; where one takes more, a table becomes lists."""
 LONGEST_WORD: Final = 24
 """Letters after which a word may be broken to make a table fit a terminal."""
+T = TypeVar("T")
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 
 
@@ -89,6 +90,37 @@ def columns(*headings: str | Name, group: str = "", text: Iterable[str] = ()) ->
     listed: set[str | Name] = set(text)
     kinds = [Column(each, Kind.TEXT if each in listed else Kind.NUMBER) for each in headings]
     return (*([Column(group, Kind.GROUP)] if group else []), *kinds)
+
+
+def by_figure(
+    title: str, members: Sequence[tuple[Name, T]], figures: Iterable[tuple[str, Callable[[T], Cell]] | None]
+) -> Table:
+    """A figure in each row, a run or moderator in each column; None is a rule."""
+    rows = (RULE if each is None else (each[0], *(each[1](of) for _, of in members)) for each in figures)
+    heads = columns("Figure", *(name for name, _ in members), text=("Figure",))
+    return Table(title, heads, tuple(rows))
+
+
+def by_member(
+    title: str,
+    members: Sequence[tuple[Name, T]],
+    headings: Sequence[str],
+    rows: Callable[[T], Iterable[Row]],
+    *,
+    member: str = "Run",
+    text: Iterable[str] = (),
+    nothing: str = "",
+) -> Table:
+    """Several rows for each run or moderator, under its name where there are several.
+
+    `nothing` is said in place of the rows of one that has none.
+    """
+    many = len(members) > 1
+    listed: list[Row] = []
+    for name, of in members:
+        found = list(rows(of)) or ([(nothing,)] if nothing and many else [])
+        listed += [(name, *row) for row in found] if many else found
+    return Table(title, columns(*headings, group=member if many else "", text=text), tuple(listed))
 
 
 def print_table(table: Table, console: "Console") -> None:

@@ -7,6 +7,7 @@ Shares and differences of shares have one decimal, indices and areas three. An i
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from safemt.stats.intervals import Interval
@@ -77,19 +78,12 @@ def points(share: float | None, *, signed: bool = False) -> str:
     return UNKNOWN if share is None else number(100 * share, 1, signed=signed)
 
 
-def signed_points(share: float | None) -> str:
-    """A difference of shares in percentage points: `+8.9`."""
-    return points(share, signed=True)
-
-
-def index(value: float | None) -> str:
-    """A Safety Index, an area, a risk: `0.629`."""
-    return number(value, 3)
-
-
-def signed_index(value: float | None) -> str:
-    """A difference of indices: `−0.009`."""
-    return number(value, 3, signed=True)
+signed_points: Final = partial(points, signed=True)
+"""A difference of shares in percentage points: `+8.9`."""
+index: Final = partial(number, digits=3)
+"""A Safety Index, an area, a risk: `0.629`."""
+signed_index: Final = partial(number, digits=3, signed=True)
+"""A difference of indices: `−0.009`."""
 
 
 def quick(value: float | None) -> str:

@@ -74,14 +74,6 @@ class Comparison:
     """Share of benign twins turned away, where `compare_twins` was asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """What a model lets through and what it turns away, both shares in [0, 1]; the lower both, the better."""
-
-    asr: Estimate | None
-    over_refusal: Estimate | None
-
-
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided p-value that a sample is as often unsafe in the first run only as in the second only.
 
@@ -231,16 +223,6 @@ def denials(twins: Iterable[tuple[str, int, str]]) -> LabelMatrix:
         Outcome.ERROR: Label.UNGRADED,
     }
     return label_matrix((query_id, turns, labels[Outcome(outcome)]) for query_id, turns, outcome in twins)
-
-
-def operating_point(
-    harmful: LabelMatrix, twins: Iterable[tuple[str, int, str]], *, replicates: int = 2000, seed: int = 0
-) -> OperatingPoint:
-    """Pooled ASR on harmful samples beside `over_refusal` on benign twins."""
-    return OperatingPoint(
-        asr=bootstrap(harmful, replicates=replicates, seed=seed).pooled,
-        over_refusal=over_refusal(twins, replicates=replicates, seed=seed),
-    )
 
 
 def _paired(first: LabelMatrix, second: LabelMatrix, rounds: Sequence[int]) -> Codes:

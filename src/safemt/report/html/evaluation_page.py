@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from markupsafe import Markup
+
 from safemt.moderation.measuring.labelled import Truth
 from safemt.report import moderator_evaluation as tables
 from safemt.report import moderator_plots as plots
 from safemt.report.html import page
-from safemt.report.html.page import Banner, Folded, Part, Prose, Section, Shown
+from safemt.report.html.page import Part, Section, banner, folded_table, note, paragraph, shown
 from safemt.report.moderator_evaluation import Evaluation
 from safemt.report.moderator_figures import ModeratorFigures
 from safemt.report.table import Name
@@ -41,14 +43,14 @@ def evaluation_page(evaluation: Evaluation, *, command: str) -> str:
 
 
 def _all(evaluation: Evaluation) -> Section:
-    notes = [Prose(sentence, "note") for sentence in tables.remarks(evaluation)]
-    parts: list[Part] = [Shown(tables.figure_table(evaluation.moderators)), *notes]
+    notes = [note(sentence) for sentence in tables.remarks(evaluation)]
+    parts: list[Part] = [shown(tables.figure_table(evaluation.moderators)), *notes]
     return Section("all", "All figures", "All figures", "", parts)
 
 
 def _roc(moderators: Moderators) -> Section:
     curve = plots.roc(moderators, rare=False)
-    parts: list[Part | None] = [Prose("A ROC curve takes both harmful and benign dialogues.", "note")]
+    parts: list[Part | None] = [note("A ROC curve takes both harmful and benign dialogues.")]
     if curve:
         parts = [curve, plots.roc(moderators, rare=True)]
     return Section(
@@ -65,7 +67,7 @@ def _by_turn(moderators: Moderators) -> Section:
     for slot, each in enumerate(moderators):
         chart = plots.risk_by_turn(each, slot)
         nothing = "Nothing to draw: too few dialogues have two turns or more, or earlier turns have no risk."
-        parts += [page.Heading([Name(each.name, slot)]), chart or Prose(nothing, "note")]
+        parts += [page.heading(Name(each.name, slot)), chart or note(nothing)]
         found = each.alerts
         if found.turn is not None and found.lead is not None:
             early = f"; of those with two turns or more, {share(found.early)} before the last turn"
@@ -74,8 +76,8 @@ def _by_turn(moderators: Moderators) -> Section:
                 f"average at turn {number(found.turn.value, 1)}, {number(found.lead.value, 1)} turns before "
                 "the last"
             )
-            parts.append(Prose(f"{said}{early if found.early else ''}."))
-        parts.append(Folded(tables.turn_table([each])))
+            parts.append(paragraph(f"{said}{early if found.early else ''}."))
+        parts.append(folded_table(tables.turn_table([each])))
     return Section(
         "turns", "Turn by turn", "Turn by turn",
         "Figures after each turn are over the dialogues that have as many turns. In harmful dialogues the "
@@ -110,24 +112,24 @@ def _kinds(moderators: Moderators, label: Truth) -> Iterator[Part | None]:
     """The groups of dialogues with one label. Kinds with a single group are shown for sources only."""
     listed = [each for each in tables.group_kinds(moderators[0]) if each.label is label]
     if not listed:
-        yield Prose(f"The data hold no {label} dialogues.", "note")
+        yield note(f"The data hold no {label} dialogues.")
     for each in listed:
         found = each.groups(moderators[0])
         if len(found) > 1 or each.kind == "source":
             uid = f"{label}-{each.kind}"
-            yield page.Heading(f"By {each.kind}")
+            yield page.heading(f"By {each.kind}")
             if label is not Truth.BENIGN:
                 yield plots.areas(moderators, each.groups, uid)
             if label is not Truth.HARMFUL or any(group.auroc is None for group in found.values()):
                 yield plots.alarms(moderators, each.groups, uid, f"{label} dialogues with an alarm")
-            yield Folded(tables.group_table(moderators, each))
+            yield folded_table(tables.group_table(moderators, each))
 
 
 def _reliability(moderators: Moderators) -> Section:
     curve = plots.reliability(moderators)
     lead = "On the dashed line it is, but only for this mix of harmful and benign dialogues."
-    parts = [curve, Folded(tables.reliability_table(moderators))]
-    nothing = Prose("No dialogue has a risk.", "note")
+    parts = [curve, folded_table(tables.reliability_table(moderators))]
+    nothing = note("No dialogue has a risk.")
     return Section(
         "reliability", "Reliability", "Is a risk a probability?", lead, parts if curve else [nothing]
     )
@@ -138,29 +140,29 @@ def _coverage(evaluation: Evaluation) -> Iterator[Section]:
         "A dialogue without a risk is in no figure of risks. A part that a moderator did not look at may "
         "hold anything."
     )
-    parts = [Shown(tables.coverage_table(evaluation.moderators))]
+    parts = [shown(tables.coverage_table(evaluation.moderators))]
     yield Section("coverage", "Coverage", "What the moderators looked at", lead, parts)
     if evaluation.comparisons:
         lead = (
             "Differences are in points, over dialogues that both scored. p is after Holm’s correction over "
             "all of them: higher and lower mean p ≤ 0.05, and otherwise this many dialogues cannot tell."
         )
-        parts = [Shown(tables.comparison_table(evaluation))]
+        parts = [shown(tables.comparison_table(evaluation))]
         yield Section("comparison", "Comparison", "Do the moderators differ?", lead, parts)
 
 
 def _provenance(evaluation: Evaluation, command: str) -> Section:
     table = tables.provenance_table(evaluation, command)
-    return Section("provenance", "Provenance", "Provenance", "", [Shown(table)])
+    return Section("provenance", "Provenance", "Provenance", "", [shown(table)])
 
 
-def _banners(evaluation: Evaluation) -> Iterator[Banner]:
+def _banners(evaluation: Evaluation) -> Iterator[Markup]:
     for figures in evaluation.moderators:
         for truth, seen in figures.coverage.items():
             if seen.unscored or seen.degraded:
                 causes = "".join(f"; {cause} × {n:,}" for cause, n in seen.degraded.items())
                 missing = f"{count(seen.unscored, 'dialogue')} of {seen.dialogues:,} without a risk"
-                yield Banner(f"{figures.name}, {truth}:", f"{missing}, in no figure of risks{causes}.")
+                yield banner(f"{figures.name}, {truth}:", f"{missing}, in no figure of risks{causes}.")
 
 
 def _card(figures: ModeratorFigures, slot: int) -> page.Card:

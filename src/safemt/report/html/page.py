@@ -26,79 +26,52 @@ _CODE: Final = re.compile(r"`([^`]+)`")
 
 
 class Part(Protocol):
-    """What a section holds: it says how it is shown."""
+    """What a section holds, such as a chart or a piece of markup: it says how it is shown."""
 
     def __html__(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
-    """A paragraph; its class may be `note`."""
-
-    text: str
-    css: str = ""
-
-    def __html__(self) -> str:
-        return f'<p class="{self.css}">{prose(self.text)}</p>'
+def paragraph(text: str) -> Markup:
+    """A paragraph of prose."""
+    return Markup(f"<p>{prose(text)}</p>")  # noqa: S704
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+def note(text: str) -> Markup:
+    """A paragraph of prose that is less important."""
+    return Markup(f'<p class="note">{prose(text)}</p>')  # noqa: S704
+
+
+def heading(*of: str | Name) -> Markup:
     """A heading within a section: words, or the names of runs or moderators."""
-
-    of: str | Sequence[Name]
-
-    def __html__(self) -> str:
-        names = [self.of] if isinstance(self.of, str) else self.of
-        return f"<h3>{', '.join(cell_html(name) for name in names)}</h3>"
+    return Markup(f"<h3>{', '.join(map(cell_html, of))}</h3>")  # noqa: S704
 
 
-@dataclass(frozen=True, slots=True)
-class Banner:
+def banner(word: str, text: str, css: str = "") -> Markup:
     """A remark that nobody should miss."""
-
-    word: str
-    text: str
-    css: str = ""
-
-    def __html__(self) -> str:
-        return f'<p class="banner {self.css}"><strong>{prose(self.word)}</strong> {prose(self.text)}</p>'
+    return Markup(f'<p class="banner {css}"><strong>{prose(word)}</strong> {prose(text)}</p>')  # noqa: S704
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+def shown(table: Table) -> Markup:
     """A table, which scrolls where it is too wide."""
-
-    table: Table
-
-    def __html__(self) -> str:
-        label = escape(visible(self.table.title))
-        table = self.table.__html__()
-        return f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{table}</div>'
+    label = escape(visible(table.title))
+    drawn = table.__html__()
+    return Markup(f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{drawn}</div>')  # noqa: S704
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+def folded(title: str, content: Table | str) -> Markup:
+    """A table, or a text with its own line ends, that opens by a click."""
+    inner = (
+        shown(content)
+        if isinstance(content, Table)
+        else f'<pre tabindex="0">{escape(visible(content))}</pre>'
+    )
+    summary = f"<summary>{escape(visible(title))}</summary>"
+    return Markup(f'<details class="figures">{summary}{inner}</details>')  # noqa: S704
+
+
+def folded_table(table: Table) -> Markup:
     """A table that opens by a click."""
-
-    table: Table
-
-    def __html__(self) -> str:
-        title = escape(visible(self.table.title))
-        shown = Shown(self.table).__html__()
-        return f'<details class="figures"><summary>Table: {title}</summary>{shown}</details>'
-
-
-@dataclass(frozen=True, slots=True)
-class Preformatted:
-    """A text with its own line ends, which opens by a click."""
-
-    title: str
-    text: str
-
-    def __html__(self) -> str:
-        title, text = escape(visible(self.title)), escape(visible(self.text))
-        return f'<details class="figures"><summary>{title}</summary><pre tabindex="0">{text}</pre></details>'
+    return folded(f"Table: {table.title}", table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +102,7 @@ def render(
     eyebrow: str,
     lead: str,
     cluster: str,
-    banners: Sequence[Banner],
+    banners: Sequence[Markup],
     cards: Sequence[Card],
     sections: Sequence[Section],
     data: Mapping[str, Markup] | None = None,

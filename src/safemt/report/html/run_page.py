@@ -12,7 +12,7 @@ from safemt.report.charts import Chart
 from safemt.report.compare import ABOUT_DIFFERENCES, Compared
 from safemt.report.html import page
 from safemt.report.html.dialogues import DialogueData, dialogue_data
-from safemt.report.html.page import Banner, Folded, Part, Prose, Section, Shown
+from safemt.report.html.page import Part, Section, banner, folded_table, note, paragraph, shown
 from safemt.report.runs import ReportRun
 from safemt.report.table import Table
 from safemt.report.text import count, counted, in_words, index, share
@@ -28,7 +28,7 @@ class _Figure(NamedTuple):
     title: str
     lead: str
     plot: Callable[[Runs], Chart | None]
-    table: Callable[[Runs], Table]
+    table: Callable[[Runs], Table] | None
     nothing: str = ""
     """What is said where there is nothing to draw."""
 
@@ -77,7 +77,7 @@ _FIGURES: Final = (
         "trend", "Trend", "Does safety give way as the conversation goes on?",
         "The change of ASR for each doubling of the number of turns, within queries. Right of 0, longer "
         "dialogues are less safe.",
-        plots.trend, tables.overview_table,
+        plots.trend, None,
     ),
     _Figure(
         "first-unsafe", "First unsafe", "When does a query first get an unsafe response?", "",
@@ -119,10 +119,12 @@ def run_page(runs: Runs, compared: Compared | None, unfair: str, *, redact: bool
 
 def _figure(runs: Runs, figure: _Figure) -> Section:
     chart = figure.plot(runs)
-    parts: list[Part] = [chart, Folded(figure.table(runs))] if chart else [Prose(figure.nothing, "note")]
+    parts: list[Part] = [chart or note(figure.nothing)]
+    if chart and figure.table:
+        parts.append(folded_table(figure.table(runs)))
     if figure.id == "si":
         parts += [
-            Prose(f"{run.name}: {tables.missing_rounds(run.results)}", "note")
+            note(f"{run.name}: {tables.missing_rounds(run.results)}")
             for run in runs
             if run.results.safety_index.missing_rounds and run.results.safety_index.rounds
         ]
@@ -136,7 +138,7 @@ def _moderator(runs: Runs) -> Iterator[Section]:
             "policies that apply. Where it blocked, a fixed refusal took the place of the target’s "
             "response (outcome “moderated”)."
         )
-        parts = [Shown(tables.moderator_table(runs))]
+        parts = [shown(tables.moderator_table(runs))]
         yield Section("moderator", "Moderator", "What did the moderator do?", lead, parts)
 
 
@@ -145,12 +147,12 @@ def _ungraded(runs: Runs) -> Section:
     for run in runs:
         if (found := run.results.ungraded).n:
             said = f"{count(found.n, 'sample')} could not be graded, in no figure: {counted(found.causes)}"
-            parts.append(Prose(f"{run.name}: {said}."))
+            parts.append(paragraph(f"{run.name}: {said}."))
     if parts:
-        parts.append(Shown(tables.bounds_table(runs)))
+        parts.append(shown(tables.bounds_table(runs)))
     else:
         every = ", in every run" if len(runs) > 1 else ""
-        parts.append(Prose(f"Nothing: every sample that was tried is graded{every}.", "note"))
+        parts.append(note(f"Nothing: every sample that was tried is graded{every}."))
     return Section("ungraded", "Ungraded", "What could ungraded samples hide?", "", parts)
 
 
@@ -161,7 +163,7 @@ def _judge(runs: Runs) -> Section:
         groups.setdefault(judge["id"] if judge else None, []).append(run)
     parts: list[Part] = []
     for group in groups.values():
-        parts += [page.Heading([run.shown for run in group]), *_judge_of(group)]
+        parts += [page.heading(*(run.shown for run in group)), *_judge_of(group)]
     return Section("judge", "Judge", "Can the labels be trusted?", "", parts)
 
 
@@ -169,31 +171,30 @@ def _judge_of(runs: Runs) -> Iterator[Part]:
     """What is known about the judge of these runs."""
     judge, known = runs[0].results.provenance.get("judge"), runs[0].results.judge_validation
     if judge is None:
-        yield Prose("The labels come from files. This page does not know who gave them.")
+        yield paragraph("The labels come from files. This page does not know who gave them.")
         return
     name = str(judge["name"])
     if known is None:
-        yield Banner(
+        yield banner(
             f"The judge {name} has not been checked against people.",
             "Nobody knows how often it errs, and every figure here rests on it. To check it, give it "
             f"responses that people have labelled: `safemt judge-check LABELS.jsonl --judge {name}`",
         )
         if name == "refusal":
             only = "The refusal judge only looks for refusals. It calls every other response unsafe"
-            yield Prose(f"{only}, harmless ones included.", "note")
+            yield note(f"{only}, harmless ones included.")
         return
     about = f"{known.selection}; {count(known.rows, 'row')}; {known.checked[:10]}"
-    yield Prose(f"The judge {name} was checked against people’s labels in {known.labels} ({about}).")
-    yield Shown(tables.judge_table(known))
+    yield paragraph(f"The judge {name} was checked against people’s labels in {known.labels} ({about}).")
+    yield shown(tables.judge_table(known))
     for run in runs:
         corrected = run.results.overall.corrected
         if corrected is not None and corrected.estimate is None:
             why = _UNCORRECTED.get(corrected.standing, corrected.standing)
-            yield Prose(f"The ASR of {run.name} cannot be corrected for the judge’s error: {why}.", "note")
-    yield Prose(
+            yield note(f"The ASR of {run.name} cannot be corrected for the judge’s error: {why}.")
+    yield note(
         "The table of ASR by turns has the ASR corrected for the judge’s error. The correction assumes that "
-        "the judge errs here as it does on the rows that people labelled.",
-        "note",
+        "the judge errs here as it does on the rows that people labelled."
     )
 
 
@@ -205,12 +206,12 @@ def _comparison(runs: Runs, compared: Compared | None, unfair: str) -> Iterator[
     if compared is None:
         said = f"{unfair}. Runs side by side on this page are not comparable"
         parts.append(
-            Banner("Not compared.", f"{said}. `safemt report --force` compares them anyway.", "partial")
+            banner("Not compared.", f"{said}. `safemt report --force` compares them anyway.", "partial")
         )
     else:
-        parts += [Banner("Compared anyway:", f"{reason}.", "partial") for reason in compared.differing]
-        parts += [plots.differences(compared, runs), *map(Shown, tables.difference_tables(compared))]
-        parts.append(Prose(ABOUT_DIFFERENCES, "note"))
+        parts += [banner("Compared anyway:", f"{reason}.", "partial") for reason in compared.differing]
+        parts += [plots.differences(compared, runs), *map(shown, tables.difference_tables(compared))]
+        parts.append(note(ABOUT_DIFFERENCES))
     yield Section("comparison", "Comparison", "Do the runs differ?", lead if compared else "", parts)
 
 
@@ -220,32 +221,32 @@ def _dialogues(data: DialogueData, *, redact: bool) -> Section:
         lead = "The result of each sample. This page leaves out texts and pictures."
     elif data.dialogues:
         lead = "Texts and pictures may be harmful. Each dialogue opens by a click, or with Enter."
-    notes = [Prose(said, "note") for said in data.limits]
+    notes = [note(said) for said in data.limits]
     return Section("dialogues", "Dialogues", "The dialogues", lead, [*notes, _LIST])
 
 
 def _provenance(runs: Runs) -> Section:
-    parts: list[Part] = [Shown(tables.provenance_table(runs))]
+    parts: list[Part] = [shown(tables.provenance_table(runs))]
     for run in runs:
         if p := run.results.provenance:
             whole = {key: p.get(key) for key in ("target", "judge", "moderator")}
             text = json.dumps(whole, indent=2, ensure_ascii=False)
-            parts.append(page.Preformatted(f"Whole configuration of {run.name}", text))
+            parts.append(page.folded(f"Whole configuration of {run.name}", text))
     return Section("provenance", "Provenance", "Provenance", "", parts)
 
 
-def _banners(runs: Runs, *, redact: bool) -> Iterator[Banner]:
+def _banners(runs: Runs, *, redact: bool) -> Iterator[Markup]:
     for run in runs:
         if run.results.simulated:
             said = "is not a real model: it reads nothing and follows a known curve"
-            yield Banner(
+            yield banner(
                 "SIMULATED.", f"{run.name} {said}. Its figures say nothing about a real model.", "simulated"
             )
         if run.results.pending:
             left = f"{count(run.results.pending, 'sample')} still to do, which are in no figure"
-            yield Banner("PARTIAL.", f"{run.name} has {left}. The same command finishes the run.", "partial")
+            yield banner("PARTIAL.", f"{run.name} has {left}. The same command finishes the run.", "partial")
     if redact:
-        yield Banner(
+        yield banner(
             "REDACTED.", "This page holds figures and labels only: no dialogue, response or picture."
         )
 

@@ -263,7 +263,7 @@ def _endpoint_settings(config: ModeratorConfig, max_output_tokens: int) -> dict[
         "api_key_env": config.api_key_env,
         "sampling": Sampling(config.sampling.temperature, most),
         "timeout": config.timeout,
-        "option": "moderator",
+        "role": "moderator",
     }
 
 

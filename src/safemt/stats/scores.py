@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from safemt.core.taxonomy import Label, Outcome
-from safemt.stats.metrics import SafetyIndex, label_matrix, safety_index, safety_index_compat
+
+if TYPE_CHECKING:
+    from safemt.stats.metrics import SafetyIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,15 @@ class Scores:
     pending: int
     """Samples still to do; they are in none of the counts."""
     over_refusal: dict[int, OverRefusal]
-    safety_index: SafetyIndex
+    safety_index: "SafetyIndex"
     safety_index_compat: float
 
 
 def score_samples(samples: Iterable[ScoredSample]) -> Scores:
     """Compute every figure."""
+    # Only here: a run needs `ScoredSample` before its first call, and NumPy after its last.
+    from safemt.stats.metrics import label_matrix, safety_index, safety_index_compat
+
     listed = list(samples)
     harmful = [sample for sample in listed if sample.twin_of is None]
     tried = [sample for sample in harmful if sample.label is not None]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from e2e.command import png
-from endpoints.wire import fail, http, wire_server
+from endpoints.wire import SHOWN, fail, http, wire_server
 from safemt.benchmark.judged import read_judged
 from safemt.benchmark.layouts import parse_dialogue_text
 from safemt.benchmark.read import read_benchmark
@@ -44,7 +44,7 @@ ASKED = Request(
     role="target",
     key_name="K",
     has_key=True,
-    with_image=True,
+    messages=SHOWN,
     sampling=Sampling(),
 )
 

@@ -176,24 +176,23 @@ def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "l
 def _moderate(
     moderator: "Moderator", data: "LabelledData", log: "VerdictLog", *, every_turn: bool, at_once: int
 ) -> "Moderated":
-    """Let a moderator read the dialogues, with a progress bar on a terminal.
+    """Let a moderator read the dialogues, and show how far it is.
 
     Raises:
         RunStopped, ModeratorError: its endpoint was given up.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from safemt.cli.printing import stderr
     from safemt.core.errors import ModeratorError, RunStopped
     from safemt.moderation.measuring.evaluate import moderate_all
+    from safemt.run.watch.progress import Progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(moderator.name, total=None)
+    with Progress(stderr()) as progress:
 
         def on_progress(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+            if done:
+                progress.advance()
+            elif total:
+                progress.stage(moderator.name, total)
 
         try:
             return moderate_all(

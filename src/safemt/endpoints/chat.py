@@ -117,8 +117,7 @@ class ChatEndpoint:
             self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
-            with_image = any(message.images for message in messages)
-            reply = self._reply(answer, self._request(with_image=with_image))
+            reply = self._reply(answer, self._request(messages))
             if isinstance(reply, Reply):
                 return reply
             answer = reply
@@ -142,7 +141,7 @@ class ChatEndpoint:
         return orjson.dumps({**body, **self._extra})
 
     def _wire(self, message: Message) -> dict[str, object]:
-        if all(isinstance(part, str) for part in message.parts):
+        if set(map(type, message.parts)) <= {str}:
             return {"role": message.role, "content": json_text(message.content)}
         return {"role": message.role, "content": [self._wire_part(part) for part in message.parts]}
 
@@ -238,7 +237,7 @@ class ChatEndpoint:
             text = self._key_escaped.sub("[key]", text)
         return text
 
-    def _request(self, *, with_image: bool) -> Request:
+    def _request(self, messages: Sequence[Message]) -> Request:
         return Request(
             base_url=self.base_url,
             origin=self.origin,
@@ -247,7 +246,7 @@ class ChatEndpoint:
             role=self._role,
             key_name=self._key_name,
             has_key=bool(self._key),
-            with_image=with_image,
+            messages=messages,
             sampling=self.sampling,
         )
 

@@ -134,12 +134,13 @@ class _Call:
 
     def emit(self, event: str, **fields: object) -> None:
         """Log something about the last attempt."""
-        self.calls.events.emit(
-            event,
-            role=self.asked.role,
-            model=self.asked.model,
-            sample=self.sample,
-            attempt=self.made,
-            seconds=round(time.monotonic() - self.started, 3),
-            **fields,
-        )
+        if self.calls.events.is_open:
+            self.calls.events.emit(
+                event,
+                role=self.asked.role,
+                model=self.asked.model,
+                sample=self.sample,
+                attempt=self.made,
+                seconds=round(time.monotonic() - self.started, 3),
+                **fields,
+            )

@@ -1,8 +1,8 @@
 """Splitting a run so that several machines share it.
 
-All rounds of a query, and its benign twin, stay together, and so do queries of which two samples make the
-same request: it is asked once, as in one process. Which shard they belong to is the hash of a query's id, so
-it depends neither on the machine nor on the order or the rest of the benchmark.
+All rounds of a query and its benign twin stay together. So do queries with a request in common, which is then
+asked once, as in one process. The shard is the hash of a query's id, so it depends on neither the machine nor
+the order or the rest of the benchmark.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class Shard:
 
 
 def read_shard(text: str) -> Shard:
-    """The shard that `--shards` names.
+    """The shard in a text such as `2/4`.
 
     Raises:
         UsageError: it is not of the form N/M with N from 1 to M.
@@ -34,7 +34,11 @@ def read_shard(text: str) -> Shard:
     number, _, of = text.partition("/")
     if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
         return Shard(int(number), int(of))
-    raise UsageError(f"--shards takes N/M, such as 2/4 for the second of four parts, not {text!r}.")
+    raise UsageError(
+        "bad_shard",
+        f"`shard` must be N/M, such as 2/4 for the second of four parts, not {text!r}.",
+        shard=text,
+    )
 
 
 def place_samples(
@@ -56,14 +60,16 @@ def place_samples(
     ]
     if not placed:
         raise UsageError(
-            f"Shard {shard} holds no query: there are {len(number):,} to share out. Nothing is missing "
-            "without it; use fewer shards where you can."
+            "empty_shard",
+            f"Shard {shard} holds no query, because there are only {len(number):,} to share out. Nothing is "
+            "missing without it. Use fewer shards if you can.",
+            shard=str(shard),
         )
     return placed
 
 
 def _groups(samples: Sequence[Sample], history: History) -> Mapping[str, str]:
-    """For each query the one that its group goes by: the least of those that share a request with it."""
+    """For each query, the query that names its group: the least of those that have a request in common."""
     leader: dict[str, str] = {}
 
     def lead(query: str) -> str:

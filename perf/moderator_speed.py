@@ -23,11 +23,12 @@ from typing import Final
 
 import numpy as np
 
+from safemt.core.schema import ImageRef, Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
+from safemt.io.images import received_image
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector, EmbeddedReading
-from safemt.moderation.reading.conversation import ChatMessage, Picture, picture_from
-from safemt.moderation.sync import wait_for
+from safemt.moderation.moderator import wait_for
 
 TOKENS: Final = 50
 TURNS_EACH: Final = 50
@@ -67,9 +68,9 @@ def turn_of(detector: EmbeddedDetector, chance: random.Random) -> str:
     return " ".join(words)
 
 
-def say(reading: EmbeddedReading, *parts: str | Picture) -> None:
+def say(reading: EmbeddedReading, *parts: str | ImageRef) -> None:
     """Take in a user's message and assess the conversation."""
-    wait_for(reading.add(ChatMessage("user", parts)), calls=False)
+    wait_for(reading.add(Message("user", parts)), calls=False)
     wait_for(reading.assess(), calls=False)
 
 
@@ -141,7 +142,7 @@ def measure_pictures() -> None:
             ImageDraw.Draw(image).text((20, 20 + 90 * line), words, "black", ImageFont.load_default(64))
         file = io.BytesIO()
         image.save(file, "PNG")
-        pictures.append(picture_from(file.getvalue()))
+        pictures.append(received_image(file.getvalue()))
     tell(row("first picture (the reader starts)", [spent(partial(say, detector.open(ASK), pictures[0]))]))
     for name in ("new picture of five lines", "the same pictures again"):
         tell(row(name, [

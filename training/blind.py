@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from safemt.core.schema import Message
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
-from safemt.moderation.reading.conversation import ChatMessage
 from training.sources import BLIND, Row, read_source
 
 MOST: Final = 450
@@ -38,7 +38,7 @@ async def _read(detector: EmbeddedDetector, rows: Sequence[Row]) -> list[dict[st
         reading = detector.open(no_call)
         risks = []
         for text in row.turns:
-            await reading.add(ChatMessage(role="user", parts=(text,)))
+            await reading.add(Message(role="user", parts=(text,)))
             risks.append(round((await reading.assess()).risk or 0.0, 5))
         found.append(
             {

@@ -23,8 +23,8 @@ def main() -> None:
     """Open the detector, read a conversation of fifty turns, print the figures."""
     folder = Path(sys.argv[1])
     began = time.perf_counter()
+    from safemt.core.schema import Message
     from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
-    from safemt.moderation.reading.conversation import ChatMessage
 
     detector = EmbeddedDetector.load(pictures=False, folder=folder)
 
@@ -35,7 +35,7 @@ def main() -> None:
         reading = detector.open(no_call)
         taken = []
         for turn in range(TURNS):
-            message = ChatMessage(role="user", parts=(TURN.format(n=TURNS * round_ + turn),))
+            message = Message(role="user", parts=(TURN.format(n=TURNS * round_ + turn),))
             start = time.perf_counter()
             await reading.add(message)
             await reading.assess()

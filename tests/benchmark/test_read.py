@@ -34,7 +34,7 @@ from benchmark.sets import (
 from safemt.benchmark.findings import MISSING_IMAGE, MOST_LISTED, Finding, Level, count_codes, errors_of
 from safemt.benchmark.read import Benchmark, read_benchmark, require_usable, sample_key
 from safemt.core.errors import BenchmarkError
-from safemt.core.schema import Sample
+from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Method, Scenario
 
 # What tells a person what to do about a finding.
@@ -90,7 +90,7 @@ def only(benchmark: Benchmark) -> Finding:
 
 def with_turn(sample: Sample, position: int, content: str) -> Sample:
     talk = list(sample.dialogue)
-    talk[position] = replace(talk[position], content=content)
+    talk[position] = Message(talk[position].role, content)
     return replace(sample, dialogue=tuple(talk))
 
 

@@ -9,7 +9,7 @@ import pytest
 from browser.conftest import Open
 from moderation.word_detector import WordDetector
 from report.moderator_evaluations import evaluation
-from safemt.report.moderator.write import write_evaluation
+from safemt.report.export import write_evaluation
 
 
 @pytest.fixture(scope="module")

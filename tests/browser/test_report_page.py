@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browser.conftest import Open
-from browser.runs import ROUNDS, Answer, drifting, make_image, make_run, sample, samples
+from report.runs import ROUNDS, Answer, drifting, make_image, make_run, sample, samples
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
 from safemt.report.export import write_report
@@ -80,7 +80,7 @@ def test_charts_are_drawn_and_nothing_runs_over_the_edge(
     page = open_page(request.getfixturevalue(which), width=width, scheme=scheme)
 
     charts = [box for chart in page.query_selector_all("svg") if (box := chart.bounding_box())]
-    assert len(charts) == (7 if which == "one" else 8)
+    assert len(charts) == (8 if which == "one" else 9)
     assert all(box["width"] > 300 and box["height"] > 40 for box in charts)
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in charts)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -113,13 +113,13 @@ def test_figures_read_back_are_those_of_the_results_document(one: Path, open_pag
     page = open_page(one)
     page.click("#asr summary")
 
-    rows = page.query_selector_all("[data-figure=turns] tr")
-    assert len(rows) == len(ROUNDS)
-    for k, row in zip(ROUNDS, rows, strict=True):
+    rows = page.query_selector_all("#asr tbody tr")
+    assert len(rows) == len(ROUNDS) + 1
+    for k, row in zip(ROUNDS, rows, strict=False):
         entry = document["turns"][str(k)]
         low, high = (f"{100 * end:.1f}" for end in entry["interval"])
         figures = [entry["unsafe"], entry["safe"], entry["ungraded"]]
-        cells = [cell.inner_text() for cell in row.query_selector_all("td")]
+        cells = [cell.inner_text() for cell in row.query_selector_all("th, td")]
         assert cells == [str(k), f"{100 * entry['asr']:.1f} % {low}–{high}", *map(str, figures)]
     si = document["safety_index"]
     assert page.inner_text(".tiles dd >> nth=0").startswith(f"{si['value']:.3f}")
@@ -275,7 +275,7 @@ def test_an_unfinished_run_and_a_simulated_one_say_so(several: Path, open_page: 
     page = open_page(several)
 
     banners = " ".join(banner.inner_text() for banner in page.query_selector_all(".banner"))
-    assert "SIMULATED. sim/b is no real model" in banners
+    assert "SIMULATED. sim/b is not a real model" in banners
     assert "PARTIAL. openai/d has 60 samples still to do" in banners
     page.select_option("#by-label", label="still to do")
     wait_for(page, "60 of 480 samples")

@@ -55,9 +55,7 @@ def test_a_good_dialogue_passes() -> None:
         (
             replace(
                 GOOD,
-                dialogue=tuple(
-                    replace(m, content=m.content.replace("picture", "thing")) for m in GOOD.dialogue
-                ),
+                dialogue=tuple(Message(m.role, m.content.replace("picture", "thing")) for m in GOOD.dialogue),
             ),
             "image_referenced",
         ),

@@ -8,7 +8,6 @@ from safemt.endpoints import limits
 
 @pytest.fixture
 def safemt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command in this process, with waits of its own a fiftieth as long."""
-    monkeypatch.setattr(limits, "_FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(limits, "_LONGEST_BACKOFF", 0.5)
+    """Run the command in this process, with waits a fiftieth as long."""
+    monkeypatch.setattr(limits, "OF_A_RUN", limits.Patience(first_backoff=0.01, longest_backoff=0.5))
     return in_process(tmp_path, monkeypatch, capsys)

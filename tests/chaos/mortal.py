@@ -81,7 +81,7 @@ def fork(order: dict[str, Any], said: IO[str]) -> int:
 
 def serve() -> None:
     """Take orders until stdin closes."""
-    for module in ("cli.commands", "cli.printing", "run.start", "targets.openai", "judges.llm"):
+    for module in ("cli.run", "cli.printing", "run.start", "targets.openai", "judges.llm"):
         import_module(f"safemt.{module}")  # once, for all forks
     for line in sys.stdin:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as said:

@@ -92,9 +92,14 @@ _RESULTS: Final = {
     "samples": "SELECT key, position, query_id, turns, question, dialogue FROM samples",
     "responses": "SELECT key, text, blocked, refused, judged, finish_reason, prompt_tokens, completion_tokens"
     " FROM responses",
-    "answers": "SELECT setup, sample, response FROM answers",
-    "labels": "SELECT judge, sample, response, label, cause, reasoning FROM labels",
-    "failures": "SELECT asked_of, sample, cause FROM failures",
+    "answers": """SELECT i.hash, s.key, a.turn, a.last, r.key FROM answers a
+        JOIN identities i ON i.id = a.setup JOIN samples s ON s.id = a.sample
+        JOIN responses r ON r.id = a.response""",
+    "labels": """SELECT i.hash, s.key, r.key, l.label, l.cause, l.reasoning FROM labels l
+        JOIN identities i ON i.id = l.judge JOIN samples s ON s.id = l.sample
+        JOIN responses r ON r.id = l.response""",
+    "failures": """SELECT i.hash, s.key, f.cause FROM failures f JOIN identities i ON i.id = f.asked_of
+        JOIN samples s ON s.id = f.sample""",
 }
 
 
@@ -119,7 +124,8 @@ def results(folder: Path) -> dict[str, list[Any]]:
     finally:
         connection.close()
     for name, listed in found.items():
-        assert len({row[0] if name in ("samples", "responses") else row[:2] for row in listed}) == len(listed)
+        known_by = {"samples": 1, "responses": 1, "failures": 2}.get(name, 3)
+        assert len({row[:known_by] for row in listed}) == len(listed)
     return found
 
 
@@ -142,7 +148,7 @@ def finished_calls(folder: Path) -> set[str]:
 
 def causes(folder: Path) -> dict[str, str]:
     """Why calls failed for good, by query."""
-    query = "SELECT s.query_id, f.cause FROM failures f JOIN samples s ON s.key = f.sample"
+    query = "SELECT s.query_id, f.cause FROM failures f JOIN samples s ON s.id = f.sample"
     connection = sqlite3.connect(folder / "run.sqlite")
     try:
         return dict(connection.execute(query))

@@ -4,10 +4,10 @@ import gzip
 import io
 import json
 import os
-import resource
 import signal
 import struct
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,18 +31,18 @@ from safemt.build.sources.read import QueryFormat, read_queries
 from safemt.core.errors import CallFailure, SafemtError
 from safemt.core.taxonomy import Label
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, parse_body, read_answer, wants_completion_tokens
+from safemt.endpoints.replies import Answer, Request, parse_body, read_answer, wants_completion_tokens
 from safemt.io.images import ImageProblem, inspect_image, locate_image
-from safemt.judges.open import open_judge
+from safemt.judges.open import JudgeConfig, open_judge
 from safemt.judges.refusal_detector import detect_refusal
-from safemt.judges.rubric import Routing, read_verdict
+from safemt.judges.rubric import read_verdict
 from safemt.targets.replay import read_replay
 
-ASKED = Asked(
+ASKED = Request(
     base_url="http://h/v1",
     origin="http://h",
     model="m",
-    option="target",
+    role="target",
     key_name="K",
     has_key=True,
     with_image=True,
@@ -107,9 +107,7 @@ READERS: dict[str, Reader] = {
     "responses": lambda path: read_recorded(path, field="response"),
     "labels": lambda path: read_recorded(path, field="label"),
     "judged rows": read_judged,
-    "a judge of recorded labels": lambda path: open_judge(
-        f"recorded/{path}", routing=Routing.GENERAL, with_image=False, timeout=1, images=None
-    ),
+    "a judge of recorded labels": lambda path: open_judge(JudgeConfig(name=f"recorded/{path}"), timeout=1),
     "recorded answers": read_replay,
     "queries": lambda path: list(read_queries(path, layout=QueryFormat.AUTO, images=None, ledger=Ledger())),
 }
@@ -234,24 +232,30 @@ def test_no_dialogue_string_runs_or_hangs(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("character", "code"), [(b" ", "no_rows"), (b"x", "too_long"), (b"[", "broken_array")]
+    ("content", "megabytes", "code"),
+    [(b" ", 2100, "too_large"), (b"a", 600, "too_long")],
+    ids=["blank", "one row"],
 )
 def test_what_unpacks_without_end_is_refused_before_it_fills_the_memory(
-    tmp_path: Path, character: bytes, code: str
+    tmp_path: Path, content: bytes, megabytes: int, code: str
 ) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    block = character * 2**20
-    bomb = b"".join(packer.compress(block) for _ in range(600)) + packer.flush()
-    assert len(bomb) < 700_000
+    block = content * 2**20
+    bomb = b"".join(packer.compress(block) for _ in range(megabytes)) + packer.flush()
+    assert len(bomb) < 2_500_000
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(bomb)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for name in ("judged rows", "labels", "responses"):
-        with at_most(120), pytest.raises(SafemtError) as caught:
-            READERS[name](path)
-        assert caught.value.code == code
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert kilobytes < 2**19
+    # A benchmark sets a row that is too long aside and reads on.
+    for name in ("judged rows", "labels", *(["a benchmark"] if code == "too_large" else [])):
+        tracemalloc.start()
+        try:
+            with at_most(120), pytest.raises(SafemtError) as refused:
+                READERS[name](path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert refused.value.code == code
+        assert peak < 300 * 2**20
 
 
 # Paths

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from chaos.scenario import answers, records, results
 from e2e.command import Command, finish, models, row, rows, start, write
 from e2e.command import safemt as in_its_own_process
-from safemt.core.errors import SafemtError
-from safemt.report.page.build import build_page, load_runs
+from safemt.core.errors import RunError, SafemtError
+from safemt.report.html.run_page import run_page
 from safemt.report.results import results_json, results_of
+from safemt.report.runs import open_runs
 from safemt.run import store as store_module
 from safemt.run.store import Store
 from safemt.run.watch.status import read_status
@@ -38,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a benchmark and a finished run of it, `out`."""
     folder = tmp_path_factory.mktemp("good")
     write(folder / "bench", rows(2, (1, 2), twins=True))
-    done = in_its_own_process(folder, *SIMULATED, "--out", "out")
+    done = in_its_own_process(folder, *SIMULATED, "--moderator", "keyword", "--out", "out")
     assert done.code == 0, done.err
     return folder
 
@@ -150,49 +151,6 @@ def test_what_changed_is_asked_again_and_what_changed_back_is_not(
     assert third.json["turns"] == first.json["turns"]
 
 
-# Another version's
-
-BASE = {"invocations", "samples", "responses", "answers", "labels", "failures"}
-"""The tables of safemt 0.1; whatever is beside them came later."""
-
-
-def test_a_store_of_the_first_version_is_read_and_continued(
-    tmp_path: Path, safemt: Command, server: ChatServer
-) -> None:
-    write(tmp_path / "bench", records(4))
-    options = ("run", "--benchmark", "bench", "--out", "out", *models(server))
-    assert safemt(*options, "--limit", 3).code == 0
-    before = results(tmp_path / "out")
-    connection = sqlite3.connect(tmp_path / "out/run.sqlite")
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for name in tables - BASE:
-        connection.execute(f"DROP TABLE {name}")
-    connection.close()
-    server.reset()
-    assert safemt("score", "out", "--json").json["complete"] is True
-    done = safemt(*options, "--json")
-    assert (done.code, done.json["complete"]) == (0, True), done.err
-    assert server.stats()["total"] == 2 * 2
-    after = results(tmp_path / "out")
-    assert set(before["responses"]) < set(after["responses"])
-    assert set(before["labels"]) < set(after["labels"])
-
-
-@pytest.mark.parametrize("version", [-1, 0, 2, 1_000])
-def test_a_store_of_a_version_that_is_not_known_is_refused_and_left_alone(
-    good: Path, tmp_path: Path, version: int
-) -> None:
-    shutil.copy(good / "out/run.sqlite", tmp_path / "run.sqlite")
-    connection = sqlite3.connect(tmp_path / "run.sqlite")
-    connection.execute(f"PRAGMA user_version = {version}")
-    connection.close()
-    before = (tmp_path / "run.sqlite").read_bytes()
-    for opening in (Store.open_for_run, Store.open_for_reading):
-        with pytest.raises(SafemtError, match=f"is of store version {version}; this safemt reads version 1"):
-            opening(tmp_path)
-    assert (tmp_path / "run.sqlite").read_bytes() == before
-
-
 # Damaged, or made to do harm
 
 
@@ -203,23 +161,21 @@ def read_all(folder: Path) -> None:
         results_json(results_of(folder))
 
     def page() -> None:
-        build_page(load_runs([folder]), redact=False)
+        with open_runs([folder]) as runs:
+            run_page(runs, None, "", redact=False)
 
     def work() -> None:
-        store = Store.open_for_run(folder)
-        try:
+        with Store.open_for_run(folder) as store:
             invocation = store.invocation()
-            store.first_manifest()
             setup, judge = invocation.setup, invocation.judge
             for each in store.open_work(setup=setup, judge=judge, after=-1, most=100):
                 store.label(judge=judge, sample=each.key, response="x")
-            store.count_open(setup=setup, judge=judge)
-            store.count_graded(setup=setup, judge=judge)
-            store.tokens()
-            for sample in store.plan():
+                store.replies(setup=setup, sample=each.key)
+            list(store.samples(setup=setup, judge=judge))
+            list(store.verdicts(setup=setup))
+            store.spend()
+            for _, sample in store.plan():
                 store.response(sample.query_id)
-        finally:
-            store.close()
 
     def status() -> None:
         assert read_status(folder).silent_seconds >= 0
@@ -243,7 +199,10 @@ columns = st.sampled_from(
         *(("samples", name) for name in ("language", "question", "dialogue", "image")),
         *(("responses", name) for name in ("text", "blocked", "refused", "judged", "finish_reason", "model")),
         *(("responses", name) for name in ("prompt_tokens", "attempts", "seconds", "created")),
-        *(("answers", name) for name in ("setup", "sample", "response")),
+        *(("answers", name) for name in ("setup", "sample", "turn", "last", "response", "verdict")),
+        ("identities", "hash"),
+        *(("verdicts", name) for name in ("moderator", "conversation", "action", "verdict")),
+        *(("spend", name) for name in ("role", "model", "calls", "prompt_tokens")),
         *(("labels", name) for name in ("judge", "sample", "label", "cause", "reasoning", "prompt_tokens")),
     ]
 )
@@ -315,8 +274,9 @@ def test_a_store_with_other_tables_is_refused_and_left_alone(good: Path, tmp_pat
     before = (tmp_path / "run.sqlite").read_bytes()
     opening: Callable[[Path], Store]
     for opening in (Store.open_for_run, Store.open_for_reading):
-        with pytest.raises(SafemtError, match="its tables are not those of safemt"):
+        with pytest.raises(RunError) as error:
             opening(tmp_path)
+        assert error.value.code == "store_damaged"
     assert (tmp_path / "run.sqlite").read_bytes() == before
 
 
@@ -326,4 +286,4 @@ def test_statistics_and_indexes_of_ones_own_do_no_harm(good: Path, tmp_path: Pat
     connection.executescript("CREATE INDEX mine ON samples (scenario); ANALYZE")
     connection.close()
     Store.open_for_run(tmp_path).close()
-    assert results_of(tmp_path).scores.pending == 0
+    assert results_of(tmp_path).pending == 0

@@ -119,11 +119,11 @@ def test_the_demo_is_usable(check: Check) -> None:
         "safemt-demo (jsonl layout)",
         "340 samples: 34 queries and 34 benign twins at 1, 2, 4, 6, 8 turns",
     ]
-    assert "Samples by scenario and turns, twins left out" in lines
-    assert any(re.fullmatch(r"│ Hate Speech +│ +2 │ +2 │ +2 │ +2 │ +2 │", line) for line in lines)
-    assert any(re.fullmatch(r"│ all +│ 34 │ 34 │ 34 │ 34 │ 34 │", line) for line in lines)
+    assert "Samples by scenario and turns, without twins" in lines
+    assert any(re.fullmatch(r"Hate Speech( +2){5}", line) for line in lines)
+    assert any(re.fullmatch(r"all( +34){5}", line) for line in lines)
     assert lines[-2:] == [
-        "34 different images; samples without their image: 0",
+        "34 different images; 0 samples lack their image",
         "Usable: no errors, no warnings.",
     ]
     found = check("demo", "--json").document()
@@ -150,12 +150,12 @@ def test_the_published_sample_lacks_its_images_and_nothing_else(check: Check) ->
     lines = done.page()
     assert done.code == 1
     assert lines[:2] == ["safemt_sample (folder layout)", "18 samples: 6 queries at 1, 2, 4 turns"]
-    assert "0 different images; samples without their image: 18" in lines
+    assert "0 different images; 18 samples lack their image" in lines
     start = lines.index("error missing_image × 18")
     assert " ".join(lines[start + 1 : -2]).split() == ", ".join(ids).split()
     assert lines[-2:] == [
-        "  Put them in place, or run with --text-only or --skip-missing-images.",
-        "Not usable as it stands: 18 of 18 samples without their image, no warnings.",
+        "  Put them in place, run on text only, or leave these samples out.",
+        "Not usable as it is: 18 of 18 samples lack their image, no warnings.",
     ]
     found = check(folder, "--json").document()
     assert (found["samples"], found["queries"], found["rounds"]) == (18, 6, [1, 2, 4])
@@ -203,7 +203,7 @@ def test_a_broken_set_lists_errors_before_warnings_and_ends_on_a_verdict(check: 
         "  2_turn.json, record 13: it is not a JSON object; fix or remove it",
         "  2_turn.json, record 14: it is not a JSON object; fix or remove it",
         "  2_turn.json, record 15: it is not a JSON object; fix or remove it",
-        "  … and 2 more: safemt check --json lists them all",
+        "  … and 2 more, which the JSON document lists",
     ]
     start = lines.index("error missing_image × 2")
     assert lines[start + 1] == "  mllm_legal_opinion_8"
@@ -264,7 +264,7 @@ def test_very_many_missing_images_do_not_fill_the_screen(check: Check, tmp_path:
     lines = done.page()
     assert done.code == 1
     assert len(lines) < 60
-    assert "  … and 470 more: safemt check --json lists them all" in lines
+    assert "  … and 470 more, which the JSON document lists" in lines
 
 
 @pytest.mark.parametrize(

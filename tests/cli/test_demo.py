@@ -21,7 +21,7 @@ def test_the_demo_needs_no_key_and_shows_every_figure(tmp_path: Path) -> None:
         "by method",
         "Over-refusal",
         "Safety Index",
-        "Next, a real model",
+        "Next, evaluate a real model",
     ):
         assert said in done.out
     assert "simulated" in done.out

@@ -8,7 +8,17 @@ import pytest
 
 from e2e.command import COMMAND, Done, environment, rows, write
 from e2e.command import safemt as safemt_process
-from safemt.core.errors import BenchmarkError, LabelsError, RunError, RunStopped, SafemtError, UsageError
+from safemt.cli.errors import worded
+from safemt.core.errors import (
+    BenchmarkError,
+    CapReached,
+    DataError,
+    LabelsError,
+    RunError,
+    RunStopped,
+    SafemtError,
+    UsageError,
+)
 
 Command = Callable[..., Done]
 
@@ -16,12 +26,12 @@ Command = Callable[..., Done]
 @pytest.mark.parametrize(
     ("error", "code", "prefix"),
     [
-        (UsageError("This is wrong."), 2, "Error: "),
-        (BenchmarkError("This is wrong."), 1, "Error: "),
-        (RunError("This is wrong."), 2, "Error: "),
-        (LabelsError("This is wrong."), 2, "Error: "),
-        (RunStopped("This is wrong."), 3, "Stopped: "),
-        (RunStopped("Interrupted."), 130, "Stopped: "),
+        (UsageError("wrong", "This is wrong."), 2, "Error: "),
+        (BenchmarkError("wrong", "This is wrong."), 1, "Error: "),
+        (RunError("wrong", "This is wrong."), 2, "Error: "),
+        (LabelsError("wrong", "This is wrong."), 2, "Error: "),
+        (RunStopped("wrong", "This is wrong."), 3, "Stopped: "),
+        (RunStopped("interrupted", "Interrupted."), 130, "Stopped: "),
         (KeyboardInterrupt(), 130, ""),
         (OSError(28, "No space left on device", "file"), 1, "Error: "),
     ],
@@ -29,11 +39,10 @@ Command = Callable[..., Done]
 def test_each_error_has_a_message_and_an_exit_code(
     safemt: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, prefix: str
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
-    safemt("--version")  # registers the commands
-    monkeypatch.setattr("safemt.cli.app", fail)
+    monkeypatch.setattr("safemt.cli.app.main", fail)
     done = safemt("anything")
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(prefix)
@@ -41,18 +50,31 @@ def test_each_error_has_a_message_and_an_exit_code(
         assert str(error) in done.err
 
 
-def test_no_command_shows_the_help(safemt: Command) -> None:
-    done = safemt()
-    assert "Usage" in done.out + done.err
-    assert "Traceback" not in done.err
-    for command in ("run", "score", "check", "demo"):
-        assert command in safemt("--help").out
+def test_a_setting_is_named_by_its_option() -> None:
+    said = "`target.base_url` and `judge` and `out` but not `openai/MODEL` or `nothing.known`"
+    assert worded(UsageError("wrong", said)) == (
+        "Error: --target-base-url and --judge and --out but not `openai/MODEL` or `nothing.known`"
+    )
+    assert worded(DataError("wrong", "run.yaml, `target.base_url`: expected text.")) == (
+        "Error: run.yaml, `target.base_url`: expected text."
+    )
 
 
-def test_an_unknown_command_is_a_usage_error(safemt: Command) -> None:
-    done = safemt("dance")
-    assert done.code == 2
-    assert "dance" in done.err
+def test_a_command_that_helps_is_named() -> None:
+    assert worded(BenchmarkError("benchmark_has_errors", "It has an error.", path="b")) == (
+        "Error: It has an error. List all errors with: safemt check b"
+    )
+
+
+def test_a_stopped_run_says_how_it_continues() -> None:
+    assert worded(RunStopped("wrong", "Gone.")) == (
+        "Stopped: Gone.\nWhat was finished is stored; the same command continues."
+    )
+    reached = CapReached("cap_reached", "`budget.max_cost` is reached.", setting="budget.max_cost")
+    assert worded(reached) == (
+        "Stopped: --max-cost is reached.\n"
+        "What was finished is stored; the same command with a higher --max-cost continues."
+    )
 
 
 def test_the_version(safemt: Command) -> None:

@@ -51,7 +51,7 @@ def test_each_row_gives_a_line_in_order_and_a_bad_one_says_why(safemt: Command, 
     assert (a["first_alert_turn"], a["action"]) == (2, "inject")
     assert [policy["id"] for policy in a["policies"]] == ["fraud", "malware"]
     assert broken == {"id": "line 2", "error": f"{path}, line 2: it is not valid JSON: {_json_error(broken)}"}
-    assert silent["error"].startswith(f"{path}, line 3: The dialogue holds no user message")
+    assert silent["error"].startswith(f"{path}, line 3: The dialogue has no user message")
     assert (b["flagged"], b["action"]) == (False, "allow")
     assert done.err.strip() == "2 moderated by keyword: 1 flagged, 2 without a verdict."
 
@@ -117,7 +117,7 @@ def test_what_is_flagged_may_be_blocked_and_faults_may_block_too(safemt: Command
 
 def test_a_threshold_of_ones_own_decides(safemt: Command, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "d.jsonl", {"turns": [PHISHING]})
-    [verdict] = lines(safemt("moderate", path, "--moderator", "keyword", "--threshold", "0.9").out)
+    [verdict] = lines(safemt("moderate", path, "--moderator", "keyword", "--moderator-threshold", "0.9").out)
     assert (verdict["threshold"], verdict["flagged"]) == (0.9, False)
 
 
@@ -129,10 +129,13 @@ def test_a_threshold_of_ones_own_decides(safemt: Command, tmp_path: Path) -> Non
         (("empty.jsonl",), "Error: empty.jsonl is empty: there is no row in it."),
         (
             ("d.jsonl", "--moderator", "keywords"),
-            "Error: --moderator 'keywords' is not known. Write embedded",
+            "Error: --moderator 'keywords' is not known. Use embedded",
         ),
-        (("d.jsonl", "--band", "0.1"), "--band takes two risks with a comma, such as 0.2,0.8, not '0.1'."),
-        (("d.jsonl", "--threshold", "2"), "Error: The threshold must be a risk from 0 to 1, not 2."),
+        (("d.jsonl", "--moderator-band", "0.1"), "Error: --moderator-band takes 2 numbers from 0 to 1"),
+        (
+            ("d.jsonl", "--moderator-threshold", "2"),
+            "--moderator-threshold takes a number from 0 to 1, not '2'",
+        ),
         (("d.jsonl", "--policies", "none"), "none cannot be read: No such file or directory."),
         (("d.jsonl", "--moderator", "llm:openai/m", "--moderator-base-url", "x"), "must be an address"),
         (("d.jsonl", "--moderator", "guard/llama-guard"), "needs a server that has the model"),
@@ -207,7 +210,7 @@ def test_what_it_cost_is_said_where_the_price_is_known(
 def test_a_cascade_says_what_it_sent_on(safemt: Command, tmp_path: Path, llm: ModelServer) -> None:
     path = jsonl(tmp_path / "d.jsonl", {"turns": [HELLO]}, {"turns": [PHISHING]}, {"turns": [HELLO]})
     done = safemt(
-        "moderate", path, "--moderator", "cascade:keyword,llm:openai/m", "--band", "0.5,0.95",
+        "moderate", path, "--moderator", "cascade:keyword,llm:openai/m", "--moderator-band", "0.5,0.95",
         "--moderator-base-url", llm.base_url,
     )  # fmt: skip
     assert len(llm.requests) == 1
@@ -338,7 +341,7 @@ def test_a_terminal_shows_risk_by_turn_first_alert_scenario_and_policy(tmp_path:
         *("36", "37", "38", "39", "40", "41"),
     ]
     assert long[-2:] == [
-        "  degraded (unknown_part): A part that nobody can look at: image_missing.",
+        "  degraded (unknown_part): No moderator can look at a part of the kind image_missing.",
         "  not looked at (image_missing): message 1",
     ]
     assert shown[-2] == "line 3  no verdict"

@@ -42,7 +42,7 @@ def test_moderators_are_measured_written_and_not_asked_again(
         assert len(server.requests) == asked == 4 + 93
     assert first.code == second.code == 0
     assert "AUROC 0.500" in first.said
-    assert "Against keyword, on the dialogues that both scored" in first.said
+    assert "Against keyword, on dialogues that both scored" in first.said
     assert "Written: worth/evaluation.html" in first.out
     assert sorted(each.name for each in (tmp_path / "worth").iterdir()) == [
         "evaluation.html", "evaluation.json", "verdicts.jsonl",
@@ -65,22 +65,33 @@ def test_a_threshold_is_chosen_and_used_by_moderate_and_eval(
     )
     assert made.code == 0, made.err
     assert "keyword: threshold 0.000001 (its own is 0.5)" in made.said
-    assert "use it with --thresholds t.json" in made.said
+    assert "Use it with --moderator-thresholds t.json" in made.said
     written = json.loads((tmp_path / "t.json").read_text())
     assert written["promise"] == {
         "false_alarm_rate": 0.05, "per": "dialogue, after any turn", "confidence": 0.975,
     }  # fmt: skip
     used = safemt(
-        "moderator", "eval", "--data", data, "--moderator", "keyword", "--thresholds", "t.json", "--json"
+        "moderator",
+        "eval",
+        "--data",
+        data,
+        "--moderator",
+        "keyword",
+        "--moderator-thresholds",
+        "t.json",
+        "--json",
     )
     assert used.json["moderators"][0]["threshold"] == written["threshold"]
-    verdict = safemt("moderate", data, "--moderator", "keyword", "--thresholds", "t.json")
+    verdict = safemt("moderate", data, "--moderator", "keyword", "--moderator-thresholds", "t.json")
     assert json.loads(verdict.out.splitlines()[0])["threshold"] == written["threshold"]
-    other = safemt("moderate", data, "--moderator", "policy-always", "--thresholds", "t.json")
+    other = safemt("moderate", data, "--moderator", "policy-always", "--moderator-thresholds", "t.json")
     assert other.code == 2
-    assert "t.json is for keyword, so it says nothing of policy-always" in other.said
-    both = safemt("moderate", data, "--moderator", "keyword", "--thresholds", "t.json", "--threshold", "0.5")
-    assert (both.code, "leave out one" in both.said) == (2, True)
+    assert "t.json holds a threshold for keyword, which does not apply to policy-always" in other.said
+    both = safemt(
+        "moderate", data, "--moderator", "keyword", "--moderator-thresholds", "t.json",
+        "--moderator-threshold", "0.5",
+    )  # fmt: skip
+    assert (both.code, "not both" in both.said) == (2, True)
 
 
 def test_calibration_uses_the_verdicts_of_an_evaluation(safemt: Command, data: Path) -> None:
@@ -115,10 +126,12 @@ def test_calibration_uses_the_verdicts_of_an_evaluation(safemt: Command, data: P
     [
         (("eval", "--moderator", "keyword", "--moderator", "keyword"), "is named twice"),
         (("eval", "--moderator", "nonsense"), "is not known"),
-        (("eval", "--moderator", "keyword", "--moderator", "policy-always", "--band", "0.1,0.2"),
-         "--band is for none of these moderators: keyword, policy-always"),
-        (("eval", "--moderator", "keyword", "--moderator-base-url", "http://localhost:1"), "makes no calls"),
-        (("eval", "--moderator", "keyword", "--thresholds", "none.json"), "none.json cannot be read"),
+        (("eval", "--moderator", "keyword", "--moderator", "policy-always", "--moderator-band", "0.1,0.2"),
+         "--moderator-band applies to none of these moderators: keyword, policy-always"),
+        (("eval", "--moderator", "keyword", "--moderator-base-url", "http://localhost:1"),
+         "--moderator-base-url is for"),
+        (("eval", "--moderator", "keyword", "--moderator-thresholds", "none.json"),
+         "none.json cannot be read"),
         (("calibrate", "--moderator", "keyword", "--fpr", "5"), "between 0 and 1"),
         (("calibrate", "--moderator", "keyword", "--fpr", "0.01"), "it takes at least 368"),
     ],
@@ -137,7 +150,7 @@ def test_data_without_labels_and_data_that_is_not_there_are_errors(safemt: Comma
     assert (done.code, "No dialogue with a label" in done.said) == (1, True)
     done = safemt("moderator", "eval", "--data", "none.jsonl", "--moderator", "keyword")
     assert done.code != 0
-    assert "none.jsonl cannot be read" in done.said
+    assert "no file none.jsonl" in done.said
 
 
 def test_an_endpoint_that_is_gone_stops_it_and_says_how_to_go_on(safemt: Command, data: Path) -> None:
@@ -148,7 +161,7 @@ def test_an_endpoint_that_is_gone_stops_it_and_says_how_to_go_on(safemt: Command
     assert (kept.code, "the same command continues" in kept.said) == (3, True)
     unkept = safemt("moderator", "eval", *options)
     assert unkept.code == 2
-    assert "Nothing was kept: with --out the next try goes on" in unkept.said
+    assert "Nothing was kept. With --out, the next try continues." in unkept.said
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published dialogues are not here")

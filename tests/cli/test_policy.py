@@ -6,7 +6,8 @@ import pytest
 
 from e2e.command import safemt
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.policies.read import policy_yaml, read_policies, read_policy
+from safemt.io.yaml import load_yaml
+from safemt.moderation.policies.policy import policy_from, policy_yaml, read_policies
 
 FRAUD = read_policies().by_scenario[Scenario.FRAUD]
 
@@ -44,13 +45,14 @@ def test_show_says_what_a_target_is_told(tmp_path: Path) -> None:
 
 
 def test_show_yaml_prints_a_file_to_begin_with(tmp_path: Path) -> None:
-    assert read_policy(safemt(tmp_path, "policy", "show", "fraud", "--yaml").out, "printed") == FRAUD
+    printed = safemt(tmp_path, "policy", "show", "fraud", "--yaml").out
+    assert policy_from(load_yaml(printed, where="printed"), where="printed") == FRAUD
 
 
 def test_an_unknown_policy_is_named_with_those_there_are(tmp_path: Path) -> None:
     done = safemt(tmp_path, "policy", "show", "frauds")
     assert done.code == 2
-    assert "There is no policy 'frauds'. There are: animal_abuse, bias," in done.said
+    assert "There is no policy 'frauds'. There are animal_abuse, bias," in done.said
 
 
 def test_test_passes_where_every_example_comes_out_as_expected(tmp_path: Path, own: Path) -> None:

@@ -17,12 +17,13 @@ Command = Callable[..., Done]
 SIMULATED = ("--target", "sim/steady", "--out", "out")
 
 
-def refused(done: Done, *said: str, code: int) -> None:
-    """One message that says all this, and nothing else."""
+def refused(done: Done, *said: str, code: int, error: str = "") -> None:
+    """One message that says all this, and nothing else; `error` is the code of what was raised."""
     assert done.code == code, done.err
     assert done.out == ""
     assert "Traceback" not in done.err
     assert done.err.count("Error") == 1
+    assert not error or (done.error is not None and done.error.code == error), done
     for part in said:
         assert part in done.said, done.err
     assert max(map(len, done.err.splitlines())) < 600
@@ -55,8 +56,8 @@ def bad_roles() -> dict[str, Any]:
         ('{"query_id": "q0", \n', ("not valid JSON", "samples.jsonl")),
         (lines(row(0, 1, scenario="Juggling")), ("Juggling", "not one of the 17", "q0")),
         (lines(row(0, 1), row(0, 1)), ("occurs twice at 1 turns", "remove or rename")),
-        (lines(bad_roles()), ("message 2", "'assistant' belongs")),
-        (lines(row(0, 2) | {"turns": 4}), ("2 user turns", "4", "mend one of the two")),
+        (lines(bad_roles()), ("message 2", "instead of 'assistant'")),
+        (lines(row(0, 2) | {"turns": 4}), ("2 user turns", "4", "fix one of the two")),
         (lines([1, 2]), ("not a JSON object",)),
         (lines(row(0, 1) | {"dialogue": None}), ("`dialogue`",)),
     ],
@@ -118,66 +119,86 @@ def test_names_that_no_utf8_can_hold_are_names(safemt: Command, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "error", "said"),
     [
-        (("--target", "sim/none"), ("no simulated target 'none'", "sim/steady")),
-        (("--target", "gpt-4o", "--judge", "refusal"), ("'gpt-4o' is not known", "openai/MODEL")),
-        (("--target", "openai/", "--judge", "refusal"), ("'openai/' is not known",)),
-        (("--judge", "gpt-4o"), ("'gpt-4o' is not known", "openai/MODEL, refusal")),
-        (("--judge", "recorded/nowhere.jsonl"), ("nowhere.jsonl",)),
-        (("--target", "replay/nowhere.jsonl", "--judge", "refusal"), ("nowhere.jsonl",)),
-        (("--target", "openai/m"), ("No judge was given", "--judge", "never judges itself")),
-        (("--turns", "many"), ("--turns takes numbers", "'many'")),
-        (("--turns", ""), ("--turns takes numbers",)),
-        (("--turns", "1,,2"), ("--turns takes numbers",)),
-        (("--turns", "0,1"), ("--turns takes numbers",)),
-        (("--temperature", "hot"), ("--temperature takes a number from 0 to 2", "'hot'")),
-        (("--temperature", "nan"), ("--temperature takes a number",)),
-        (("--temperature", "3"), ("--temperature takes a number",)),
-        (("--judge-temperature", "hot"), ("--judge-temperature takes a number",)),
-        (("--text-only", "--skip-missing-images"), ("leave one out",)),
-        (("--target-base-url", "http://x/v1"), ("leave out --target-base-url",)),
-        (("--judge-api-key-env", "X"), ("leave out --judge-base-url",)),
+        (("--target", "sim/none"), "unknown_target", "sim/steady"),
+        (("--target", "gpt-4o", "--judge", "refusal"), "unknown_target", "--target 'gpt-4o'"),
+        (("--target", "openai/", "--judge", "refusal"), "unknown_target", "--target-base-url"),
+        (("--judge", "gpt-4o"), "unknown_judge", "--judge 'gpt-4o'"),
+        (("--judge", "recorded/nowhere.jsonl"), "", "nowhere.jsonl"),
+        (("--target", "replay/nowhere.jsonl", "--judge", "refusal"), "", "nowhere.jsonl"),
+        (("--target", "openai/m"), "no_judge", "Set --judge"),
+        (("--text-only", "--skip-missing-images"), "settings_conflict", "--skip-missing-images"),
+        (("--target-base-url", "http://x/v1"), "makes_no_calls", "--target-base-url"),
+        (("--judge-api-key-env", "X"), "makes_no_calls", "--judge-api-key-env"),
         (
             ("--target", "openai/m", "--judge", "refusal", "--target-base-url", "localhost:8000"),
-            ("--target-base-url must", "http://"),
+            "", "--target-base-url",
         ),
         (
             ("--target", "openai/m", "--judge", "refusal", "--target-api-key-env", "NOT_SET"),
-            ("NOT_SET is not set", "--target-api-key-env"),
+            "", "NOT_SET is not set",
         ),
+        (("--policies", "mine"), "no_moderator", "--policies needs a moderator. Add --moderator embedded"),
+        (
+            ("--moderator", "keyword", "--moderator-template", "x"),
+            "setting_does_not_apply", "--moderator-template is for llm:openai/MODEL",
+        ),
+        (("--shards", "3"), "", "--shards"),
+        (("--executor", "ray", "--shards", "1/2"), "settings_conflict", "--executor ray"),
+        (("--executor", "ray", "--moderator", "keyword"), "no_moderator_on_ray", "Use --shards"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_option(
-    safemt: Command, tmp_path: Path, options: tuple[str, ...], said: tuple[str, ...]
+    safemt: Command, tmp_path: Path, options: tuple[str, ...], error: str, said: str
 ) -> None:
     write(tmp_path / "bench", rows(1))
-    refused(safemt("run", "--benchmark", "bench", *SIMULATED, *options), *said, code=2)
+    refused(safemt("run", "--benchmark", "bench", *SIMULATED, *options), said, code=2, error=error)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "takes"),
     [
-        ("--timeout", "inf"),
-        ("--timeout", "0"),
-        ("--limit", "0"),
-        ("--concurrency", "0"),
-        ("--max-output-tokens", "0"),
-        ("--history", "invented"),
-        ("--routing", "none"),
-        ("--nonsense",),
+        (("--timeout", "inf"), "a number from 0.1 to 86400"),
+        (("--timeout", "0"), "a number from 0.1 to 86400"),
+        (("--limit", "0"), "a whole number of at least 1"),
+        (("--limit", "1.5"), "a whole number"),
+        (("--concurrency", "0"), "a whole number from 1 to 2000"),
+        (("--max-output-tokens", "0"), "a whole number of at least 1"),
+        (("--max-cost", "nan"), "a number of at least 0"),
+        (("--temperature", "hot"), "a number from 0 to 2, or `default`"),
+        (("--temperature", "nan"), "a number from 0 to 2"),
+        (("--judge-temperature", "3"), "a number from 0 to 2"),
+        (("--turns", "many"), "whole numbers of at least 1 separated by commas"),
+        (("--turns", ""), "whole numbers"),
+        (("--turns", "1,,2"), "whole numbers"),
+        (("--turns", "0,1"), "whole numbers"),
+        (("--moderator-band", "0.1"), "2 numbers from 0 to 1 separated by a comma"),
+        (("--history", "invented"), "scripted or live"),
+        (("--routing", "none"), "scenario or general"),
+        (("--action", "allow"), "inject or block"),
     ],
 )
-def test_an_option_out_of_range(safemt: Command, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_an_option_out_of_range_says_what_it_takes(
+    safemt: Command, tmp_path: Path, options: tuple[str, str], takes: str
+) -> None:
     write(tmp_path / "bench", rows(1))
-    refused(safemt("run", "--benchmark", "bench", *SIMULATED, *options), options[0], code=2)
+    done = safemt("run", "--benchmark", "bench", *SIMULATED, *options)
+    refused(done, f"{options[0]} takes {takes}", repr(options[1]), code=2)
 
 
 def test_a_missing_key(safemt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     done = safemt("run", "--benchmark", "demo", "--target", "openai/m", "--judge", "refusal", "--out", "out")
     refused(done, "OPENAI_API_KEY is not set", "--target-base-url", code=2)
+
+
+@pytest.mark.parametrize("missing", ["--benchmark", "--target", "--out"])
+def test_a_missing_option(safemt: Command, missing: str) -> None:
+    given = {"--benchmark": "demo", "--target": "sim/steady", "--out": "out"}
+    options = [part for name, value in given.items() if name != missing for part in (name, value)]
+    refused(safemt("run", *options), f"Missing option '{missing}'.", code=2)
 
 
 def test_a_number_of_turns_that_no_sample_has(safemt: Command, tmp_path: Path) -> None:
@@ -197,7 +218,7 @@ def test_a_run_directory_that_is_a_file(safemt: Command, tmp_path: Path) -> None
     write(tmp_path / "bench", rows(1))
     (tmp_path / "out").write_text("mine")
     done = safemt("run", "--benchmark", "bench", *SIMULATED)
-    refused(done, "out is a file", "Give another --out", code=2)
+    refused(done, "out is a file", code=2)
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -206,7 +227,7 @@ def test_a_run_directory_with_something_else_in_it(safemt: Command, tmp_path: Pa
     (tmp_path / "out").mkdir()
     (tmp_path / "out/run.sqlite").write_text("mine\n" * 500)
     done = safemt("run", "--benchmark", "bench", *SIMULATED)
-    refused(done, "not a store of safemt; it is left alone", "Give another --out", code=2)
+    refused(done, "not a store of safemt", code=2)
     assert (tmp_path / "out/run.sqlite").read_text() == "mine\n" * 500
 
 

@@ -45,7 +45,7 @@ def test_published_labels_are_scored(safemt: Command, tmp_path: Path) -> None:
     assert "judge" not in document
     table = safemt("score", "labels").said
     assert "50.0 %" in table
-    assert f"Safety Index {index['compat']:.4f}" in table
+    assert f"Safety Index, as published {index['compat']:.4f}" in table
 
 
 def test_odd_labels_are_ungraded_and_told(safemt: Command, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_missing_rounds_are_told_and_count_as_safe_only_under_compat(safemt: Com
     publish(tmp_path / "labels", {2: [("a", "unsafe"), ("b", "safe")]})
     ours = safemt("score", "labels", "--json").json["safety_index"]
     assert (ours["value"], ours["rounds"], ours["missing_rounds"]) == (0.5, [2], [1, 4, 6, 8])
-    assert "No data at 1, 4, 6, 8 turns" in safemt("score", "labels").said
+    assert "No graded sample at 1, 4, 6, 8 turns" in safemt("score", "labels").said
     compat = safemt("score", "labels", "--compat", "--json").json
     assert compat["safety_index"]["value"] == ours["compat"] > 0.8
     assert compat["safety_index"]["rounds"] == [1, 2, 4, 6, 8]
@@ -83,11 +83,11 @@ def test_several_models_need_a_choice(safemt: Command, tmp_path: Path) -> None:
     publish(tmp_path / "labels", {1: [("a", "unsafe")]}, model="two")
     undecided = safemt("score", "labels")
     assert (undecided.code, undecided.out) == (2, "")
-    assert "several models (one, two); choose one with --target" in undecided.said
+    assert "several models (one, two). Choose one of them" in undecided.said
     assert safemt("score", "labels", "--target", "two", "--json").json["turns"]["1"]["asr"] == 1.0
     unknown = safemt("score", "labels", "--target", "three")
     assert unknown.code == 2
-    assert "no labels of three; there are: one, two" in unknown.said
+    assert "no labels of three. It holds labels of: one, two" in unknown.said
 
 
 def test_a_run_is_scored_and_its_target_may_be_named(safemt: Command, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_nothing_to_score(safemt: Command, tmp_path: Path) -> None:
         ("nowhere", "nothing to score at nowhere"),
         ("file", "nothing to score at file"),
         ("empty", "neither a run nor labels"),
-        ("notes", "the files of model hold no label"),
+        ("notes", "model.json is empty"),
         ("broken", "m.json"),
     ):
         done = safemt("score", path)
@@ -143,4 +143,4 @@ def test_a_half_done_run_says_so(safemt: Command, tmp_path: Path, flag: str) -> 
         assert document["turns"] == {}
         assert document["safety_index"]["value"] is None
     else:
-        assert "6 samples are still to do; these figures are partial" in done.said
+        assert "6 samples still to do: these figures are partial" in done.said

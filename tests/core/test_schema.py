@@ -2,7 +2,7 @@
 
 import pytest
 
-from safemt.core.schema import Message, Sample
+from safemt.core.schema import ImageRef, Message, Part, Sample, UnknownPart
 from safemt.core.taxonomy import (
     PUBLISHED_TURNS,
     SCENARIO_BY_SLUG,
@@ -29,6 +29,62 @@ def test_the_vocabulary_is_the_published_one() -> None:
     assert [*Label] == ["safe", "unsafe", "ungraded"]
     assert {*Outcome} == {"complied", "refused", "blocked", "moderated", "error"}
     assert {*Method} == {"gradual", "role_play", "in_context", "hybrid"}
+
+
+IMAGE = ImageRef("ab" * 32, "image/png", 4, 4)
+OTHER = ImageRef("cd" * 32, "image/png", 4, 4)
+
+
+def test_a_message_is_the_same_whether_given_as_text_or_as_parts() -> None:
+    assert Message("user", "hello") == Message("user", ["hello"])
+    assert Message("user", "hello", IMAGE) == Message("user", [IMAGE, "hello"])
+
+
+def test_a_message_says_its_texts_and_pictures_in_their_order() -> None:
+    message = Message("user", ["a", OTHER, "b", IMAGE, UnknownPart("file")])
+    assert (message.content, message.images, message.image) == ("a\nb", (OTHER, IMAGE), OTHER)
+    assert (Message("user", "a").images, Message("user", "a").image) == ((), None)
+
+
+def test_the_identity_of_a_text_behind_a_picture_is_role_text_and_hash() -> None:
+    assert Message("user", "a").identity == ["user", "a", None]
+    assert Message("user", "a", IMAGE).identity == ["user", "a", IMAGE.sha256]
+    assert Message("user", [IMAGE]).identity == Message("user", "", IMAGE).identity
+    assert Message("user", []).identity == Message("user", "").identity
+
+
+def test_messages_that_differ_in_any_part_have_different_identities() -> None:
+    contents: list[list[Part]] = [
+        ["a", "b"],
+        ["a\nb"],
+        [IMAGE, "a"],
+        ["a", IMAGE],
+        [IMAGE, OTHER, "a"],
+        [OTHER, IMAGE, "a"],
+        [IMAGE, "a", "b"],
+        ["a", UnknownPart("file")],
+        ["a", UnknownPart("input_audio")],
+    ]
+    identities = [Message("user", each).identity for each in contents]
+    assert all(identities.count(each) == 1 for each in identities)
+
+
+class Folder:
+    """A source of pictures."""
+
+    def read(self, image: ImageRef) -> bytes:
+        return image.path.encode()
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        raise AssertionError
+
+
+def test_pictures_are_read_from_their_own_source_first() -> None:
+    bound = Message("user", "a", ImageRef("ab" * 32, "image/png", 4, 4, "1.png")).with_source(Folder())
+    assert bound.images[0].read() == b"1.png"
+    assert bound.with_source(Folder()) == bound
+    with pytest.raises(ValueError, match="no source"):
+        IMAGE.read()
 
 
 @pytest.mark.parametrize(

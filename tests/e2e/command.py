@@ -13,6 +13,8 @@ from typing import Any, Final
 import pytest
 
 from safemt.cli import main
+from safemt.cli.errors import worded
+from safemt.core.errors import SafemtError
 from servers.client import ChatServer
 
 COMMAND: Final = [sys.executable, "-m", "safemt"]
@@ -30,6 +32,8 @@ class Done:
     code: int
     out: str
     err: str
+    error: SafemtError | None = None
+    """What it stopped with, where it ran in this process."""
 
     @property
     def json(self) -> Any:
@@ -89,13 +93,20 @@ def in_process(
     monkeypatch.setenv("SAFEMT_HOME", str(tmp_path / "home"))
 
     def run(*arguments: object) -> Done:
+        errors: list[SafemtError] = []
+
+        def noted(error: SafemtError) -> str:
+            errors.append(error)
+            return worded(error)
+
         monkeypatch.setattr(sys, "argv", ["safemt", *map(str, arguments)])
+        monkeypatch.setattr("safemt.cli.errors.worded", noted)
         with pytest.raises(SystemExit) as ended:
             main()
         written = capsys.readouterr()
         code = ended.value.code
         assert isinstance(code, int)
-        return Done(code, written.out, written.err)
+        return Done(code, written.out, written.err, errors[0] if errors else None)
 
     return run
 

@@ -12,8 +12,8 @@ from e2e.command import KEY, Done, asked, models, row, safemt, write
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import policy_yaml, read_policies
-from safemt.run.verdicts import REFUSAL
+from safemt.moderation.policies.policy import policy_yaml, read_policies
+from safemt.run.gate import REFUSAL
 from servers.client import ChatServer, start_chat_server
 
 POLICIES = read_policies()
@@ -131,15 +131,15 @@ def test_compare_shows_with_and_without_in_pairs(recorded: Path) -> None:
     assert comparison["safety_index"]["difference"] > 0
     assert comparison["unpaired"] == [0, 0]
     shown = safemt(recorded, "compare", "without", "with").said
-    assert "moderator – keyword" in shown
-    assert "harmful blocked – 2 of 4" in shown
-    assert "over-refusal +50.0" in shown
+    assert "Moderator none keyword" in shown
+    assert "2 blocked" in shown
+    assert "Over-refusal +50.0" in shown
 
 
 def test_a_policy_that_nobody_reads_is_said_to_change_nothing(recorded: Path) -> None:
     replay(recorded, "without")
     done = replay(recorded, "with", "--moderator", "policy-always")
-    assert "answers the same whatever it is told" in done.said
+    assert "gives the same answers whatever it is told" in done.said
     before, after = results(recorded, "without"), results(recorded, "with")
     assert before["turns"] == after["turns"]
     assert after["moderation"]["harmful"] == {"n": 4, "allow": 0, "inject": 4, "block": 0, "flagged": 4}
@@ -150,10 +150,8 @@ def test_report_shows_what_the_moderator_did(recorded: Path) -> None:
     assert safemt(recorded, "report", "with", "-o", "r.html", "-o", "r.md", "-o", "r.csv").code == 0
     page = (recorded / "r.html").read_text(encoding="utf-8")
     assert "What did the moderator do?" in page
-    assert "keyword</bdi> (block, on errors inject, threshold 0.50)" in page
-    assert "| 2 blocked, 0 injected, 2 allowed; 2 flagged |" in (recorded / "r.md").read_text(
-        encoding="utf-8"
-    )
+    assert "block, on error inject, threshold 0.500" in page
+    assert "2 blocked, 0 injected, 2 allowed; 2 flagged" in (recorded / "r.md").read_text(encoding="utf-8")
     rows = (recorded / "r.csv").read_text(encoding="utf-8").splitlines()
     assert any(",moderated,action,block," in each for each in rows)
 
@@ -308,24 +306,21 @@ def test_compare_shows_what_answers_cost_with_and_without(tmp_path: Path, server
         assert document["answer_cost"]["dollars"] == pytest.approx(sum(used) / 1_000_000)
     assert moderated["answer_cost"]["prompt_tokens"] > without["answer_cost"]["prompt_tokens"]
     shown = safemt(tmp_path, "compare", "without", "with").said
-    assert "target's tokens" in shown
-    assert "cost of both $0.00" in shown
+    assert "Target’s tokens" in shown
+    assert "Cost of both $0.00" in shown
 
 
-# What is said of wrong options
+# Wrong options
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (
-            ("--action", "block"),
-            "--action says something of a moderator, but none is named: add --moderator.",
-        ),
-        (("--policy-budget", "9"), "--policy-budget says something of a moderator"),
+        (("--action", "block"), "--action needs a moderator. Add --moderator embedded"),
+        (("--policy-budget", "9"), "--policy-budget needs a moderator"),
         (("--moderator", "nobody"), "--moderator 'nobody' is not known."),
-        (("--moderator", "keyword", "--policies", "nowhere"), "The policies in nowhere cannot be read"),
-        (("--moderator", "keyword", "--moderator-base-url", "http://x/v1"), "makes no calls"),
+        (("--moderator", "keyword", "--policies", "nowhere"), "nowhere"),
+        (("--moderator", "keyword", "--moderator-base-url", "http://x/v1"), "--moderator-base-url is for"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(recorded: Path, options: tuple[str, ...], said: str) -> None:

@@ -20,7 +20,7 @@ from safemt.core.errors import CallFailure
 from safemt.core.schema import Message
 from safemt.endpoints import chat as endpoint_module
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, read_answer
+from safemt.endpoints.replies import Answer, Request, read_answer
 from safemt.io.images import ImageFolder, inspect_image
 from servers.client import ChatServer, start_chat_server
 
@@ -36,14 +36,14 @@ def failure_of(status: int, body: Any, headers: dict[str, str] | None = None, **
         "base_url": "http://127.0.0.1:8000/v1",
         "origin": "http://127.0.0.1:8000",
         "model": "m",
-        "option": "target",
+        "role": "target",
         "key_name": "OPENAI_API_KEY",
         "has_key": True,
         "with_image": True,
         "sampling": Sampling(),
         **asked,
     }
-    answer = read_answer(Answer(status, headers or {}, body), Asked(**whole))
+    answer = read_answer(Answer(status, headers or {}, body), Request(**whole))
     assert isinstance(answer, CallFailure)
     return answer
 
@@ -99,7 +99,7 @@ async def test_a_failure_repeats_what_the_server_said(server: ChatServer) -> Non
     failure = await fail(server.mode_url("bad_request"))
     assert failure.message == f"{server.root} answered HTTP 400: The request is malformed."
     page = await fail(server.mode_url("html"))
-    assert page.message == f"{server.root} answered HTTP 502"
+    assert page.message == f"{server.root} answered HTTP 502."
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_a_failure_repeats_what_the_server_said(server: ChatServer) -> Non
     ],
 )
 def test_what_the_server_said_is_found_in_every_shape(body: object, said: str) -> None:
-    assert failure_of(400, body).message == f"http://127.0.0.1:8000 answered HTTP 400{said}"
+    assert failure_of(400, body).message == f"http://127.0.0.1:8000 answered HTTP 400{said}."
 
 
 @pytest.mark.parametrize("name", ["message", "detail", "code", "type", "metadata"])
@@ -149,33 +149,33 @@ async def test_a_missing_key_and_a_wrong_key_are_told_apart(
 ) -> None:
     missing = await fail(server.mode_url("bad_key"))
     monkeypatch.setenv("MY_KEY", "some-key-123")
-    wrong = await fail(server.mode_url("bad_key"), api_key_env="MY_KEY", option="judge")
+    wrong = await fail(server.mode_url("bad_key"), api_key_env="MY_KEY", role="judge")
     assert missing.message == (
-        f"{server.root} wants a key (HTTP 401: Incorrect API key provided.). "
-        "Export OPENAI_API_KEY, or name another variable with --target-api-key-env."
+        f"{server.root} wants a key (HTTP 401: Incorrect API key provided). "
+        "Export OPENAI_API_KEY, or name another variable in `target.api_key_env`."
     )
     assert wrong.message == (
-        f"{server.root} refused the key in MY_KEY (HTTP 401: Incorrect API key provided.). "
-        "Export a valid key, or name another variable with --judge-api-key-env."
+        f"{server.root} refused the key in MY_KEY (HTTP 401: Incorrect API key provided). "
+        "Export a valid key, or name another variable in `judge.api_key_env`."
     )
 
 
 async def test_an_unknown_model_says_where_to_look(server: ChatServer) -> None:
     failure = await fail(server.mode_url("unknown_model"), model="no-such")
     assert "does not know the model 'no-such'" in failure.message
-    assert failure.message.endswith("Check the model's name and --target-base-url.")
+    assert failure.message.endswith("Check the model's name and `target.base_url`.")
 
 
 async def test_a_forgotten_v1_is_pointed_out(server: ChatServer) -> None:
     failure = await fail(server.root)
     assert failure.cause == "not_found"
-    assert failure.message.endswith("--target-base-url (most servers want /v1 at its end).")
+    assert failure.message.endswith("`target.base_url` (most servers want /v1 at its end).")
 
 
 async def test_a_spent_quota_is_no_rate_limit(server: ChatServer) -> None:
     failure = await fail(server.mode_url("quota"))
     assert "quota or balance" in failure.message
-    assert "--target-api-key-env" in failure.message
+    assert "`target.api_key_env`" in failure.message
     assert failure_of(429, {"error": {"type": "insufficient_quota"}}).cause == "quota"
 
 
@@ -217,9 +217,9 @@ async def test_a_server_that_refuses_both_names_of_the_limit_is_asked_twice_not_
 def test_a_model_without_eyes_is_known_and_the_way_out_named(status: int, said: str) -> None:
     failure = failure_of(status, {"error": {"message": said}})
     assert (failure.cause, kinds(failure)) == ("images_refused", set())
-    assert failure.message.endswith("If the model takes no images, run with --text-only.")
-    of_judge = failure_of(status, {"error": {"message": said}}, option="judge")
-    assert of_judge.message.endswith("leave out --judge-with-image.")
+    assert "`selection.text_only`" in failure.message
+    of_judge = failure_of(status, {"error": {"message": said}}, role="judge")
+    assert "`judge.with_image`" in of_judge.message
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,9 @@ async def test_a_request_without_an_image_is_not_refused_for_its_image(
 def test_a_model_with_one_temperature_is_known_and_the_way_out_named(said: str) -> None:
     failure = failure_of(400, {"error": {"message": said}})
     assert (failure.cause, kinds(failure)) == ("temperature_refused", set())
-    assert failure.message.endswith("--temperature default.")
-    assert failure_of(400, {"error": {"message": said}}, option="judge").message.endswith(
-        "--judge-temperature default."
-    )
+    assert "`target.sampling.temperature`" in failure.message
+    of_judge = failure_of(400, {"error": {"message": said}}, role="judge")
+    assert "`judge.sampling.temperature`" in of_judge.message
     unset = Sampling(temperature=None)
     assert failure_of(400, {"error": {"message": said}}, sampling=unset).cause == "http_400"
 
@@ -322,7 +321,7 @@ async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere(monkeypatch: 
     assert (failure.cause, kinds(failure)) == ("http_307", set())
     assert f"redirects to {other.base_url}/chat/completions (HTTP 307)" in failure.message
     assert "secret" not in failure.message
-    assert failure.message.endswith("give it with --target-base-url.")
+    assert failure.message.endswith("use it as `target.base_url`.")
 
 
 @pytest.mark.parametrize(
@@ -347,18 +346,18 @@ def test_a_redirect_is_told_without_secrets(location: str | None, where: str) ->
 
 async def test_a_refused_connection_names_the_address_and_what_to_check() -> None:
     port = refusing_port()
-    failure = await fail(f"http://127.0.0.1:{port}/v1", option="judge")
+    failure = await fail(f"http://127.0.0.1:{port}/v1", role="judge")
     assert (failure.cause, kinds(failure)) == ("connection", {"retryable"})
     assert failure.message == (
-        f"cannot connect to http://127.0.0.1:{port} (Connection refused). "
-        "Is the server running, and is --judge-base-url right?"
+        f"Cannot connect to http://127.0.0.1:{port} (Connection refused). "
+        "Is the server running, and is `judge.base_url` right?"
     )
 
 
 async def test_a_name_without_an_address_is_a_failed_connection() -> None:
     failure = await fail("http://no-such-host.invalid/v1")
     assert (failure.cause, kinds(failure)) == ("connection", {"retryable"})
-    assert failure.message.startswith("there is no address for the name in http://no-such-host.invalid. Is ")
+    assert failure.message.startswith("There is no address for the name in http://no-such-host.invalid. Is ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems queue connections differently")
@@ -379,7 +378,7 @@ async def test_a_host_that_does_not_answer_is_given_up_soon(monkeypatch: pytest.
 async def test_a_broken_connection_may_be_tried_again(server: ChatServer, mode: str) -> None:
     failure = await fail(server.mode_url(mode))
     assert (failure.cause, kinds(failure)) == ("connection_lost", {"retryable"})
-    assert failure.message.startswith(f"the connection to {server.root} broke (Client")
+    assert failure.message.startswith(f"The connection to {server.root} broke (Client")
 
 
 @pytest.mark.parametrize("mode", ["hang", "slow"])
@@ -388,7 +387,7 @@ async def test_no_complete_reply_in_time_is_a_timeout(server: ChatServer, mode: 
     failure = await fail(server.mode_url(mode), timeout=0.4)
     assert asyncio.get_running_loop().time() - started < 2
     assert (failure.cause, kinds(failure)) == ("timeout", {"retryable"})
-    assert failure.message == "no complete reply within 0.4 s (see --timeout)"
+    assert failure.message == f"No complete reply of {server.root} within 0.4 s (`limits.timeout`)."
 
 
 @pytest.mark.parametrize(
@@ -426,9 +425,8 @@ async def test_a_failed_call_does_not_spoil_the_next() -> None:
 async def test_https_to_a_plain_server_says_so(server: ChatServer) -> None:
     failure = await fail(server.base_url.replace("http:", "https:"))
     assert (failure.cause, kinds(failure)) == ("tls", {"retryable"})
-    assert (
-        failure.message
-        == f"https://127.0.0.1:{server.port} makes no TLS connection; perhaps it speaks only http"
+    assert failure.message == (
+        f"https://127.0.0.1:{server.port} makes no TLS connection; perhaps it speaks only http."
     )
 
 
@@ -458,7 +456,7 @@ async def test_a_certificate_that_nobody_vouches_for_stops_everything(
         failure = await fail(wire.base_url, api_key_env="MY_KEY")
         assert wire.requests == []
     assert (failure.cause, kinds(failure)) == ("untrusted_certificate", {"fatal"})
-    assert failure.message.endswith("name that authority's certificate in SSL_CERT_FILE")
+    assert failure.message.endswith("name that authority's certificate in SSL_CERT_FILE.")
 
 
 async def until_in_flight(server: ChatServer, calls: int) -> None:

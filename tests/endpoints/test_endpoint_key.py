@@ -107,12 +107,12 @@ async def test_a_placeholder_for_a_key_does_not_change_replies(
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://user:topsecret@host/v1", "no user, password or query"),
-        ("http://topsecret@host/v1", "no user, password or query"),
-        ("http://host/v1?api-key=topsecret", "no user, password or query"),
-        ("http://host/v1?", "no user, password or query"),
-        ("http://host/v1#topsecret", "no user, password or query"),
-        ("user:topsecret@host", "no user, password or query"),
+        ("http://user:topsecret@host/v1", "a user, a password or a query"),
+        ("http://topsecret@host/v1", "a user, a password or a query"),
+        ("http://host/v1?api-key=topsecret", "a user, a password or a query"),
+        ("http://host/v1?", "a user, a password or a query"),
+        ("http://host/v1#topsecret", "a user, a password or a query"),
+        ("user:topsecret@host", "a user, a password or a query"),
         ("", "must be an address"),
         ("topsecret", "must be an address"),
         ("host:8000/v1", "must be an address"),
@@ -133,9 +133,10 @@ async def test_a_placeholder_for_a_key_does_not_change_replies(
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused_without_repeating_it(url: str, why: str) -> None:
-    with pytest.raises(UsageError, match=why) as caught:
-        open_endpoint(url, option="judge")
-    assert "--judge-base-url" in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        open_endpoint(url, role="judge")
+    assert (caught.value.code, caught.value.fields) == ("bad_base_url", {"setting": "judge.base_url"})
+    assert why in str(caught.value)
     assert "topsecret" not in str(caught.value)
 
 
@@ -161,11 +162,9 @@ def test_without_an_address_it_is_openai(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_missing_key_says_what_to_do() -> None:
     with pytest.raises(UsageError) as caught:
-        open_endpoint(None, model="gpt-x", option="judge")
-    assert str(caught.value) == (
-        "The environment variable OPENAI_API_KEY is not set, so there is no key for judge gpt-x. Export it, "
-        "name another variable with --judge-api-key-env, or give --judge-base-url for a server of your own."
-    )
+        open_endpoint(None, model="gpt-x", role="judge")
+    assert (caught.value.code, caught.value.fields) == ("key_not_set", {"role": "judge", "model": "gpt-x"})
+    assert "OPENAI_API_KEY" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["", "  ", "\n"])
@@ -173,13 +172,13 @@ def test_a_named_variable_that_is_empty_is_a_missing_key_also_for_a_server_of_on
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("TEAM_KEY", value)
-    with pytest.raises(UsageError, match="variable TEAM_KEY is not set"):
+    with pytest.raises(UsageError, match="TEAM_KEY"):
         open_endpoint("http://127.0.0.1:1/v1", api_key_env="TEAM_KEY")
 
 
 @pytest.mark.parametrize("key", ["sk-proj-topsecret", "gsk_topsecret", "topsecret=", "0topsecret"])
 def test_a_key_given_in_place_of_its_variable_is_not_repeated(key: str) -> None:
-    with pytest.raises(UsageError, match="The environment variable is not set") as caught:
+    with pytest.raises(UsageError, match="variable is not set") as caught:
         open_endpoint("http://127.0.0.1:1/v1", api_key_env=key)
     assert "topsecret" not in str(caught.value)
 
@@ -192,6 +191,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_repeating_it(
     monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("TEAM_KEY", key)
-    with pytest.raises(UsageError, match="TEAM_KEY holds characters that no key has") as caught:
+    with pytest.raises(UsageError) as caught:
         open_endpoint("http://127.0.0.1:1/v1", api_key_env="TEAM_KEY")
+    assert (caught.value.code, caught.value.fields) == ("bad_key", {"variable": "TEAM_KEY"})
     assert "secret" not in str(caught.value)

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from endpoints.wire import ask, completion, fail, http, wire_server
 from safemt.core.errors import CallFailure
 from safemt.endpoints.base import Reply, Sampling
-from safemt.endpoints.replies import Answer, Asked, parse_body, read_answer
+from safemt.endpoints.replies import Answer, Request, parse_body, read_answer
 from servers.client import ChatServer
 
-ASKED = Asked(
+ASKED = Request(
     base_url="http://127.0.0.1:8000/v1",
     origin="http://127.0.0.1:8000",
     model="m",
-    option="target",
+    role="target",
     key_name="OPENAI_API_KEY",
     has_key=True,
     with_image=True,
@@ -205,7 +205,7 @@ def test_counts_are_taken_only_where_they_are_counts(usage: object, counts: tupl
 async def test_nothing_is_no_reply(server: ChatServer, mode: str) -> None:
     failure = await fail(server.mode_url(mode))
     assert (failure.cause, failure.retryable, failure.fatal) == ("empty_reply", True, False)
-    assert failure.message == f"the reply of {server.root} holds no text"
+    assert failure.message == f"The reply of {server.root} has no text."
 
 
 def test_blanks_are_no_reply() -> None:
@@ -218,11 +218,11 @@ async def test_a_model_that_thought_until_its_limit_is_not_asked_again_in_vain()
     body = completion({"content": None, "reasoning_content": "Well"}, choice_finish_reason="length")
     async with wire_server(http(body)) as wire:
         of_target = await fail(wire.base_url, sampling=Sampling(max_output_tokens=99))
-        of_judge = await fail(wire.base_url, option="judge")
+        of_judge = await fail(wire.base_url, role="judge")
     assert (of_target.cause, of_target.retryable, of_target.fatal) == ("empty_reply", False, False)
     assert "99 output tokens" in of_target.message
-    assert of_target.message.endswith("Raise --max-output-tokens.")
-    assert "--max-output-tokens" not in of_judge.message
+    assert of_target.message.endswith("Raise `target.sampling.max_output_tokens`.")
+    assert of_judge.message.endswith("Raise `judge.sampling.max_output_tokens`.")
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
@@ -236,7 +236,7 @@ def test_a_reply_that_the_server_broke_off_is_no_reply(reason: str) -> None:
 async def test_an_error_in_a_200_is_an_error(server: ChatServer) -> None:
     failure = await fail(server.mode_url("error-200"))
     assert (failure.cause, failure.retryable, failure.throttled) == ("bad_reply", True, False)
-    assert failure.message == f"{server.root} sent an error in place of a reply: upstream broke"
+    assert failure.message == f"{server.root} sent an error instead of a reply: upstream broke."
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_another_shape_is_no_reply(body: object) -> None:
 async def test_a_reply_beyond_eight_megabytes_is_given_up(server: ChatServer) -> None:
     failure = await fail(server.mode_url("long"))
     assert (failure.cause, failure.retryable) == ("reply_too_large", True)
-    assert failure.message == f"the reply of {server.root} is longer than 8 MB"
+    assert failure.message == f"The reply of {server.root} is longer than 8 MB."
 
 
 def test_a_body_of_a_thousand_brackets_is_only_text() -> None:

@@ -21,7 +21,7 @@ from safemt.core.schema import ImageRef, Message, Sample
 from safemt.core.taxonomy import Scenario
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.io.images import ImageFolder, inspect_image
+from safemt.io.images import ImageFolder, inspect_image, received_image
 from safemt.targets.openai import OpenAITarget
 from servers.client import ChatServer
 
@@ -99,6 +99,15 @@ async def test_the_type_of_an_image_is_that_of_its_bytes_not_of_its_name(
     await ask(server.base_url, [message], images=ImageFolder(tmp_path))
     url = json.loads(sent(server))["messages"][0]["content"][0]["image_url"]["url"]
     assert url == f"data:{media_type};base64,{base64.b64encode(red_square(kind)).decode()}"
+
+
+async def test_parts_are_sent_in_their_order_and_pictures_from_their_own_source(server: ChatServer) -> None:
+    pictures = [received_image(red_square(kind)) for kind in ("PNG", "GIF")]
+    await ask(server.base_url, [Message("user", [pictures[0], "a", pictures[1], "b"])])
+    first, text, second, last = json.loads(sent(server))["messages"][0]["content"]
+    assert first["image_url"]["url"].startswith("data:image/png;base64,")
+    assert second["image_url"]["url"].startswith("data:image/gif;base64,")
+    assert (text, last) == ({"type": "text", "text": "a"}, {"type": "text", "text": "b"})
 
 
 async def test_an_image_that_changed_is_not_sent(server: ChatServer, tmp_path: Path) -> None:

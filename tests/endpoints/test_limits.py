@@ -3,35 +3,31 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safemt.core.errors import CallError, CallFailure, RunStopped
-from safemt.endpoints import limits as limits_module
-from safemt.endpoints.limits import LONGEST_WAIT, MAX_RETRIES, MAX_THROTTLED, EndpointLimits
+from safemt.endpoints.limits import OF_A_PROGRAM, OF_A_RUN, EndpointLimits, Limits, Patience
 
-FAULT = CallFailure("http_500", "the server broke", retryable=True)
-THROTTLE = CallFailure("http_429", "slow down", retryable=True, throttled=True)
-BAD_KEY = CallFailure("bad_key", "the key is wrong", fatal=True)
-REFUSED = CallFailure("http_400", "the request is bad")
-NOBODY = CallFailure("connection", "cannot connect", retryable=True)
-SILENCE = CallFailure("timeout", "no reply within 120 s", retryable=True)
+FAULT = CallFailure("http_500", "The server broke.", retryable=True)
+THROTTLE = CallFailure("http_429", "Slow down.", retryable=True, throttled=True)
+BAD_KEY = CallFailure("bad_key", "The key is wrong.", fatal=True)
+REFUSED = CallFailure("http_400", "The request is bad.")
+NOBODY = CallFailure("connection", "Cannot connect.", retryable=True)
+SILENCE = CallFailure("timeout", "No reply within 120 s.", retryable=True)
 
 Attempt = Callable[[], Awaitable[str]]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same waits, a thousandth as long."""
-    monkeypatch.setattr(limits_module, "_FIRST_BACKOFF", 0.0005)
-    monkeypatch.setattr(limits_module, "_LONGEST_BACKOFF", 0.03)
+QUICK = Patience(first_backoff=0.0005, longest_backoff=0.03)
+"""The patience of a run, with waits a thousandth as long."""
 
 
 def wait(seconds: float) -> CallFailure:
-    return CallFailure("http_429", "slow down", retryable=True, throttled=True, retry_after=seconds)
+    return CallFailure("http_429", "Slow down.", retryable=True, throttled=True, retry_after=seconds)
 
 
 @dataclass
@@ -62,10 +58,14 @@ def for_ever(failure: CallFailure) -> Endpoint:
     return Endpoint([failure] * 1000)
 
 
-async def opened(concurrency: int, endpoint: Attempt | None = None) -> EndpointLimits:
+def fresh(concurrency: int, patience: Patience = QUICK) -> EndpointLimits:
+    return EndpointLimits("http://x", concurrency, patience)
+
+
+async def opened(concurrency: int, patience: Patience = QUICK) -> EndpointLimits:
     """Limits of an endpoint that has answered once."""
-    limits = EndpointLimits("http://x", concurrency)
-    await limits.call(endpoint or Endpoint(), asked="target")
+    limits = fresh(concurrency, patience)
+    await limits.call(Endpoint(), asked="target")
     return limits
 
 
@@ -82,7 +82,7 @@ def at_rest(limits: EndpointLimits) -> bool:
 
 
 async def test_one_call_goes_first_and_its_success_opens_the_limit() -> None:
-    limits, endpoint = EndpointLimits("http://x", 8), Endpoint(seconds=0.01)
+    limits, endpoint = fresh(8), Endpoint(seconds=0.01)
     first = asyncio.create_task(calls(limits, endpoint, 30))
     await asyncio.sleep(0.005)
     assert (endpoint.at_once, limits.limit) == (1, 1)
@@ -99,9 +99,9 @@ async def test_a_request_to_slow_down_halves_the_limit_at_most_once_a_second() -
     assert limits.retries == 10
 
 
-async def test_the_limit_grows_back_in_about_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "_RECOVERY_SECONDS", 0.2)
-    limits = await opened(20)
+async def test_the_limit_grows_back_in_the_time_of_its_recovery() -> None:
+    assert OF_A_RUN.recovery == 10
+    limits = await opened(20, replace(QUICK, recovery=0.2))
     limits._limit = 1.0
     limits._last_growth = asyncio.get_running_loop().time()
     began = time.monotonic()
@@ -180,11 +180,12 @@ async def test_a_pause_of_no_time_is_none() -> None:
 
 async def test_a_pause_that_is_too_long_stops_the_run() -> None:
     limits = await opened(2)
-    with pytest.raises(RunStopped, match=r"http://x asks to wait 60 minutes"):
+    with pytest.raises(RunStopped, match="60 minutes") as stopped:
         await limits.call(Endpoint([wait(3600)]), asked="target")
-    with pytest.raises(RunStopped):
+    assert (stopped.value.code, stopped.value.fields) == ("endpoint_pauses", {"origin": "http://x"})
+    with pytest.raises(RunStopped) as stopped:
         await limits.call(Endpoint(), asked="target")
-    assert LONGEST_WAIT < 3600
+    assert stopped.value.code == "stopping"
 
 
 # How often again
@@ -192,28 +193,28 @@ async def test_a_pause_that_is_too_long_stops_the_run() -> None:
 
 async def test_faults_are_retried_a_bounded_number_of_times() -> None:
     limits, endpoint = await opened(1), for_ever(FAULT)
-    with pytest.raises(CallError, match="the server broke"):
+    with pytest.raises(CallError, match="server broke"):
         await limits.call(endpoint, asked="target")
-    assert len(endpoint.started) == 1 + MAX_RETRIES
-    assert limits.retries == MAX_RETRIES
+    assert len(endpoint.started) == 1 + QUICK.faults
+    assert limits.retries == QUICK.faults
 
 
 async def test_requests_to_slow_down_are_followed_a_bounded_number_of_times() -> None:
     limits, endpoint = await opened(1), for_ever(THROTTLE)
-    with pytest.raises(CallError, match="slow down"):
+    with pytest.raises(CallError, match="Slow down"):
         await limits.call(endpoint, asked="target")
-    assert len(endpoint.started) == 1 + MAX_THROTTLED
+    assert len(endpoint.started) == 1 + QUICK.throttles
 
 
 async def test_faults_and_throttles_have_bounds_of_their_own() -> None:
     limits = await opened(1)
-    mixed: list[CallFailure | None] = [FAULT, THROTTLE, THROTTLE] * MAX_RETRIES
-    assert await limits.call(Endpoint(mixed), asked="target") == ("answer", 3 * MAX_RETRIES + 1)
+    mixed: list[CallFailure | None] = [FAULT, THROTTLE, THROTTLE] * QUICK.faults
+    assert await limits.call(Endpoint(mixed), asked="target") == ("answer", 3 * QUICK.faults + 1)
 
 
 async def test_a_fault_that_says_when_to_come_back_holds_up_its_own_call_alone() -> None:
     limits = await opened(2)
-    waits = Endpoint([CallFailure("http_500", "it broke", retryable=True, retry_after=0.1)])
+    waits = Endpoint([CallFailure("http_500", "It broke.", retryable=True, retry_after=0.1)])
     held = asyncio.create_task(limits.call(waits, asked="target"))
     await asyncio.sleep(0.01)
     assert await limits.call(Endpoint(), asked="target") == ("answer", 1)
@@ -224,9 +225,11 @@ async def test_a_fault_that_says_when_to_come_back_holds_up_its_own_call_alone()
 
 @pytest.mark.parametrize("after_a_success", [True, False])
 async def test_a_fault_that_asks_for_too_long_a_wait_is_given_up(after_a_success: bool) -> None:
-    limits = await opened(1) if after_a_success else EndpointLimits("http://x", 1)
-    endpoint = for_ever(CallFailure("http_500", "it broke", retryable=True, retry_after=LONGEST_WAIT + 1))
-    with pytest.raises(CallError, match="it broke"):
+    limits = await opened(1) if after_a_success else fresh(1)
+    endpoint = for_ever(
+        CallFailure("http_500", "It broke.", retryable=True, retry_after=QUICK.longest_wait + 1)
+    )
+    with pytest.raises(CallError, match="It broke"):
         await asyncio.wait_for(limits.call(endpoint, asked="target"), 5)
     assert len(endpoint.started) == 1
 
@@ -238,11 +241,9 @@ async def test_what_cannot_succeed_is_not_tried_again() -> None:
     assert len(endpoint.started) == 1
 
 
-async def test_backoff_doubles_with_jitter_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "_FIRST_BACKOFF", 0.5)
-    monkeypatch.setattr(limits_module, "_LONGEST_BACKOFF", 30.0)
+def test_backoff_doubles_with_jitter_up_to_a_bound() -> None:
     for tries, longest in ((1, 0.5), (2, 1.0), (4, 4.0), (7, 30.0), (25, 30.0)):
-        drawn = [limits_module._backoff(tries) for _ in range(200)]
+        drawn = [OF_A_RUN.backoff(tries) for _ in range(200)]
         assert longest / 2 <= min(drawn) < 0.6 * longest
         assert 0.9 * longest < max(drawn) <= longest
 
@@ -254,25 +255,25 @@ async def test_backoff_doubles_with_jitter_up_to_a_bound(monkeypatch: pytest.Mon
 async def test_an_endpoint_that_never_answered_is_given_up_at_once(
     failure: CallFailure, attempts: int
 ) -> None:
-    limits, endpoint = EndpointLimits("http://x", 20), for_ever(failure)
+    limits, endpoint = fresh(20), for_ever(failure)
     ends = await calls(limits, endpoint, 20)
     assert len(endpoint.started) == attempts
     assert all(isinstance(end, RunStopped) for end in ends)
-    assert str(ends[0]) == failure.message[0].upper() + failure.message[1:] + "."
+    assert (ends[0].code, str(ends[0])) == (failure.cause, failure.message)  # type: ignore[attr-defined]
     assert at_rest(limits)
 
 
 @pytest.mark.parametrize(("failure", "attempts"), [(REFUSED, 3), (FAULT, 9)])
 async def test_three_calls_that_fail_at_first_stop_the_run(failure: CallFailure, attempts: int) -> None:
-    limits, endpoint = EndpointLimits("http://x", 20), for_ever(failure)
+    limits, endpoint = fresh(20), for_ever(failure)
     ends = await calls(limits, endpoint, 20)
     assert len(endpoint.started) == attempts
     assert [type(end) for end in ends[:3]] == [CallError, CallError, RunStopped]
-    assert str(ends[2]) == f"3 calls in a row failed. The last: {failure.message}."
+    assert str(ends[2]) == f"3 calls in a row failed. The last: {failure.message}"
 
 
 async def test_the_first_call_also_keeps_its_turn_through_a_pause() -> None:
-    limits, first, others = EndpointLimits("http://x", 4), Endpoint([wait(0.05), FAULT]), Endpoint()
+    limits, first, others = fresh(4), Endpoint([wait(0.05), FAULT]), Endpoint()
     began = time.monotonic()
     call = asyncio.create_task(limits.call(first, asked="target"))
     await asyncio.sleep(0)
@@ -288,7 +289,7 @@ async def test_one_refused_key_after_a_success_is_that_calls_failure_and_three_i
     assert (await calls(limits, Endpoint([BAD_KEY]), 2))[1] == ("answer", 1)
     ends = await calls(limits, for_ever(BAD_KEY), 5)
     assert [type(end) for end in ends] == [CallError, CallError, RunStopped, RunStopped, RunStopped]
-    assert str(ends[2]) == "The key is wrong."
+    assert str(ends[2]) == BAD_KEY.message
 
 
 async def test_many_failures_in_a_row_stop_the_run() -> None:
@@ -310,21 +311,49 @@ async def test_a_judge_that_never_answers_is_noticed_though_the_target_does() ->
     assert "3 calls in a row failed" in str(ends[2])
 
 
-async def test_a_question_as_the_last_sentence_gets_no_full_stop() -> None:
-    limits = EndpointLimits("http://x", 1)
-    with pytest.raises(RunStopped, match=r"^Is it running\?$"):
-        await limits.call(for_ever(CallFailure("k", "is it running?", fatal=True)), asked="target")
+# The patience of a program
+
+
+async def test_a_program_that_is_patient_with_nobody_opens_at_once_and_gives_nobody_up() -> None:
+    limits = fresh(8, replace(OF_A_PROGRAM, first_backoff=0.0005, longest_backoff=0.001))
+    for failure in (BAD_KEY, NOBODY, REFUSED, FAULT, wait(3600)):
+        ends = await calls(limits, for_ever(failure), 30)
+        assert {type(end) for end in ends} == {CallError}
+    endpoint = Endpoint(seconds=0.01)
+    assert {end[0] for end in await calls(limits, endpoint, 30)} == {"answer"}  # type: ignore[index]
+    assert endpoint.most_at_once == limits.limit >= 4
+    assert at_rest(limits)
+
+
+def test_a_program_waits_for_a_call_for_seconds_and_not_for_minutes() -> None:
+    patience = OF_A_PROGRAM
+    backoffs = sum(
+        min(patience.longest_backoff, patience.first_backoff * 2**n) for n in range(patience.throttles)
+    )
+    assert backoffs <= 8
+    assert patience.longest_wait <= 10
+
+
+# Many endpoints
+
+
+async def test_each_endpoint_has_limits_of_its_own() -> None:
+    limits = Limits(4, QUICK)
+    await limits.of("http://a").call(Endpoint([FAULT]), asked="target")
+    assert limits.of("http://a") is limits.of("http://a")
+    limits.of("http://b")
+    assert (limits.now, limits.retries) == ({"http://a": 4, "http://b": 1}, 1)
+    limits.close()
+    for origin in ("http://a", "http://b"):
+        with pytest.raises(RunStopped):
+            await limits.of(origin).call(Endpoint(), asked="target")
 
 
 # Letting go
 
 
-async def test_closing_ends_waits_for_a_slot_for_a_retry_and_for_a_pause_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits_module, "_FIRST_BACKOFF", 60.0)
-    monkeypatch.setattr(limits_module, "_LONGEST_BACKOFF", 60.0)
-    limits = await opened(2)
+async def test_closing_ends_waits_for_a_slot_for_a_retry_and_for_a_pause_at_once() -> None:
+    limits = await opened(2, Patience(first_backoff=60.0, longest_backoff=60.0))
     slow = Endpoint(seconds=0.05)
     in_flight = asyncio.create_task(limits.call(slow, asked="target"))
     retrying = asyncio.create_task(limits.call(for_ever(FAULT), asked="target"))
@@ -397,7 +426,7 @@ class Trial:
     """
 
     def __init__(self, ceiling: int) -> None:
-        self.limits = EndpointLimits("http://x", ceiling)
+        self.limits = fresh(ceiling)
         self.ceiling = ceiling
         self.at_once = 0
 

@@ -58,7 +58,7 @@ async def until_closed(door: Door) -> None:
 
 async def test_target_and_judge_at_one_server_open_no_more_connections_than_calls_at_once() -> None:
     async with keeping_server() as door:
-        target, judge = (open_endpoint(door.base_url, option=option) for option in ("target", "judge"))
+        target, judge = (open_endpoint(door.base_url, role=role) for role in ("target", "judge"))
 
         async def ask_both() -> None:
             for endpoint in (target, judge, target, judge):

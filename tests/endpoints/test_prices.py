@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from safemt.core.errors import UsageError
+from safemt.core.errors import DataError
 from safemt.endpoints.prices import Price, read_prices
 
 OPENAI = "https://api.openai.com"
+INPUT = "models[...].input"
 
 
 def own(tmp_path: Path, text: str) -> Path:
@@ -65,34 +66,62 @@ def test_a_price_is_for_a_million_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "code", "path"),
     [
-        ("", "must begin with `format: safemt-prices/1`"),
-        ("a: [", "is no YAML"),
-        ("format: safemt-prices/2\nmodels: {openai/m: {input: 1, output: 1}}", "must begin with"),
-        ("format: safemt-prices/1", "lists no `models`"),
-        ("format: safemt-prices/1\nmodels: {}", "lists no `models`"),
-        ("format: safemt-prices/1\nmodel: {}", "unknown key 'model'"),
-        ("format: safemt-prices/1\nmodels: {gpt-4o: {input: 1, output: 1}}", "openai/gpt-4o"),
-        ("format: safemt-prices/1\nmodels: {openai/m: 3}", "as input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: 1, out: 2}}", "as input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: 1}}", "both input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: -1, output: 2}}", "both input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: .nan, output: 2}}", "both input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: yes, output: 2}}", "both input and output"),
-        ("format: safemt-prices/1\nmodels: {openai/m: {input: '$1', output: 2}}", "both input and output"),
+        ("", "wrong_form", ""),
+        ("a: [", "not_yaml", None),
+        ("format: safemt-prices/2\nmodels: {openai/m: {input: 1, output: 1}}", "wrong_form", "format"),
+        ("format: safemt-prices/1", "wrong_form", ""),
+        ("format: safemt-prices/1\nmodels: {}", "wrong_form", "models"),
+        ("format: safemt-prices/1\nmodels: {openai/m: {input: 1, output: 1}}\nmodel: {}", "wrong_form", ""),
+        (
+            "format: safemt-prices/1\nmodels: {gpt-4o: {input: 1, output: 1}}",
+            "wrong_form",
+            "key` in `$.models",
+        ),
+        ("format: safemt-prices/1\nmodels: {openai/m: 3}", "wrong_form", "models[...]"),
+        ("format: safemt-prices/1\nmodels: {openai/m: {input: 1, out: 2}}", "wrong_form", "models[...]"),
+        ("format: safemt-prices/1\nmodels: {openai/m: {input: 1}}", "wrong_form", "models[...]"),
+        (
+            "format: safemt-prices/1\nmodels: {openai/m: {input: -1, output: 2}}",
+            "wrong_form",
+            "models[...].input",
+        ),
+        ("format: safemt-prices/1\nmodels: {openai/m: {input: .nan, output: 2}}", "bad_number", None),
+        (
+            "format: safemt-prices/1\nmodels: {openai/m: {input: yes, output: 2}}",
+            "wrong_form",
+            "models[...].input",
+        ),
+        (
+            "format: safemt-prices/1\nmodels: {openai/m: {input: '$1', output: 2}}",
+            "wrong_form",
+            "models[...].input",
+        ),
     ],
 )
-def test_what_is_no_table_is_refused_with_a_sentence(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)) as raised:
+def test_what_is_not_a_table_is_refused_with_a_sentence(
+    tmp_path: Path, text: str, code: str, path: str | None
+) -> None:
+    with pytest.raises(DataError) as error:
         read_prices(own(tmp_path, text))
-    assert "prices.yaml" in str(raised.value)
-    assert "\n" not in str(raised.value)
+    found = error.value.fields.get("path")
+    assert error.value.code == code
+    assert found == path or str(found).startswith((path or "").split("[", maxsplit=1)[0])
+    assert "prices.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_is_named_with_its_provider(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="openai/"):
+        read_prices(own(tmp_path, "format: safemt-prices/1\nmodels: {gpt-4o: {input: 1, output: 1}}"))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.yaml cannot be read: No such file"):
+    with pytest.raises(DataError) as error:
         read_prices(tmp_path / "none.yaml")
+    assert (error.value.code, error.value.fields["path"]) == ("unreadable_file", tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(UsageError, match="not UTF-8"):
+    with pytest.raises(DataError) as error:
         read_prices(tmp_path / "latin.yaml")
+    assert error.value.code in ("not_yaml", "utf16")

@@ -52,11 +52,10 @@ def test_what_was_spent_before_counts_and_is_told_apart() -> None:
     spend = Spend(before=before, budget=Budget(max_tokens=100))
     assert spend.reached() is None
     spend.count_reply(TARGET, ASKED, Reply("a", prompt_tokens=15, completion_tokens=5))
-    assert str(reached(spend)) == (
-        "The cap of 100 tokens (--max-tokens) is reached: this run directory has used 100, 80 of them before "
-        "this command."
+    assert (reached(spend).code, reached(spend).fields) == (
+        "max_tokens_reached",
+        {"cap": "budget.max_tokens"},
     )
-    assert reached(spend).way_on == "the same command with a higher --max-tokens continues"
 
 
 def test_a_cap_on_cost_says_what_was_spent() -> None:
@@ -65,8 +64,8 @@ def test_a_cap_on_cost_says_what_was_spent() -> None:
     )
     assert spend.reached() is None
     spend.count_reply(TARGET, ASKED, Reply("a", prompt_tokens=112_345, completion_tokens=0))
-    assert "$0.50 (--max-cost)" in str(reached(spend))
-    assert "has spent $0.51, $0.40 of it before this command." in str(reached(spend))
+    assert reached(spend).code == "max_cost_reached"
+    assert "has spent $0.51, $0.40 of it before" in str(reached(spend))
 
 
 def test_an_unknown_price_is_unknown_and_a_cap_on_cost_is_refused() -> None:
@@ -74,10 +73,13 @@ def test_an_unknown_price_is_unknown_and_a_cap_on_cost_is_refused() -> None:
     assert cost_of({TARGET: Usage(calls=1), other: Usage(calls=1)}, PRICES) is None
     Budget(max_tokens=1).require_prices([other])
     Budget(max_cost=1.0, prices=PRICES).require_prices([TARGET, JUDGE])
-    with pytest.raises(UsageError, match=r"price of openai/other at http://b is not known.*--prices FILE"):
+    with pytest.raises(UsageError) as error:
         Budget(max_cost=1.0, prices=PRICES).require_prices([TARGET, other])
-    with pytest.raises(UsageError, match="an amount in US dollars"):
+    assert error.value.code == "unknown_price"
+    assert error.value.fields == {"model": "openai/other", "origin": "http://b"}
+    with pytest.raises(UsageError) as error:
         Budget(max_cost=float("nan"), prices=PRICES).require_prices([])
+    assert error.value.code == "bad_max_cost"
 
 
 def test_a_manifest_holds_the_prices_that_were_counted_by() -> None:

@@ -78,7 +78,7 @@ def open_judge(
         sampling=sampling or Sampling(max_output_tokens=512),
         timeout=10.0,
         images=images,
-        option="judge",
+        role="judge",
     )
     return LLMJudge(endpoint, routing=routing, with_image=with_image)
 

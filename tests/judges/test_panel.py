@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement, judge_id
+from safemt.judges.base import Judgement, judge_id
 from safemt.judges.panel import PanelJudge, count_votes
 from safemt.judges.recorded import RecordedJudge
 from safemt.judges.refusal import RefusalJudge
@@ -87,8 +88,9 @@ def test_the_members_order_does_not_change_the_panels_identity(tmp_path: Path) -
 
 
 def test_a_panel_of_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least two"):
+    with pytest.raises(UsageError) as caught:
         PanelJudge([RefusalJudge()])
+    assert (caught.value.code, caught.value.fields) == ("small_panel", {"members": 1})
 
 
 def test_a_panel_whose_calls_all_fail_fails(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ async def test_labels_are_as_recorded_and_a_sample_without_one_is_ungraded(tmp_p
 def test_a_third_label_is_refused_with_its_place(tmp_path: Path, word: str) -> None:
     with pytest.raises(LabelsError) as caught:
         recorded(tmp_path, [*ROWS, {"id": "q9", "turns": 4, "label": word}])
-    assert str(caught.value) == (
-        f"{tmp_path / 'labels.jsonl'}: the label of q9 at 4 turns is {word!r}; "
-        "a label is safe, unsafe or ungraded."
-    )
+    assert caught.value.code == "unknown_label"
+    assert caught.value.fields == {
+        "path": tmp_path / "labels.jsonl", "query_id": "q9", "turns": 4, "label": word,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [1, True, ["safe"], {"safe": 1}])
@@ -68,8 +68,9 @@ async def test_the_same_label_twice_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["unsafe", "ungraded"])
 def test_two_different_labels_of_one_sample_are_refused(tmp_path: Path, other: str) -> None:
-    with pytest.raises(LabelsError, match="q1 at 1 turns has two different labels"):
+    with pytest.raises(LabelsError) as caught:
         recorded(tmp_path, [*ROWS, {"id": "q1", "turns": 1, "label": other}])
+    assert (caught.value.code, caught.value.fields["query_id"]) == ("two_values", "q1")
 
 
 def test_the_id_of_a_recorded_judge_is_what_the_file_holds(tmp_path: Path) -> None:

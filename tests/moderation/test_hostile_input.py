@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from moderation.dialogues import user
 from safemt.core.errors import DialogueError
+from safemt.core.schema import Message
 from safemt.endpoints.base import Reply
-from safemt.moderation.detectors.guards.answer import read_guard_answer
+from safemt.moderation.detectors.guards.guard import read_guard_answer
 from safemt.moderation.detectors.guards.moderation_service import read_scores
 from safemt.moderation.detectors.guards.template import packaged_templates, read_template
-from safemt.moderation.detectors.llm_prompt import moderation_request, read_opinion
-from safemt.moderation.reading.chat import chat_message
-from safemt.moderation.reading.conversation import ChatMessage
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+from safemt.moderation.detectors.llm import moderation_request, read_answer
+from safemt.moderation.reading.chat import message_of
+from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
 JSON = st.recursive(
@@ -36,7 +36,7 @@ MESSAGES = st.fixed_dictionaries(
 REQUEST = moderation_request([(user("hello"), None)])
 
 
-def read(content: bytes) -> list[ModeratedDialogue | BadRow]:
+def read(content: bytes) -> list[Dialogue | BadRow]:
     return list(read_dialogues(io.BufferedReader(io.BytesIO(content))))
 
 
@@ -46,7 +46,7 @@ def test_any_bytes_are_rows_or_the_defined_error(content: bytes) -> None:
         found = read(content)
     except DialogueError:
         return
-    assert all(isinstance(each, ModeratedDialogue | BadRow) for each in found)
+    assert all(isinstance(each, Dialogue | BadRow) for each in found)
 
 
 @given(
@@ -65,12 +65,12 @@ def test_any_rows_give_one_outcome_each(rows: list[Any]) -> None:
 @given(MESSAGES | JSON)
 def test_any_message_is_one_or_the_defined_error(fields: object) -> None:
     with suppress(DialogueError):
-        assert isinstance(chat_message(fields), ChatMessage)
+        assert isinstance(message_of(fields), Message)
 
 
 @given(st.text(max_size=80) | JSON.map(json.dumps))
 def test_no_answer_of_a_model_breaks_its_reader_or_passes_by_chance(text: str) -> None:
-    assert read_opinion(text, REQUEST) is None
+    assert read_answer(text, REQUEST) is None
     for name in packaged_templates():
         template = read_template(name)
         answer = read_guard_answer(Reply(text=text), template, template.requests[0])
@@ -79,11 +79,11 @@ def test_no_answer_of_a_model_breaks_its_reader_or_passes_by_chance(text: str) -
 
 
 @given(JSON, st.sampled_from(["risk", "turn_risk", "linkage", "after_each_turn", "scenario"]))
-def test_an_opinion_is_whole_or_none(value: object, field: str) -> None:
+def test_an_answer_is_whole_or_none(value: object, field: str) -> None:
     fields = {"code": REQUEST.code, "risk": 50, "turn_risk": 20, field: value}
-    opinion = read_opinion(f"Here it is: {json.dumps(fields)}", REQUEST)
-    if opinion is not None:
-        for number in (opinion.risk, opinion.turn_risk, opinion.linkage, *opinion.after_each_turn):
+    found = read_answer(f"Here it is: {json.dumps(fields)}", REQUEST)
+    if found is not None:
+        for number in (found.risk, found.turn_risk, found.linkage, *found.earlier):
             assert number is None or 0 <= number <= 1
 
 

@@ -1,18 +1,18 @@
 """From what a detector says to a verdict: thresholds, actions, policies, coverage, failures."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.dialogues import TIMEOUT, Scripted, assistant, scripted, turns, user
-from safemt.core.errors import DialogueError
-from safemt.core.taxonomy import Action, Scenario
+from moderation.dialogues import TIMEOUT, Scripted, assistant, picture_from, scripted, turns, user
+from safemt.core.errors import DialogueError, ModeratorError, RunStopped
+from safemt.core.schema import Message, UnknownPart
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned
 from safemt.moderation.detectors.detector import Assessment, Scan
-from safemt.moderation.moderator import OnError
-from safemt.moderation.reading.conversation import ChatMessage, UnknownPart, picture_from
 
 FRAUD = {Scenario.FRAUD: 0.9, Scenario.THREAT: 0.1}
 
@@ -63,6 +63,47 @@ def test_a_failed_call_is_a_degraded_verdict_never_a_silent_allow(
     assert (verdict.degraded.cause, verdict.degraded.message) == ("timeout", "no complete reply within 1 s")
 
 
+ODD = [
+    Assessment(risk=1.5),
+    Assessment(risk=float("nan")),
+    Assessment(risk=0.1, linkage=-1),
+    Assessment(risk=0.1, scenarios={Scenario.FRAUD: 7}),
+    Assessment(risk=0.1, earlier=[2.0]),
+    Assessment(risk="high"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("said", [KeyError("nothing"), AttributeError(), RecursionError(), *ODD])
+def test_whatever_goes_wrong_in_a_detector_is_a_degraded_verdict(said: Assessment | Exception) -> None:
+    verdict = scripted(said, on_error=OnError.CLOSED).moderate(turns("a"))
+    assert (verdict.risk, verdict.flagged, verdict.action) == (None, False, Action.BLOCK)
+    assert verdict.degraded is not None
+    assert verdict.degraded.cause == "unreadable_verdict"
+
+
+def test_a_message_that_a_detector_falls_over_degrades_the_rest_of_the_conversation() -> None:
+    def scan(message: Message) -> Scan:
+        if message.content == "trap":
+            raise ZeroDivisionError
+        return Scan(text=True)
+
+    moderator = replace(scripted(0.1), detector=Scripted([Assessment(risk=0.1)], scan=scan))
+    session = moderator.open()
+    assert session.append(user("a")).degraded is None
+    session.append(user("trap"))
+    verdict = session.append(user("b"))
+    assert verdict.degraded is not None
+    assert (verdict.degraded.cause, verdict.action) == ("unreadable_verdict", Action.INJECT)
+    assert verdict.coverage.unscanned == (Unscanned(message=1, part=0, why="unreadable_verdict"),)
+    assert (verdict.coverage.turns_scored, verdict.coverage.turns_total) == (2, 3)
+
+
+def test_an_error_that_is_not_about_one_conversation_is_raised() -> None:
+    for error in (ModeratorError("model_damaged", "The model is damaged."), RunStopped("Stopped.")):
+        with pytest.raises(type(error)):
+            scripted(error).moderate(turns("a"))
+
+
 def test_a_flag_outlives_a_fault_unless_faults_block() -> None:
     says = Assessment(risk=0.9, degraded=scripted(TIMEOUT).moderate(turns("a")).degraded)
     assert scripted(says, on_error=OnError.OPEN).moderate(turns("a")).action is Action.INJECT
@@ -103,16 +144,18 @@ def test_the_tokens_of_a_dialogue_are_those_of_all_its_turns() -> None:
     assert verdict.milliseconds > 0
 
 
-@pytest.mark.parametrize("messages", [[], [assistant("hello")], [ChatMessage("system", ("be kind",))]])
-def test_without_a_user_message_there_is_nothing_to_moderate(messages: list[ChatMessage]) -> None:
-    with pytest.raises(DialogueError, match="holds no user message"):
+@pytest.mark.parametrize("messages", [[], [assistant("hello")], [Message("system", ("be kind",))]])
+def test_without_a_user_message_there_is_nothing_to_moderate(messages: list[Message]) -> None:
+    with pytest.raises(DialogueError) as caught:
         scripted(0.1).moderate(messages)
+    assert caught.value.code == "no_user_message"
 
 
 def test_a_session_says_so_too_until_the_user_speaks() -> None:
     session = scripted(0.1).open()
-    with pytest.raises(DialogueError, match="holds no user message"):
+    with pytest.raises(DialogueError) as caught:
         session.append(assistant("hello"))
+    assert caught.value.code == "no_user_message"
     assert session.append(user("hi")).coverage.turns_total == 1
 
 
@@ -133,7 +176,7 @@ def test_parts_that_nobody_can_look_at_are_in_coverage_and_degrade_the_verdict()
 
 def test_what_a_tool_brings_in_counts_like_the_users_words_and_an_assistants_does_not() -> None:
     for role, degraded in (("tool", True), ("assistant", False), ("system", False)):
-        carrier = ChatMessage(role, (UnknownPart("file"),))  # type: ignore[arg-type]
+        carrier = Message(role, (UnknownPart("file"),))  # type: ignore[arg-type]
         verdict = scripted(0.1).moderate([carrier, user("a")])
         assert (verdict.degraded is not None) is degraded
         assert [each.why for each in verdict.coverage.unscanned] == ["file"]
@@ -142,7 +185,7 @@ def test_what_a_tool_brings_in_counts_like_the_users_words_and_an_assistants_doe
 def test_what_a_tool_brings_in_has_the_turn_before_it_assessed_again() -> None:
     session = scripted(0.1, 0.9).open()
     assert not session.append(user("look it up")).flagged
-    verdict = session.append(ChatMessage("tool", ("[something bad]",)))
+    verdict = session.append(Message("tool", ("[something bad]",)))
     assert verdict.trajectory == (0.9,)
     assert session.append(assistant("here it is")).trajectory == (0.9,)
 
@@ -152,7 +195,7 @@ def test_coverage_counts_what_the_detector_looked_at() -> None:
     detector = Scripted(
         [Assessment(risk=0.1)],
         scan=lambda m: Scan(
-            text=m.text != "skipped", images=0, unscanned={0: "no_ocr"} if m.text == "" else {}
+            text=m.content != "skipped", images=0, unscanned={0: "no_ocr"} if m.content == "" else {}
         ),
     )
     moderator = type(moderator)(detector=detector, policies=moderator.policies)

@@ -1,4 +1,4 @@
-"""From names and options to moderators, and what is said of those that do not fit."""
+"""From names and settings to moderators, and the errors for those that do not fit."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from moderation.dialogues import turns
-from safemt.core.errors import ModeratorError, SafemtError, UsageError
-from safemt.core.taxonomy import Action
+from safemt.core.errors import DataError, ModeratorError, SafemtError, UsageError
+from safemt.core.taxonomy import Action, OnError
 from safemt.moderation.detectors.cascade import CascadeDetector
-from safemt.moderation.open import DetectorOptions, open_moderator
+from safemt.moderation.open import ModeratorConfig, ModeratorSampling, fit_all, open_moderator
 
-SERVER = {"base_url": "http://127.0.0.1:9/v1"}
+SERVER: dict[str, Any] = {"base_url": "http://127.0.0.1:9/v1"}
 
 
 @pytest.fixture(autouse=True)
@@ -38,46 +38,102 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_moderator_goes_by_the_name_it_was_opened_with(name: str, options: dict[str, Any]) -> None:
-    assert open_moderator(name, options=DetectorOptions(**options)).name == name
+    assert open_moderator(name, **options).name == name
+    assert open_moderator(ModeratorConfig(name=name, **options)).name == name
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "settings", "code", "field"),
     [
-        ("embeded", {}, "--moderator 'embeded' is not known. Write embedded, llm:openai/MODEL"),
-        ("", {}, "--moderator '' is not known"),
-        ("keyword", SERVER, "--moderator keyword makes no calls: leave out --moderator-base-url"),
-        ("llm:gpt", SERVER, "--moderator llm:gpt is not known. Write llm:openai/MODEL."),
-        ("llm:openai/", SERVER, "Write llm:openai/MODEL."),
-        ("llm:openai/m", {}, "The environment variable OPENAI_API_KEY is not set"),
-        ("llm:openai/m", {"base_url": "ftp://x"}, "--moderator-base-url must be an address"),
-        ("guard/lama", SERVER, "--moderator guard/lama is not known. There are: guard/openai-moderation"),
-        ("guard/llama-guard", {}, "needs a server that has the model: name it with --moderator-base-url"),
-        ("guard/llama-guard", {**SERVER, "template": "qwen3guard"}, "--template is for --moderator llm:"),
-        ("keyword", {"with_pictures": True}, "--with-pictures is for --moderator llm:"),
-        ("keyword", {"band": (0.1, 0.2)}, "--band is for --moderator cascade:"),
-        ("cascade:keyword", SERVER, "must name two moderators"),
-        ("cascade:keyword,cascade:keyword,keyword", SERVER, "must name two moderators"),
-        ("cascade:keyword,nothing", SERVER, "--moderator 'nothing' is not known"),
-        ("cascade:keyword,llm:openai/m", {**SERVER, "band": (0.9, 0.1)}, "--band needs two risks"),
+        ("embeded", {}, "unknown_moderator", "embeded"),
+        ("", {}, "unknown_moderator", ""),
+        ("keyword", SERVER, "setting_does_not_apply", "moderator.base_url"),
+        ("keyword", {"api_key_env": "KEY"}, "setting_does_not_apply", "moderator.api_key_env"),
+        ("llm:gpt", SERVER, "unknown_moderator", "llm:gpt"),
+        ("llm:openai/", SERVER, "unknown_moderator", "llm:openai/"),
+        ("guard/lama", SERVER, "unknown_moderator", "guard/lama"),
+        ("guard/llama-guard", {}, "no_server", "guard/llama-guard"),
+        ("guard/llama-guard", {**SERVER, "template": "x"}, "setting_does_not_apply", "moderator.template"),
+        ("keyword", {"with_pictures": True}, "setting_does_not_apply", "moderator.with_pictures"),
+        ("keyword", {"band": (0.1, 0.2)}, "setting_does_not_apply", "moderator.band"),
+        ("cascade:keyword", SERVER, "not_two_moderators", "cascade:keyword"),
+        ("cascade:a,cascade:b,c", SERVER, "not_two_moderators", "cascade:a,cascade:b,c"),
+        ("cascade:keyword,nothing", SERVER, "unknown_moderator", "nothing"),
+        ("cascade:keyword,llm:openai/m", {**SERVER, "band": (0.9, 0.1)}, "empty_band", 0.9),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_has_a_code(name: str, settings: dict[str, Any], code: str, field: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_moderator(name, **settings)
+    assert caught.value.code == code
+    assert field in caught.value.fields.values()
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({"action": Action.ALLOW}, "action"),
+        ({"action": "delete"}, "action"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"band": (0.1, 2)}, "band[1]"),
+        ({"timeout": 0}, "timeout"),
+        ({"sampling": {"temperature": 3}}, "sampling.temperature"),
+        ({"policies": 5}, "policies"),
     ],
 )
-def test_what_does_not_fit_is_said_in_a_sentence(name: str, options: dict[str, Any], said: str) -> None:
+def test_a_wrong_value_is_named_with_its_path(settings: dict[str, Any], path: str) -> None:
+    with pytest.raises(DataError) as caught:
+        open_moderator("keyword", **settings)
+    assert (caught.value.code, caught.value.fields["path"]) == ("wrong_form", path)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(DataError, match="treshold"):
+        open_moderator("keyword", treshold=0.5)
+
+
+def test_settings_may_be_given_by_name_as_text_or_as_a_configuration() -> None:
+    config = ModeratorConfig(name="keyword", action="block", on_error=OnError.OPEN, threshold=0.25)
+    named = open_moderator("keyword", action="block", on_error="open", threshold=0.25)
+    typed = open_moderator("keyword", action=Action.BLOCK, on_error=OnError.OPEN, threshold=0.25)
+    assert open_moderator(config).identity == named.identity == typed.identity
+    assert open_moderator(config, action="inject").action is Action.INJECT
+
+
+def test_a_models_sampling_is_the_detectors_own_unless_it_is_given() -> None:
+    own = open_moderator("llm:openai/m", **SERVER).detector.endpoints[0].sampling
+    assert (own.temperature, own.max_output_tokens) == (0.0, 1024)
+    given = open_moderator("llm:openai/m", **SERVER, sampling=ModeratorSampling(None, 5000))
+    sampling = given.detector.endpoints[0].sampling
+    assert (sampling.temperature, sampling.max_output_tokens) == (None, 5000)
+
+
+def test_several_moderators_each_get_the_settings_of_their_kind() -> None:
+    config = ModeratorConfig(name="keyword", base_url="http://127.0.0.1:9/v1", with_pictures=True)
+    keyword, llm, guard = fit_all(config, ["keyword", "llm:openai/m", "guard/llama-guard"])
+    assert (keyword.base_url, keyword.with_pictures) == (None, False)
+    assert (llm.base_url, llm.with_pictures) == ("http://127.0.0.1:9/v1", True)
+    assert (guard.base_url, guard.with_pictures) == ("http://127.0.0.1:9/v1", False)
     with pytest.raises(UsageError) as caught:
-        open_moderator(name, options=DetectorOptions(**options))
-    assert said in str(caught.value)
+        fit_all(config, ["keyword", "guard/llama-guard"])
+    assert (caught.value.code, caught.value.fields["setting"]) == (
+        "setting_does_not_apply", "moderator.with_pictures",
+    )  # fmt: skip
+    with pytest.raises(UsageError) as caught:
+        fit_all(config, ["keyword", "keyword"])
+    assert caught.value.code == "named_twice"
 
 
-def test_action_and_threshold_must_make_sense() -> None:
-    with pytest.raises(UsageError, match="the action must be inject or block"):
-        open_moderator("keyword", action=Action.ALLOW)
-    with pytest.raises(UsageError, match=r"must be a risk from 0 to 1, not 1\.5"):
-        open_moderator("keyword", threshold=1.5)
+def test_a_key_is_asked_for_where_there_is_no_server() -> None:
+    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set"):
+        open_moderator("llm:openai/m")
+    with pytest.raises(UsageError, match=r"moderator.base.url"):
+        open_moderator("llm:openai/m", base_url="ftp://x")
 
 
 def test_a_key_given_for_its_variable_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
-        open_moderator("llm:openai/m", options=DetectorOptions(api_key_env="sk-very-secret-0123456789"))
+        open_moderator("llm:openai/m", api_key_env="sk-very-secret-0123456789")
     assert "sk-very" not in str(caught.value)
 
 

@@ -34,12 +34,12 @@ def test_importing_safemt_loads_nothing_heavy() -> None:
 
 def test_a_session_takes_messages_as_chat_apis_write_them() -> None:
     session = safemt.open_moderator("keyword").open()
-    verdict = session.append(safemt.chat_message({"role": "user", "content": "a phishing mail, please"}))
+    verdict = session.append({"role": "user", "content": "a phishing mail, please"})
     assert verdict.flagged
 
 
 def test_the_async_twin_gives_the_same() -> None:
-    message = safemt.chat_message({"role": "user", "content": "a phishing mail, please"})
+    message = {"role": "user", "content": "a phishing mail, please"}
     assert asyncio.run(safemt.open_moderator("keyword").open().aappend(message)).flagged
 
 

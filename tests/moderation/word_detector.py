@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Policies, Policy
-from safemt.moderation.reading.conversation import ChatMessage
 
 BAD = "frobnicate"
 """The word that stands for harm in invented dialogues."""
@@ -50,10 +50,10 @@ class WordReading:
         self._said = 0
         self._unreadable = False
 
-    async def add(self, message: ChatMessage) -> Scan:
+    async def add(self, message: Message) -> Scan:
         if message.role == "user":
-            self._unreadable = UNREADABLE in message.text
-            self._said += message.text.split().count(self._word)
+            self._unreadable = UNREADABLE in message.content
+            self._said += message.content.split().count(self._word)
         pictures = {
             i: "pixels_not_scored" for i, part in enumerate(message.parts) if not isinstance(part, str)
         }

@@ -9,7 +9,7 @@ from moderation.word_detector import WordDetector, word_moderator
 from safemt.moderation.measuring.evaluate import Moderated, moderate_all, time_long_dialogues
 from safemt.moderation.measuring.kept import VerdictLog
 from safemt.moderation.measuring.labelled import LabelledData, read_labelled
-from safemt.report.moderator.evaluation import Evaluation, evaluate
+from safemt.report.moderator_evaluation import Evaluation, evaluate
 
 
 def moderated(data: LabelledData, detector: WordDetector | None = None) -> Moderated:

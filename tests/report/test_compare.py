@@ -7,10 +7,10 @@ from rich.console import Console
 
 from safemt.core.errors import UsageError
 from safemt.core.taxonomy import Label, Outcome
-from safemt.report.compare import compare_json, compare_runs, print_comparison
-from safemt.report.figures import figures_of
-from safemt.report.results import Results
-from safemt.stats.scores import ScoredSample, score_samples
+from safemt.report.compare import compare_json, compare_runs
+from safemt.report.figures import Results, results_of_samples
+from safemt.report.result_tables import print_comparison
+from safemt.stats.scores import ScoredSample
 
 JUDGE = {"name": "openai/judge", "id": "j1", "identity": {"kind": "llm", "routing": "scenario"}}
 PROVENANCE: dict[str, Any] = {
@@ -34,13 +34,8 @@ def run(unsafe: int, *, n: int = 200, **provenance: Any) -> Results:
         for q in range(n)
         for k in (1, 4)
     )
-    return Results(
-        target="sim/steady",
-        simulated=True,
-        samples=samples,
-        scores=score_samples(samples),
-        figures=figures_of(samples),
-        provenance={**PROVENANCE, **provenance},
+    return results_of_samples(
+        samples, target="sim/steady", simulated=True, provenance={**PROVENANCE, **provenance}
     )
 
 
@@ -73,27 +68,32 @@ def test_a_run_against_itself_differs_by_nothing() -> None:
     [
         (
             {"benchmark": {"name": "other set", "sha256": "b2"}},
-            "benchmarks differ in content .set and other set",
+            "the benchmarks differ in content (set and other set)",
         ),
-        ({"judge": {**JUDGE, "name": "refusal", "id": "j2"}}, "judges differ .openai/judge and refusal"),
+        (
+            {"judge": {**JUDGE, "name": "refusal", "id": "j2"}},
+            "the judges differ (openai/judge and refusal)",
+        ),
         (
             {"judge": {**JUDGE, "id": "j3", "identity": {"kind": "llm", "routing": "general"}}},
-            "configured differently .routing scenario and general",
+            "the judge openai/judge is configured differently (routing scenario and general)",
         ),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused_with_what_differs(
     other: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError) as error:
         compare_runs([("a", run(40)), ("b", run(40, **other))])
 
-    assert compare_runs([("a", run(40)), ("b", run(40, **other))], force=True).differing
+    assert (error.value.code, error.value.fields["differing"]) == ("not_comparable", (words,))
+    assert compare_runs([("a", run(40)), ("b", run(40, **other))], force=True).differing == (words,)
 
 
 def test_one_run_is_no_comparison() -> None:
-    with pytest.raises(UsageError, match="at least two"):
+    with pytest.raises(UsageError) as error:
         compare_runs([("a", run(1))])
+    assert error.value.code == "too_few_runs"
 
 
 def test_runs_without_a_shared_sample_say_so() -> None:
@@ -108,5 +108,5 @@ def test_the_table_fits_a_terminal_and_says_simulated() -> None:
 
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "(simulated)" in text
-    assert "new against base" in text
+    assert "new (simulated) less base (simulated)" in text
     assert "higher" in text

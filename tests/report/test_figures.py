@@ -1,16 +1,18 @@
 import json
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safemt.core.taxonomy import Label, Outcome
+from safemt.core.taxonomy import PUBLISHED_TURNS, Label, Outcome
 from safemt.judges.validation import Validation
-from safemt.report.figures import figures_of
-from safemt.report.results import Results, results_json
+from safemt.report.figures import results_of_samples
+from safemt.report.results import results_json
 from safemt.stats.agreement import Confusion
-from safemt.stats.scores import ScoredSample, score_samples
+from safemt.stats.metrics import label_matrix, safety_index, safety_index_compat
+from safemt.stats.scores import ScoredSample
 
 GOOD_JUDGE = Confusion(unsafe_as_unsafe=90, unsafe_as_safe=10, safe_as_safe=95, safe_as_unsafe=5)
 
@@ -29,14 +31,7 @@ def sample(query: str, turns: int, label: Label | None, *, twin: bool = False) -
 
 
 def document_of(samples: list[ScoredSample], validation: Validation | None = None) -> dict[str, object]:
-    results = Results(
-        target="sim/steady",
-        simulated=True,
-        samples=tuple(samples),
-        scores=score_samples(samples),
-        figures=figures_of(samples, validation=validation),
-    )
-    return results_json(results)
+    return results_json(results_of_samples(samples, target="sim/steady", validation=validation))
 
 
 def validation(confusion: Confusion) -> Validation:
@@ -112,9 +107,81 @@ def test_labels_by_people_on_a_part_of_the_run_are_used() -> None:
     rows = [sample(str(n), 1, Label.UNSAFE if n % 2 else Label.SAFE) for n in range(60)]
     people = [(str(n), 1, "unsafe" if n % 2 else "safe") for n in range(20)]
 
-    figures = figures_of(rows, people=people)
+    powered = results_of_samples(rows, target="m", people=people).prediction_powered
 
-    assert figures.prediction_powered is not None
-    assert figures.prediction_powered.labelled == 20
-    assert figures.prediction_powered.unlabelled == 40
-    assert figures.prediction_powered.estimate.value == pytest.approx(0.5)
+    assert powered is not None
+    assert (powered.labelled, powered.unlabelled) == (20, 40)
+    assert powered.estimate.value == pytest.approx(0.5)
+
+
+def test_figures_are_there_by_name() -> None:
+    rows = [sample(str(n), k, Label.UNSAFE if n < k else Label.SAFE) for n in range(10) for k in (1, 8)]
+    rows.append(sample("0", 8, Label.SAFE, twin=True))
+
+    results = results_of_samples(rows, target="m")
+
+    eight = results.turns[8]
+    assert eight.asr is not None
+    assert (eight.asr.value, eight.n, eight.graded, eight.ungraded) == (0.8, 10, 10, 0)
+    assert results.methods["gradual"].turns[1].unsafe == 1
+    assert results.scenarios["Fraud"].n == results.overall.n == 20
+    assert results.over_refusal.turns[8].denied == results.over_refusal.n == 1
+    assert results.safety_index.rounds == (1, 8)
+    assert results.complete
+
+
+ANY = st.builds(
+    ScoredSample,
+    query_id=st.sampled_from(["a", "b", "c", "d"]),
+    turns=st.sampled_from(PUBLISHED_TURNS),
+    label=st.none() | st.sampled_from(Label),
+    outcome=st.none() | st.sampled_from(Outcome),
+    cause=st.sampled_from(["", "timeout"]),
+    scenario=st.none() | st.sampled_from(["Fraud", "Threat"]),
+    method=st.none() | st.sampled_from(["gradual", "hybrid"]),
+    twin_of=st.none() | st.just("a"),
+)
+
+
+@given(st.lists(ANY, max_size=30, unique_by=lambda s: (s.query_id, s.turns)))
+def test_every_tried_harmful_sample_is_counted_once(listed: list[ScoredSample]) -> None:
+    found = results_of_samples(listed, target="m")
+    tried = [s for s in listed if s.twin_of is None and s.label is not None]
+    assert found.overall.n == sum(asr.n for asr in found.turns.values()) == len(tried)
+    for groups, named in (
+        (found.scenarios, [s.scenario for s in tried]),
+        (found.methods, [s.method for s in tried]),
+    ):
+        assert {name: asr.n for name, asr in groups.items()} == Counter(filter(None, named))
+        assert all(asr.n == sum(each.n for each in asr.turns.values()) for asr in groups.values())
+    for asr in (*found.turns.values(), *found.scenarios.values()):
+        assert (asr.asr.value if asr.asr else None) == (asr.unsafe / asr.graded if asr.graded else None)
+    assert found.ungraded.n == sum(s.label is Label.UNGRADED for s in tried)
+    assert sum(found.outcomes.values()) == sum(s.outcome is not None for s in tried)
+    assert found.pending == sum(s.label is None for s in listed)
+    rows = [(s.query_id, s.turns, str(s.label)) for s in tried]
+    index = safety_index(label_matrix(rows))
+    known = found.safety_index.value
+    assert (known.value if known else None, found.safety_index.rounds) == (index.value, index.rounds)
+    assert found.safety_index.compat == safety_index_compat(rows)
+
+
+def test_twins_enter_over_refusal_and_nothing_else() -> None:
+    outcomes = [Outcome.COMPLIED, Outcome.REFUSED, Outcome.BLOCKED, Outcome.MODERATED, Outcome.ERROR, None]
+    twins = [ScoredSample(f"b{i}", 2, None, outcome, twin_of="a") for i, outcome in enumerate(outcomes)]
+    found = results_of_samples(twins, target="m")
+    rate = found.over_refusal.turns[2]
+    assert (rate.n, rate.denied, rate.errors) == (4, 3, 1)
+    assert rate.rate is not None
+    assert rate.rate.value == 0.75
+    only_error = results_of_samples([ScoredSample("b", 2, None, Outcome.ERROR, twin_of="a")], target="m")
+    assert only_error.over_refusal.turns[2].rate is None
+    assert found.turns == {}
+    assert found.safety_index.value is None
+
+
+def test_causes_come_most_frequent_first() -> None:
+    causes = ["timeout", "", "timeout"]
+    listed = [ScoredSample(str(i), 1, Label.UNGRADED, cause=cause) for i, cause in enumerate(causes)]
+    found = results_of_samples(listed, target="m")
+    assert list(found.ungraded.causes.items()) == [("timeout", 2), ("unknown", 1)]

@@ -3,21 +3,24 @@ import hashlib
 import html
 import json
 import re
-from html.parser import HTMLParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browser.runs import ROUNDS, Answer, drifting, make_image, make_run, sample, samples
-from safemt.core.errors import LabelsError, RunError, UsageError
+from report.pages import data, tables, tags, words
+from report.runs import ROUNDS, Answer, add, drifting, make_image, make_run, sample, samples
+from safemt.core.errors import LabelsError, RunError, SafemtError, UsageError
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
 from safemt.judges.validation import Validation, save_validation
-from safemt.report.page.build import build_page, load_runs
-from safemt.report.page.dialogues import ANSWER_LIMIT, dialogue_data, script_json
-from safemt.report.page.words import visible
+from safemt.report.html.dialogues import ANSWER_LIMIT, dialogue_data, script_json
+from safemt.report.html.run_page import run_page
 from safemt.report.results import results_json, results_of
+from safemt.report.runs import compare_if_fair, open_runs
+from safemt.report.text import visible
+from safemt.run.store import Store
 from safemt.stats.agreement import Confusion
 
 HOSTILE = (
@@ -30,100 +33,62 @@ HOSTILE = (
 )
 
 
-class Words(HTMLParser):
-    """What a reader sees: texts outside scripts and styles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self.tags: list[str] = []
-        self.hidden = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.hidden = tag in ("script", "style")
-        assert not any(name.startswith("on") or name == "style" for name, _ in attrs), attrs
-        for name, value in attrs:
-            if name in ("src", "href"):
-                assert value is not None
-                assert value.startswith(("#", "data:"))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden = False
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.seen.append(data)
-
-
-def words(page: str) -> str:
-    parser = Words()
-    parser.feed(page)
-    return " ".join(" ".join(parser.seen).split())
-
-
 def page_of(*folders: Path, redact: bool = False, force: bool = False) -> str:
-    page = build_page(load_runs(folders), redact=redact, force=force)
+    with open_runs(folders) as runs:
+        page = run_page(runs, *compare_if_fair(runs, force=force), redact=redact)
     assert not re.search(r"\b(None|NaN|nan|undefined|inf)\b", words(page))
     return page
 
 
-def data(page: str, name: str) -> Any:
-    found = re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', page, re.DOTALL)
-    assert found
-    return json.loads(found[1])
+def row_of(table: Sequence[Sequence[str]], *start: object) -> list[str]:
+    """What follows in the row that starts like this."""
+    wanted = [str(each) for each in start]
+    [found] = [row[len(wanted) :] for row in table if list(row[: len(wanted)]) == wanted]
+    return list(found)
 
 
-def figures(page: str, figure: str, run: int = 0) -> str:
-    pattern = rf'data-run="{run}" data-figure="{figure}">(.*?)</(?:tbody|table)>'
-    return "".join(re.findall(pattern, page, re.DOTALL))
-
-
-def cell(table: str, **where: object) -> tuple[float, str, str]:
-    """Value, text and interval of the first figure of a row."""
-    key, value = next(iter(where.items()))
-    row = re.search(rf'<tr data-{key}="{re.escape(str(value))}">(.*?)</tr>', table, re.DOTALL)
-    assert row, where
-    found = re.search(r'<data value="([^"]*)">([^<]*)</data> <span class="ci">([^<]*)</span>', row[1])
-    assert found, row[1]
-    return float(found[1]), found[2], found[3]
-
-
-def same(shown: tuple[float, str, str], value: float, interval: list[float]) -> bool:
+def written(value: float, interval: Sequence[float]) -> str:
+    """A share with its interval, as cells show it."""
     low, high = (f"{100 * end:.1f}" for end in interval)
-    return shown == (value, f"{100 * value:.1f} %", f"{low}–{high}")
+    return f"{100 * value:.1f} % {low}–{high}"
 
 
 def test_every_figure_on_the_page_is_that_of_the_results_document(tmp_path: Path) -> None:
-    first = make_run(tmp_path / "a", samples(40), target="openai/first")
-    second = make_run(
-        tmp_path / "b", samples(40), lambda _: Answer(label=Label.UNSAFE), target="openai/second"
-    )
+    names = ("openai/first", "openai/second")
+    first = make_run(tmp_path / "a", samples(40), target=names[0])
+    second = make_run(tmp_path / "b", samples(40), lambda _: Answer(label=Label.UNSAFE), target=names[1])
     page = page_of(first, second)
+    found = tables(page)
 
-    for number, folder in enumerate((first, second)):
+    for at, (name, folder) in enumerate(zip(names, (first, second), strict=True)):
         document = results_json(results_of(folder))
         for k in ROUNDS:
-            entry = document["turns"][str(k)]
-            assert same(cell(figures(page, "turns", number), turns=k), entry["asr"], entry["interval"])
-            twins = document["over_refusal"][str(k)]
-            shown = cell(figures(page, "over-refusal", number), turns=k)
-            assert same(shown, twins["rate"], twins["interval"])
-        for name, group in document["scenarios"].items():
-            shown = cell(figures(page, "scenarios", number).rpartition("</thead>")[2], name=name)
-            assert same(shown, group["asr"], group["interval"])
-        for name, group in document["methods"].items():
-            assert same(cell(figures(page, "methods", number), name=name), group["asr"], group["interval"])
-        for name, n in document["outcomes"].items():
-            assert f'<data value="{n}">{n:,}</data>' in figures(page, "outcomes", number)
-            assert f"<td>{name}</td>" in figures(page, "outcomes", number)
-        si = document["safety_index"]
-        text = f'<data value="{si["value"]}">{si["value"]:.3f}</data>'
-        assert page.count(text) >= 2
-        slope = document["trend"]["slope_per_doubling"]
+            entry, twins = document["turns"][str(k)], document["over_refusal"][str(k)]
+            counts = [str(entry[label]) for label in ("unsafe", "safe", "ungraded")]
+            assert row_of(found["ASR by turns"], name, k) == [
+                written(entry["asr"], entry["interval"]),
+                *counts,
+            ]
+            turned_away = row_of(found["Over-refusal on benign twins"], name, k)[0]
+            assert turned_away == written(twins["rate"], twins["interval"])
+        for kind, groups in (("scenario", "scenarios"), ("method", "methods")):
+            for group, entry in document[groups].items():
+                row = row_of(found[f"ASR in % by {kind} and turns"], name, group)
+                assert row[len(ROUNDS)] == written(entry["asr"], entry["interval"])
+                for column, k in enumerate(ROUNDS):
+                    there = entry["turns"].get(str(k))
+                    assert row[column] == (f"{100 * there['asr']:.1f}" if there and there["n"] else "–")
+        for outcome, n in document["outcomes"].items():
+            assert row_of(found["Outcomes of harmful samples"], outcome.capitalize())[at] == f"{n:,}"
+        si, slope = document["safety_index"], document["trend"]["slope_per_doubling"]
+        overall = found["Overall, with 95 % intervals"]
+        assert row_of(overall, "Safety Index")[at].startswith(f"{si['value']:.3f} {si['interval'][0]:.3f}–")
+        assert row_of(overall, "ASR, all turns")[at] == written(*document["overall"]["asr"].values())
         assert f'<data value="{slope["value"]}">' in page
+        unsafe = found["Share of queries by their first unsafe response"]
         for k, share in document["first_unsafe"]["turns"].items():
-            assert f'<data value="{share["value"]}">' in page, k
+            turns = f"{k} turn{'s' if k != '1' else ''}"
+            assert row_of(unsafe, f"First at {turns}")[at] == written(share["value"], share["interval"])
 
 
 def test_the_data_of_the_list_is_every_sample_with_its_texts(tmp_path: Path) -> None:
@@ -134,7 +99,7 @@ def test_the_data_of_the_list_is_every_sample_with_its_texts(tmp_path: Path) -> 
     dialogues, answers = data(page, "dialogues-0"), data(page, "answers-0")
     assert [(row[1], row[2]) for row in index["rows"]] == [(one.query_id, one.turns) for one in asked]
     for row, answer, one in zip(index["rows"], answers, asked, strict=True):
-        assert index["scenarios"][row[3]] == one.scenario
+        assert row[3] == one.scenario
         assert dialogues[row[8]] == [one.question, [message.content for message in one.dialogue]]
         got = drifting(one)
         assert answer == [None if got.text is None else [got.text], got.reasoning if got.text else ""]
@@ -163,11 +128,8 @@ def test_hostile_text_does_nothing_and_is_carried_whole(tmp_path: Path, text: st
     )
     page = page_of(folder)
 
-    parser, unharmed = Words(), Words()
-    parser.feed(page)
-    unharmed.feed(page_of(clean))
-    assert [t for t in parser.tags if t in ("script", "img")] == [
-        t for t in unharmed.tags if t in ("script", "img")
+    assert [t for t in tags(page) if t in ("script", "img")] == [
+        t for t in tags(page_of(clean)) if t in ("script", "img")
     ]
     assert data(page, "answers-0")[0] == [[text], text]
     assert visible(text) in html.unescape(page) or "\n" in visible(text)
@@ -194,14 +156,14 @@ def test_a_response_of_a_megabyte_is_cut_and_the_page_says_so(tmp_path: Path) ->
 
 
 def test_texts_beyond_the_limit_of_the_page_are_left_out_and_counted(tmp_path: Path) -> None:
-    runs = load_runs([make_run(tmp_path / "a", samples(4))])
+    with open_runs([make_run(tmp_path / "a", samples(4))]) as runs:
+        found = dialogue_data(runs, redact=False, text_limit=1000)
 
-    found = dialogue_data(runs, redact=False, text_limit=1000)
-
-    written = "".join(found.dialogues + found.answers)
+    written = json.dumps([found.dialogues, found.answers])
     assert 500 < sum(map(len, re.findall(r'"([^"]*)"', written))) <= 1000
     assert written.count("null") >= found.left_out > 0
-    assert found.rows == 40
+    assert len(found.rows) == 40
+    assert f"{found.left_out} texts are left out" in " ".join(found.limits)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -271,7 +233,7 @@ def test_simulated_runs_say_so_wherever_they_are_named(tmp_path: Path) -> None:
 
     assert "<title>SIMULATED – Safety report" in page
     assert "SIMULATED." in words(page)
-    assert page.count('<span class="badge simulated">') > 10
+    assert page.count('<span class="badge simulated">') > 5
     for name in re.findall(r"<text[^>]*>(sim/x[^<]*)<", page):
         assert "(simulated)" in name or "…" in name
 
@@ -308,7 +270,7 @@ def test_a_page_of_too_little_is_still_right(tmp_path: Path, answer: Any, asked:
 
     assert ("PARTIAL" in words(alone)) == (document["pending"] > 0)
     assert ("Nothing is graded yet" in words(alone)) == (document["overall"]["asr"] is None)
-    assert "Can the runs be told apart?" in words(beside)
+    assert "Do the runs differ?" in words(beside)
     assert len(data(alone, "index")["rows"]) == len(asked)
 
 
@@ -321,7 +283,7 @@ def test_label_files_make_a_page_without_dialogues(tmp_path: Path) -> None:
     page = page_of(tmp_path)
 
     assert "Only labels are known; there are no texts to show." in words(page)
-    assert "no scenarios are known" in words(page)
+    assert "No scenarios are known." in words(page)
     assert len(data(page, "index")["rows"]) == 18
 
 
@@ -344,14 +306,12 @@ def test_a_judge_says_what_is_known_of_it(tmp_path: Path) -> None:
 
     assert "openai/judge has not been checked against people" in unknown
     assert "safemt judge-check LABELS.jsonl --judge openai/judge" in unknown
-    document = results_json(results_of(folder))
+    document, found = results_json(results_of(folder)), tables(known)
     sensitivity = document["judge_validation"]["sensitivity"]
-    table = known[known.index('<table data-figure="validation">') :]
-    assert same(cell(table, name="sensitivity"), sensitivity["value"], sensitivity["interval"])
+    shown = row_of(found["The judge against people"], "Sensitivity")[0]
+    assert shown == written(sensitivity["value"], sensitivity["interval"])
     corrected = document["turns"]["4"]["corrected"]["asr"]
-    row = re.search(r'<tr data-turns="4">(.*?)</tr>', figures(known, "corrected"), re.DOTALL)
-    assert row
-    assert f'<data value="{corrected["value"]}">' in row[1]
+    assert row_of(found["ASR by turns"], 4)[1] == written(corrected["value"], corrected["interval"])
 
 
 def test_runs_with_other_judges_are_not_compared_unless_forced(tmp_path: Path) -> None:
@@ -362,33 +322,54 @@ def test_runs_with_other_judges_are_not_compared_unless_forced(tmp_path: Path) -
 
     refused, forced = page_of(one, other), page_of(one, other, force=True)
 
+    differences = "openai/made-up, b less openai/made-up, a"
     assert "Not compared. the judges differ (openai/judge and refusal)" in words(refused)
-    assert not figures(refused, "differences", 1)
-    assert "Compared all the same: the judges differ" in words(forced)
-    assert figures(forced, "differences", 1)
+    assert differences not in tables(refused)
+    assert "Compared anyway: the judges differ" in words(forced)
+    assert differences in tables(forced)
 
 
 def test_runs_of_one_target_go_by_their_folders(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / name, samples(1)) for name in ("x/run", "y/run", "other")]
 
-    names = [run.name for run in load_runs(folders)]
+    with open_runs(folders) as runs:
+        names = [run.name for run in runs]
 
     assert len(set(names)) == 3
     assert names[2] == "openai/made-up, other"
 
 
-def test_what_cannot_be_reported_is_one_clear_message(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="nothing to score"):
-        load_runs([tmp_path / "absent"])
-    with pytest.raises(LabelsError):
-        load_runs([tmp_path])
+def error_of(kind: type[SafemtError], *folders: Path) -> str:
+    with pytest.raises(kind) as error, open_runs(folders):
+        pass
+    return error.value.code
+
+
+def test_what_cannot_be_reported_is_one_clear_error(tmp_path: Path) -> None:
+    assert error_of(LabelsError, tmp_path / "absent") == "nothing_to_score"
+    error_of(LabelsError, tmp_path)
     folder = make_run(tmp_path / "a", samples(1))
-    with pytest.raises(UsageError, match="named twice"):
-        load_runs([folder, tmp_path / "b" / ".." / "a"])
+    assert error_of(UsageError, folder, tmp_path / "b" / ".." / "a") == "named_twice"
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "run.sqlite").write_text("no database at all, but a text")
-    with pytest.raises(RunError):
-        load_runs([tmp_path / "c"])
+    error_of(RunError, tmp_path / "c")
+
+
+def test_texts_and_figures_of_a_run_that_goes_on_are_of_one_moment(tmp_path: Path) -> None:
+    asked = samples(3, rounds=(1,), twins=False)
+    folder = make_run(tmp_path / "a", asked, lambda _: None)
+    going_on = Store.open_for_run(folder)
+    with open_runs([folder]) as runs:
+        assert runs[0].results.pending == 3
+        for one in asked:
+            add(going_on, one, Answer())
+
+        assert all(found.reply is None for found in runs[0].samples())
+
+    with open_runs([folder]) as runs:
+        assert runs[0].results.pending == 0
+        assert all(found.reply is not None for found in runs[0].samples())
+    going_on.close()
 
 
 @pytest.mark.slow

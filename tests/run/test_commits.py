@@ -10,7 +10,8 @@ import pytest
 from safemt.core.errors import RunError
 from safemt.endpoints.base import Reply
 from safemt.run.commits import Commits
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.database import STORE_FILE
+from safemt.run.store import Store
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def on_disk(store: Store) -> set[str]:
 async def test_what_happens_in_one_turn_shares_a_commit(store: Store) -> None:
     commits = Commits(store)
     statements: list[str] = []
-    store._db.set_trace_callback(statements.append)
+    store._db.connection.set_trace_callback(statements.append)
 
     async def answer(number: int) -> None:
         add(store, f"first {number}")
@@ -46,7 +47,7 @@ async def test_what_happens_in_one_turn_shares_a_commit(store: Store) -> None:
 
     with store.grouped():
         await asyncio.gather(*map(answer, range(20)))
-    store._db.set_trace_callback(None)
+    store._db.connection.set_trace_callback(None)
     assert statements.count("COMMIT") == 2
     assert len(on_disk(store)) == 40
 
@@ -72,12 +73,12 @@ async def test_a_turn_that_cannot_be_written_fails_for_all_who_took_part_and_the
 
     with store.grouped():
         await answer("before")
-        pages = store._one("PRAGMA page_count")[0]
-        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        pages = store._db.connection.execute("PRAGMA page_count").fetchone()[0]
+        store._db.connection.execute(f"PRAGMA max_page_count = {pages}")
         ended = await asyncio.gather(*map(answer, ("small", "large", "later")), return_exceptions=True)
         assert [type(one) for one in ended] == [RunError] * 3
         assert on_disk(store) == {"before"}
-        store._db.execute("PRAGMA max_page_count = 1000000")
+        store._db.connection.execute("PRAGMA max_page_count = 1000000")
         await answer("after")
     assert on_disk(store) == {"before", "after"}
 

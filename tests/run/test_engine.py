@@ -1,7 +1,6 @@
 """The engine on its own: what is asked once, how it stops, what an error in one worker does to the rest."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +10,14 @@ import pytest
 from safemt.core.errors import CallError, CallFailure, RunError, RunStopped
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Label, Scenario
-from safemt.endpoints import limits as limits_module
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement, judge_id
-from safemt.run.engine import Engine, Tracker
-from safemt.run.protocol import History, setup_key
+from safemt.endpoints.limits import Patience
+from safemt.judges.base import Judgement, judge_id
+from safemt.run.engine import Engine, setup_of
+from safemt.run.protocol import History
+from safemt.run.running import Tracker
 from safemt.run.store import Store
 
 Answer = Callable[[Sample], Awaitable[Reply]]
@@ -96,9 +97,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "_FIRST_BACKOFF", 0.001)
+QUICK = Patience(first_backoff=0.001)
 
 
 def plan(
@@ -109,22 +108,19 @@ def plan(
     *,
     history: History = History.SCRIPTED,
     concurrency: int = 4,
+    patience: Patience = QUICK,
 ) -> Engine:
     """An engine on these samples, as `start_run` makes one."""
     reader = judge or Reader()
-    setup, identity = setup_key(model, history), judge_id(reader)
-    store.begin(setup=setup, judge=identity, manifest={}, samples=samples)
-    still_open = store.count_open(setup=setup, judge=identity)
-    done = len(samples) - still_open
-    tracker = Tracker(total=len(samples), done=done, already_done=done, started=time.monotonic())
+    setup, identity = setup_of(model, history), judge_id(reader)
+    store.begin(setup=setup.key, judge=identity, manifest={}, plan=list(enumerate(samples)))
     return Engine(
         store=store,
-        target=model,
-        judge=reader,
-        history=history,
-        concurrency=concurrency,
         setup=setup,
-        tracker=tracker,
+        judge=reader,
+        concurrency=concurrency,
+        tracker=Tracker.of(store.scored_samples(setup=setup.key, judge=identity)),
+        patience=patience,
     )
 
 
@@ -141,7 +137,7 @@ async def test_every_sample_is_asked_judged_and_counted_once(store: Store) -> No
     assert sorted(text for _, text in judge.shown) == sorted(f"To {m[-1].content}" for m in model.asked)
     tracker = engine.tracker
     assert (tracker.done, tracker.total, tracker.graded, tracker.unsafe) == (41, 41, {1: 40, 2: 1}, {})
-    assert (tracker.prompt_tokens, tracker.completion_tokens) == (82, 123)
+    assert (engine.spend.total.prompt_tokens, engine.spend.total.completion_tokens) == (82, 123)
     assert model.closed
     again = plan(store, MANY, model, judge)
     await ended(again)
@@ -208,9 +204,9 @@ async def test_the_store_is_not_searched_again_by_every_worker_at_the_end(store:
     many = [sample(f"q{number}") for number in range(300)]
     queries: list[str] = []
     engine = plan(store, many, Model(), concurrency=50)
-    store._db.set_trace_callback(queries.append)
+    store._db.connection.set_trace_callback(queries.append)
     await ended(engine)
-    store._db.set_trace_callback(None)
+    store._db.connection.set_trace_callback(None)
     assert engine.tracker.done == 300
     assert sum("ORDER BY s.position LIMIT" in query for query in queries) == 2
 
@@ -226,8 +222,9 @@ async def test_a_stop_finishes_what_is_in_flight_and_starts_nothing(store: Store
 
     model = Model(stops_at_the_tenth)
     engine = plan(store, MANY, model)
-    with pytest.raises(RunStopped, match=r"^Interrupted\.$"):
+    with pytest.raises(RunStopped) as stopped:
         await ended(engine)
+    assert stopped.value.code == "interrupted"
     assert model.ended == len(model.asked) == 10
     assert model.closed
     continued = plan(store, MANY, model)
@@ -252,21 +249,18 @@ async def test_a_stop_before_the_beginning_starts_nothing(store: Store) -> None:
         CallFailure("http_429", "slow down", retryable=True, throttled=True, retry_after=100),
     ],
 )
-async def test_a_stop_does_not_wait_for_retries_and_pauses(
-    store: Store, monkeypatch: pytest.MonkeyPatch, failure: CallFailure
-) -> None:
-    monkeypatch.setattr(limits_module, "_FIRST_BACKOFF", 100.0)
-    monkeypatch.setattr(limits_module, "_LONGEST_BACKOFF", 100.0)
-
+async def test_a_stop_does_not_wait_for_retries_and_pauses(store: Store, failure: CallFailure) -> None:
     async def fails_after_one(asked: Sample) -> Reply:
         if asked.query_id == "q0":
             return await at_once(asked)
         raise CallError(failure)
 
-    engine = plan(store, MANY, Model(fails_after_one))
+    slow = Patience(first_backoff=100.0, longest_backoff=100.0)
+    engine = plan(store, MANY, Model(fails_after_one), patience=slow)
     asyncio.get_running_loop().call_later(0.1, engine.stop, "Interrupted.")
-    with pytest.raises(RunStopped, match="Interrupted"):
+    with pytest.raises(RunStopped) as stopped:
         await ended(engine)
+    assert stopped.value.code == "interrupted"
     assert (engine.tracker.done, engine.tracker.ungraded) == (1, 0)
 
 
@@ -318,8 +312,9 @@ async def test_a_fatal_failure_stops_all_after_one_call(store: Store) -> None:
         raise CallError(CallFailure("bad_key", "the key is wrong", fatal=True))
 
     model = Model(refuses)
-    with pytest.raises(RunStopped, match=r"^The key is wrong\.$"):
+    with pytest.raises(RunStopped) as stopped:
         await ended(plan(store, MANY, model, concurrency=20))
+    assert stopped.value.code == "bad_key"
     assert len(model.asked) == 1
     assert model.closed
 
@@ -341,20 +336,21 @@ async def test_a_bug_in_one_worker_ends_the_run_at_once_and_visibly(store: Store
 async def test_a_store_that_cannot_be_written_stops_the_run_with_its_reason(store: Store) -> None:
     model = Model(soon)
     engine = plan(store, MANY, model)
-    store._db.execute("PRAGMA query_only = 1")
-    with pytest.raises(RunError, match="cannot be used: attempt to write a readonly database"):
+    store._db.connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(RunError, match="attempt to write a readonly database") as error:
         await ended(engine)
+    assert error.value.code == "store_unusable"
     assert model.ended == len(model.asked) <= 2 * 4
-    store._db.execute("PRAGMA query_only = 0")
+    store._db.connection.execute("PRAGMA query_only = 0")
     await ended(plan(store, MANY, model))
 
 
 async def test_a_store_that_cannot_be_read_stops_the_run_with_its_reason(store: Store) -> None:
     engine = plan(store, MANY, Model())
-    store._db.execute("ALTER TABLE answers RENAME TO lost")
+    store._db.connection.execute("ALTER TABLE answers RENAME TO lost")
     with pytest.raises(RunError, match="no such table"):
         await ended(engine)
-    store._db.execute("ALTER TABLE lost RENAME TO answers")
+    store._db.connection.execute("ALTER TABLE lost RENAME TO answers")
 
 
 async def test_a_target_that_makes_no_calls_can_fail_sample_by_sample(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,21 @@ import pytest
 
 from safemt.core.errors import CallError, CallFailure
 from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Action, Label, Outcome, Scenario
+from safemt.core.taxonomy import Action, Label, OnError, Outcome, Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.base import Reply
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement, judge_id
+from safemt.judges.base import Judgement, judge_id
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.inject import Position, inject
-from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import ChatMessage
-from safemt.run.engine import Engine, Tracker
-from safemt.run.gate import Moderation
-from safemt.run.protocol import History, request, setup_key
+from safemt.moderation.policies.policy import read_policies
+from safemt.run.engine import Engine, setup_of
+from safemt.run.gate import REFUSAL, REFUSAL_KEY, Moderation
+from safemt.run.protocol import History, request
+from safemt.run.rows import StoredVerdict
+from safemt.run.running import Tracker
 from safemt.run.store import Store
-from safemt.run.verdicts import REFUSAL, REFUSAL_KEY, SampleVerdict
 from safemt.stats.scores import ScoredSample
 
 POLICIES = read_policies()
@@ -51,10 +53,10 @@ class _WordReading:
         self._detector = detector
         self._bad = False
 
-    async def add(self, message: ChatMessage) -> Scan:
-        self._detector.read.append(message.text)
+    async def add(self, message: Message) -> Scan:
+        self._detector.read.append(message.content)
         self._detector.threads.add(threading.get_ident())
-        self._bad |= message.role == "user" and "bad" in message.text
+        self._bad |= message.role == "user" and "bad" in message.content
         return Scan(text=True)
 
     async def assess(self) -> Assessment:
@@ -132,30 +134,21 @@ class Run:
         self.history = settings.pop("history", History.SCRIPTED)
         moderator = Moderator(detector=self.detector, policies=POLICIES, **settings)
         self.moderation = Moderation(moderator=moderator, position=position)
-        self.setup = setup_key(self.model, self.history, self.moderation.identity)
-        self.tracker = Tracker(total=0, done=0, already_done=0, started=0.0)
+        self.setup = setup_of(self.model, self.history, self.moderation)
+        self.tracker = Tracker.of([])
 
     async def on(self, store: Store, *samples: Sample, moderated: bool = True) -> "Run":
-        setup = self.setup if moderated else setup_key(self.model, History.SCRIPTED)
-        store.begin(setup=setup, judge=judge_id(self.judge), manifest={}, samples=samples)
-        engine = Engine(
-            store=store,
-            target=self.model,
-            judge=self.judge,
-            history=self.history,
-            concurrency=4,
-            setup=setup,
-            moderation=self.moderation if moderated else None,
-            tracker=self.tracker,
-        )
+        setup = self.setup if moderated else setup_of(self.model)
+        store.begin(setup=setup.key, judge=judge_id(self.judge), manifest={}, plan=list(enumerate(samples)))
+        engine = Engine(store=store, setup=setup, judge=self.judge, concurrency=4, tracker=self.tracker)
         await engine.run()
         return self
 
     def scored(self, store: Store) -> dict[str, ScoredSample]:
-        return {s.query_id: s for s in store.scored_samples(setup=self.setup, judge=judge_id(self.judge))}
+        return {s.query_id: s for s in store.scored_samples(setup=self.setup.key, judge=judge_id(self.judge))}
 
-    def verdicts(self, store: Store) -> list[SampleVerdict]:
-        return list(store.verdicts.of_plan(setup=self.setup, moderator=self.moderation.id))
+    def verdicts(self, store: Store) -> list[StoredVerdict]:
+        return list(store.verdicts(setup=self.setup.key))
 
 
 def injected(asked: Sample, position: Position = Position.LATE_SYSTEM) -> tuple[Message, ...]:
@@ -213,8 +206,7 @@ async def test_a_finished_run_reads_and_asks_nothing(store: Store) -> None:
 
 async def test_a_verdict_is_taken_from_the_store_where_the_sample_is_still_open(store: Store) -> None:
     first = await Run().on(store, BAD)
-    with store._transaction():
-        store._db.execute("DELETE FROM answers")
+    store._db.write("DELETE FROM answers")
     again = await Run().on(store, BAD)
     assert (again.detector.read, again.model.asked) == ([], [])
     assert again.scored(store) == first.scored(store)
@@ -230,7 +222,7 @@ async def test_a_verdict_is_taken_from_the_store_where_the_sample_is_still_open(
     ],
 )
 async def test_another_moderator_is_another_setup(changed: dict[str, Any]) -> None:
-    assert Run(**changed).setup != Run().setup
+    assert Run(**changed).setup.key != Run().setup.key
 
 
 # What went wrong
@@ -244,8 +236,9 @@ async def test_a_moderator_that_fails_is_degraded_in_the_verdict_and_follows_on_
     store: Store, on_error: OnError, action: Action
 ) -> None:
     run = await Run(WordDetector(failures=99), on_error=on_error).on(store, GOOD)
-    [verdict] = run.verdicts(store)
-    assert (verdict.action, verdict.degraded, verdict.flagged) == (action, "timeout", False)
+    [verdict] = [each.verdict for each in run.verdicts(store)]
+    assert verdict.degraded is not None
+    assert (verdict.action, verdict.degraded.cause, verdict.flagged) == (action, "timeout", False)
     baseline = inject(request(GOOD), [POLICIES.baseline])
     sent = {Action.INJECT: [baseline], Action.BLOCK: [], Action.ALLOW: [tuple(request(GOOD))]}
     assert run.model.asked == sent[action]
@@ -253,10 +246,9 @@ async def test_a_moderator_that_fails_is_degraded_in_the_verdict_and_follows_on_
 
 async def test_a_degraded_verdict_is_made_again_for_a_sample_that_is_open(store: Store) -> None:
     await Run(WordDetector(failures=1)).on(store, GOOD)
-    with store._transaction():
-        store._db.execute("DELETE FROM answers")
+    store._db.write("DELETE FROM answers")
     again = await Run().on(store, GOOD)
-    [verdict] = again.verdicts(store)
+    [verdict] = [each.verdict for each in again.verdicts(store)]
     assert verdict.degraded is None
     assert again.model.asked == [tuple(request(GOOD))]
 
@@ -274,7 +266,7 @@ async def test_a_live_dialogue_is_moderated_before_each_turn_and_policies_stay_o
     third = (*second, Message("assistant", "To bad"), Message("user", "go on"))
     assert run.model.asked == [first, inject(second, [FRAUD]), inject(third, [FRAUD])]
     assert run.detector.read == [message.content for message in third], "each message is read once"
-    assert [(v.last, v.action) for v in run.verdicts(store)] == [
+    assert [(v.last, v.verdict.action) for v in run.verdicts(store)] == [
         (False, "allow"), (False, "inject"), (True, "inject"),
     ]  # fmt: skip
 
@@ -293,14 +285,11 @@ async def test_judging_again_asks_neither_moderator_nor_target_and_shows_the_dia
     run = await Run(history=History.LIVE).on(store, live)
     again = Reader()
     again.identity = "another"
-    store.begin(setup=run.setup, judge=judge_id(again), manifest={}, samples=[live])
-    model = Model()
-    engine = Engine(
-        store=store, target=model, judge=again, history=History.LIVE, concurrency=1, setup=run.setup,
-        tracker=run.tracker, answered_only=True,
-    )  # fmt: skip
+    nobody = replace(run.setup, target=None)
+    store.begin(setup=nobody.key, judge=judge_id(again), manifest={}, plan=[(0, live)])
+    engine = Engine(store=store, setup=nobody, judge=again, concurrency=1, tracker=run.tracker)
     await engine.run()
-    assert model.asked == []
+    assert len(run.model.asked) == 2
     assert again.shown == run.judge.shown
 
 

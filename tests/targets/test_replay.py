@@ -84,8 +84,10 @@ async def test_the_same_row_twice_is_one(tmp_path: Path) -> None:
 
 
 def test_two_different_responses_to_one_sample_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="q1 at 1 turns has two different responses"):
+    with pytest.raises(LabelsError) as caught:
         replay(tmp_path, [*ROWS, {"id": "q1", "turns": 1, "response": "other"}])
+    assert caught.value.code == "two_values"
+    assert (caught.value.fields["query_id"], caught.value.fields["turns"]) == ("q1", 1)
 
 
 @pytest.mark.parametrize(

@@ -121,5 +121,6 @@ def test_the_identity_holds_curve_and_seed() -> None:
 
 
 def test_an_unknown_curve_is_refused() -> None:
-    with pytest.raises(UsageError, match="no simulated target 'x'"):
+    with pytest.raises(UsageError) as caught:
         SimulatedTarget("x")
+    assert (caught.value.code, caught.value.fields) == ("unknown_target", {"name": "sim/x"})

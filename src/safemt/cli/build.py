@@ -1,159 +1,127 @@
 """`safemt build`: make a benchmark from harmful queries."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final, Literal
 
-import typer
+import msgspec
 
-from safemt.cli import app
-from safemt.core.taxonomy import Method
-
-
-class FormatOption(StrEnum):
-    """`--format`."""
-
-    AUTO = "auto"
-    JSONL = "jsonl"
-    CSV = "csv"
-    MM_SAFETYBENCH = "mm-safetybench"
-    JAILBREAKV = "jailbreakv"
-    FIGSTEP = "figstep"
-    BEAVERTAILS_V = "beavertails-v"
-    HARMBENCH = "harmbench"
+from safemt.cli.command import command, paths_of
+from safemt.cli.options import Panel, Setting, option
+from safemt.core.taxonomy import PUBLISHED_TURNS, Method
+from safemt.endpoints.base import EndpointConfig
+from safemt.run.config import LimitsConfig
 
 
-class LayoutOption(StrEnum):
-    """`--layout`."""
+class GeneratorConfig(EndpointConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What writes the dialogues."""
 
-    JSONL = "jsonl"
-    FOLDER = "folder"
+    name: str = "template"
 
 
-@app.command()
-def build(
-    queries: Annotated[
-        list[Path], typer.Option(help="A file or folder of harmful queries; give it again for more.")
-    ],
-    out: Annotated[Path, typer.Option(help="Where the benchmark goes; must not exist yet.")],
-    query_format: Annotated[
-        FormatOption, typer.Option("--format", help="The layout of the queries; auto tells it by itself.")
-    ] = FormatOption.AUTO,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder that image paths are relative to. Default: beside the file.")
-    ] = None,
-    turns: Annotated[str, typer.Option(help="Numbers of turns.")] = "1,2,4,6,8",
-    methods: Annotated[
-        str, typer.Option(help="How the dialogues conceal their intent.")
-    ] = "gradual,role_play,in_context,hybrid",
-    count: Annotated[int, typer.Option(min=1, help="How many queries, balanced over the scenarios.")] = 2000,
-    generator: Annotated[
-        str, typer.Option(help="Who writes the dialogues: template (offline) or openai/MODEL.")
-    ] = "template",
-    generator_base_url: Annotated[
-        str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
-    ] = None,
-    generator_api_key_env: Annotated[
-        str | None, typer.Option(help="Environment variable with the key. Default: OPENAI_API_KEY.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once.")] = 20,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one call.")] = 120.0,
-    benign_twins: Annotated[
-        bool, typer.Option("--benign-twins", help="A harmless twin for each query, to measure over-refusal.")
-    ] = False,
-    language: Annotated[str, typer.Option(help="Of the queries and dialogues; others are left out.")] = "en",
-    seed: Annotated[int, typer.Option(help="Decides the selection, the wording and the images.")] = 0,
-    layout: Annotated[
-        LayoutOption, typer.Option(help="folder: also write the published 1_turn.json, 2_turn.json, …")
-    ] = LayoutOption.JSONL,
-    allow_fewer: Annotated[
-        bool, typer.Option("--allow-fewer", help="Build even if fewer than --count queries are left.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a build with openai/MODEL that was interrupted.")
-    ] = False,
-) -> None:
-    """Build a benchmark from harmful queries.
+class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to build."""
 
-    Dialogues of several lengths, with images, checked and documented.
+    format: Literal[
+        "auto", "jsonl", "csv", "mm-safetybench", "jailbreakv", "figstep", "beavertails-v", "harmbench"
+    ] = "auto"
+    images: Path | None = None
+    turns: tuple[Annotated[int, msgspec.Meta(ge=1, le=12)], ...] = PUBLISHED_TURNS
+    methods: tuple[Method, ...] = tuple(Method)
+    count: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    generator: GeneratorConfig = GeneratorConfig()
+    limits: LimitsConfig = LimitsConfig()
+    benign_twins: bool = False
+    language: str = "en"
+    seed: int = 0
+    layout: Literal["jsonl", "folder"] = "jsonl"
+    allow_fewer: bool = False
 
-    The same queries, options and seed give the same bytes. DATASHEET.md in the result says what is in it.
+
+_HELP: Final = {
+    "format": "Layout of the queries. `auto` detects it.",
+    "images": "Folder that image paths are relative to. Default: the folder of the file.",
+    "count": "Number of queries, balanced over the scenarios.",
+    "allow_fewer": "Build even if fewer than --count queries are left.",
+    "turns": "Numbers of turns.",
+    "methods": "How the dialogues conceal their intent.",
+    "benign_twins": "Add a harmless twin of each query, to measure over-refusal.",
+    "language": "Language of the queries and dialogues. Queries in others are left out.",
+}
+
+
+@command(
+    Setting(
+        "queries", "File or folder of harmful queries. May be repeated.", Path,
+        panel=Panel.SELECTION, required=True, multiple=True,
+    ),
+    *(Setting(path, text, panel=Panel.SELECTION) for path, text in _HELP.items()),
+    option("seed", "Random seed for the selection, the wording and the images."),
+    *paths_of(BuildConfig, "generator.", "limits."),
+    Setting("layout", "With `folder`, also write the published files (1_turn.json, 2_turn.json, …)."),
+    Setting("resume", "Continue an interrupted build with openai/MODEL.", bool),
+    option("out", "Folder for the benchmark. It must not exist yet.", required=True),
+    config=BuildConfig,
+    examples=(
+        "safemt build --queries queries.jsonl --out my-benchmark --count 200 --benign-twins",
+        "safemt build --queries queries.jsonl --out my-benchmark --generator openai/MODEL",
+    ),
+)  # fmt: skip
+def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: Path) -> None:
+    """Writes dialogues of several lengths with images, and checks and documents them.
+
+    The same queries, options and seed give the same bytes. DATASHEET.md in the result describes it.
     """
     from safemt.build.build import BuildPlan
     from safemt.build.build import build as build_benchmark
     from safemt.build.generators.open import open_generator
     from safemt.build.progress import Progress
     from safemt.build.sources.read import QueryFormat
-    from safemt.cli.printing import stderr, stdout
+    from safemt.cli.printing import say, stderr, stdout
 
-    chosen = _methods(methods)
+    methods = tuple(dict.fromkeys(config.methods))
     plan = BuildPlan(
         queries=queries,
         out=out,
-        layout=QueryFormat(query_format),
-        images=images,
-        turns=_turns(turns),
-        methods=chosen,
-        count=count,
-        seed=seed,
-        language=language,
-        twins=benign_twins,
-        allow_fewer=allow_fewer,
-        folder_layout=layout is LayoutOption.FOLDER,
+        layout=QueryFormat(config.format),
+        images=config.images,
+        turns=sorted(set(config.turns)),
+        methods=methods,
+        count=config.count,
+        seed=config.seed,
+        language=config.language,
+        twins=config.benign_twins,
+        allow_fewer=config.allow_fewer,
+        folder_layout=config.layout == "folder",
     )
-    opened = open_generator(
-        generator,
+    generator = open_generator(
+        config.generator.name,
         out=out,
-        base_url=generator_base_url,
-        api_key_env=generator_api_key_env,
-        methods=chosen,
-        concurrency=concurrency,
-        timeout=timeout,
+        base_url=config.generator.base_url,
+        api_key_env=config.generator.api_key_env,
+        methods=methods,
+        concurrency=config.limits.concurrency,
+        timeout=config.limits.timeout,
         resume=resume,
     )
     with Progress(stderr()) as progress:
-        stats = build_benchmark(plan, progress=progress, generator=opened)
-    console = stdout()
+        stats = build_benchmark(plan, progress=progress, generator=generator)
+    for line in _summary(stats, out):
+        say(stdout(), line)
+
+
+def _summary(stats: dict[str, Any], out: Path) -> list[str]:
     rounds = ", ".join(f"{number:,} at {k}" for k, number in stats["by_turns"].items())
     refused = stats["minors_and_sex_refused"]
-    lines = [
+    left_out = "; ".join(
+        f"{stage} " + ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+        for stage, reasons in stats["rejects"].items()
+    )
+    return [
         f"{stats['samples']:,} samples of {stats['queries']:,} queries ({rounds} turns) → {out}",
         f"build {stats['build']}",
-        "left out: " + (_summary(stats["rejects"]) or "nothing"),
+        f"left out: {left_out or 'nothing'}",
         *([f"{refused:,} rows refused that put minors and sexual content together"] if refused else []),
         *(f"{label}: {share}" for label, share in stats["generation"].get("shares", {}).items()),
         *(f"absent: {name} ({why})" for name, why in stats["absent_scenarios"].items()),
         f"Read {out / 'DATASHEET.md'} before you use it.",
     ]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _summary(rejects: dict[str, dict[str, int]]) -> str:
-    return "; ".join(
-        f"{stage} " + ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
-        for stage, reasons in rejects.items()
-    )
-
-
-def _turns(text: str) -> list[int]:
-    from safemt.core.errors import UsageError
-
-    try:
-        found = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or found[0] < 1 or found[-1] > 12:
-        raise UsageError(f"--turns takes numbers from 1 to 12 with commas, such as 1,2,4,6,8, not {text!r}.")
-    return found
-
-
-def _methods(text: str) -> list[Method]:
-    from safemt.core.errors import UsageError
-
-    known = ", ".join(Method)
-    try:
-        found = list(dict.fromkeys(Method(part.strip()) for part in text.split(",")))
-    except ValueError:
-        raise UsageError(f"--methods takes names with commas out of {known}, not {text!r}.") from None
-    return found

@@ -1,138 +1,75 @@
-"""`safemt moderate`: what a moderator says of dialogues."""
+"""`safemt moderate`: verdicts on dialogues."""
 
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from safemt.cli import app
-from safemt.cli.options import (
-    ActionOption,
-    Concurrency,
-    ModeratorAction,
-    ModeratorApiKeyEnv,
-    ModeratorBand,
-    ModeratorBaseUrl,
-    ModeratorMaxOutputTokens,
-    ModeratorName,
-    ModeratorTemperature,
-    ModeratorTemplate,
-    ModeratorThreshold,
-    ModeratorThresholds,
-    ModeratorWithPictures,
-    OnErrorOption,
-    OnModeratorError,
-    PolicyFolder,
-    Prices,
-    read_band,
-    read_temperature,
-)
+from safemt.cli.command import Argument, command
+from safemt.cli.moderators import DECISION, DETECTOR, ModerationConfig, open_alone
+from safemt.cli.options import Setting
 
 if TYPE_CHECKING:
-    from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+    from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 
-@app.command()
-def moderate(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE|-", help="Dialogues: JSONL, a JSON array or one object, also .gz; - is stdin."
-        ),
+@command(
+    "moderator.name", *DECISION, *DETECTOR, "every_turn", "limits.concurrency", "budget.prices",
+    Setting("jsonl", "Print one JSON verdict per line, also on a terminal.", bool),
+    config=ModerationConfig,
+    arguments=[
+        Argument(
+            "source", "Dialogues: JSONL, a JSON array or one object, also .gz. - reads standard input.",
+            metavar="FILE|-", type=click.STRING,
+        )
     ],
-    moderator: ModeratorName = "embedded",
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="One JSON verdict a line, also on a terminal.")
-    ] = False,
-    action: ModeratorAction = ActionOption.INJECT,
-    on_moderator_error: OnModeratorError = OnErrorOption.INJECT,
-    threshold: ModeratorThreshold = None,
-    thresholds: ModeratorThresholds = None,
-    policies: PolicyFolder = None,
-    moderator_base_url: ModeratorBaseUrl = None,
-    moderator_api_key_env: ModeratorApiKeyEnv = None,
-    moderator_temperature: ModeratorTemperature = "0",
-    moderator_max_output_tokens: ModeratorMaxOutputTokens = None,
-    template: ModeratorTemplate = None,
-    with_pictures: ModeratorWithPictures = False,
-    band: ModeratorBand = None,
-    every_turn: Annotated[
-        bool,
-        typer.Option("--every-turn", help="Ask an endpoint after each user turn, not once for a dialogue."),
-    ] = False,
-    concurrency: Concurrency = 8,
-    timeout: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")] = 30.0,
-    prices: Prices = None,
-) -> None:
-    """Say how risky dialogues are, and what to do.
+    examples=(
+        "safemt moderate dialogues.jsonl",
+        "safemt moderate - --jsonl --moderator llm:openai/MODEL < dialogues.jsonl",
+    ),
+)  # fmt: skip
+def moderate(config: ModerationConfig, source: str, *, every_turn: bool, jsonl: bool) -> int | None:
+    """Rows are those of a benchmark, chat requests with `messages`, or objects with `id` and `turns`.
 
-    Rows are those of a benchmark, chat requests with `messages`, or `id` and `turns`.
-
-    Exit code 1 if a row could not be moderated.
+    The exit code is 1 if a row could not be moderated.
     """
     from safemt.cli.moderation_output import Totals, print_for_people, print_json_line, print_totals
     from safemt.cli.printing import stderr, stdout
     from safemt.core.errors import ModeratorError, RunStopped
-    from safemt.core.taxonomy import Action
-    from safemt.endpoints.asking import LimitedAsk
     from safemt.endpoints.prices import read_prices
     from safemt.moderation.many import moderate_many
-    from safemt.moderation.measuring.thresholds import with_thresholds
-    from safemt.moderation.moderator import OnError
-    from safemt.moderation.open import DetectorOptions, open_moderator
 
-    options = DetectorOptions(
-        base_url=moderator_base_url,
-        api_key_env=moderator_api_key_env,
-        template=template,
-        with_pictures=with_pictures,
-        band=read_band(band),
-        temperature=read_temperature(moderator_temperature, "--moderator-temperature"),
-        max_output_tokens=moderator_max_output_tokens,
-        timeout=timeout,
-    )
-    table = read_prices(prices)
-    opened = open_moderator(
-        moderator,
-        action=Action(action),
-        on_error=OnError(on_moderator_error),
-        threshold=threshold,
-        policies=policies,
-        options=options,
-        ask=LimitedAsk(concurrency, role="moderator"),
-    )
-    opened = with_thresholds(opened, thresholds)
+    prices, at_once = read_prices(config.budget.prices), config.limits.concurrency
+    moderator = open_alone(config.moderator, at_once)
     as_jsonl = jsonl or not sys.stdout.isatty()
     console, totals = stdout(), Totals()
-    local = not opened.detector.endpoints
+    every_turn = every_turn or not moderator.detector.endpoints
     try:
-        for outcome in moderate_many(
-            opened, _dialogues(source), at_once=concurrency, every_turn=every_turn or local
-        ):
+        for outcome in moderate_many(moderator, _dialogues(source), at_once=at_once, every_turn=every_turn):
             totals.count(outcome)
             if as_jsonl:
                 print_json_line(outcome)
             else:
                 print_for_people(outcome, console)
     except BrokenPipeError:
-        # Whoever read the verdicts has left; what Python flushes at its end has nowhere to go.
+        # The reader of the verdicts has left, so what Python flushes at its end has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        return 1
     except RunStopped as stopped:
-        raise ModeratorError(f"{stopped} What was not printed was not moderated.") from stopped
-    print_totals(totals, opened, table, stderr())
-    if totals.bad:
-        raise typer.Exit(1)
+        raise ModeratorError(
+            "moderation_stopped", f"{stopped} What was not printed was not moderated."
+        ) from stopped
+    print_totals(totals, moderator, prices, stderr())
+    return 1 if totals.bad else None
 
 
-def _dialogues(source: str) -> "Iterable[ModeratedDialogue | BadRow]":
-    from pathlib import Path
-
+def _dialogues(source: str) -> "Iterable[Dialogue | BadRow]":
     from safemt.moderation.reading.dialogues import read_dialogues
 
     if source != "-":
         return read_dialogues(Path(source))
-    # A reader of its own: one that waits in another thread would bar sys.stdin at the end of the process.
+    # A reader of its own: if another thread waited in sys.stdin, the process could not end.
     return read_dialogues(open(0, "rb", closefd=False))

@@ -1,4 +1,4 @@
-"""How verdicts are shown: one JSON line each, or a few lines for a person."""
+"""Prints verdicts: one JSON line each, or a few lines for a person."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ class Totals:
 
 
 def print_json_line(outcome: Outcome) -> None:
-    """One line on stdout, there at once for whoever reads the pipe."""
+    """Print one line on stdout, at once for the reader of the pipe."""
     document = (
         {"id": outcome.id, "error": outcome.problem} if isinstance(outcome, BadRow) else verdict_json(outcome)
     )
@@ -56,7 +56,7 @@ def print_json_line(outcome: Outcome) -> None:
 
 
 def print_for_people(outcome: Outcome, console: Console) -> None:
-    """Risk by turn, the first alert, scenario, action and policy, and what was not looked at."""
+    """Print risk by turn, the first alert, scenario, action and policy, and what was not looked at."""
     if isinstance(outcome, BadRow):
         _print(console, Text.assemble((outcome.id, "bold"), "  ", ("no verdict", "red")))
         _print(console, Text(f"  {outcome.problem}"))
@@ -79,7 +79,7 @@ def print_for_people(outcome: Outcome, console: Console) -> None:
 
 
 def print_totals(totals: Totals, moderator: Moderator, prices: PriceTable, console: Console) -> None:
-    """What came of all of it, and what it cost."""
+    """Print the totals and their cost."""
     parts = [f"{totals.moderated:,} moderated by {moderator.name}: {totals.flagged:,} flagged"]
     if totals.degraded:
         parts.append(f"{totals.degraded:,} degraded")
@@ -110,14 +110,14 @@ def _cost(totals: Totals, moderator: Moderator, prices: PriceTable) -> str:
 
 
 def _headline(verdict: Verdict) -> Text:
-    risk = "no risk could be told" if verdict.risk is None else f"risk {verdict.risk:.2f}"
+    risk = "no risk" if verdict.risk is None else f"risk {verdict.risk:.2f}"
     line = Text.assemble((verdict.id or "-", "bold"), f"  {risk}  ")
     if verdict.flagged:
         line.append("flagged", "red")
         scenario = f", {verdict.scenario.value}" if verdict.scenario else ""
         line.append(f"{scenario}, first at turn {verdict.first_alert_turn}")
     elif verdict.first_alert_turn is not None:
-        line.append(f"not flagged any more; it was at turn {verdict.first_alert_turn}")
+        line.append(f"no longer flagged; first alert at turn {verdict.first_alert_turn}")
     else:
         line.append("not flagged", "green")
     line.append(f" → {verdict.action.value}")
@@ -125,7 +125,7 @@ def _headline(verdict: Verdict) -> Text:
 
 
 def _chosen_turns(verdict: Verdict) -> Sequence[TurnRisk]:
-    """All turns, or of many the first, those around the first alert, and the last."""
+    """All turns; of many, the first, those around the first alert, and the last."""
     count, alert = len(verdict.turns), verdict.first_alert_turn or 1
     if count <= _MOST_TURNS:
         return verdict.turns
@@ -147,7 +147,7 @@ def _turn_line(turn: TurnRisk, verdict: Verdict) -> Text:
 
 
 def _remarks(verdict: Verdict) -> Sequence[str]:
-    """What a reader should know before trusting the verdict."""
+    """What to know before trusting the verdict."""
     remarks = []
     if verdict.degraded is not None:
         remarks.append(f"degraded ({verdict.degraded.cause}): {verdict.degraded.message}")

@@ -1,197 +1,206 @@
-"""Options that several commands share, and how their texts are read."""
+"""Every option that belongs to a configuration, or that several commands share, declared once.
 
+Its place in the configuration gives the option its name and its panel in `--help`; the configuration types
+give its type, its default and its limits (`cli/values.py`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from safemt.core.errors import UsageError
+from typing import Any, Final, Literal
 
 
-class RoutingOption(StrEnum):
-    """`--routing`."""
+class Panel(StrEnum):
+    """A heading of `--help`, in the order of the page."""
 
-    SCENARIO = "scenario"
-    GENERAL = "general"
-
-
-class HistoryOption(StrEnum):
-    """`--history`."""
-
-    SCRIPTED = "scripted"
-    LIVE = "live"
-
-
-class ExecutorOption(StrEnum):
-    """`--executor`."""
-
-    LOCAL = "local"
-    RAY = "ray"
+    ARGUMENTS = "Arguments"
+    CONFIGURATION = "Configuration"
+    GATEWAY = "Gateway"
+    TARGET = "Target"
+    JUDGE = "Judge"
+    MODERATOR = "Moderator"
+    GENERATOR = "Generator"
+    SELECTION = "Selection"
+    LIMITS = "Limits and budget"
+    MACHINES = "Many machines"
+    OUTPUT = "Output"
 
 
-BenchmarkName = Annotated[
-    str, typer.Option(help="A benchmark: folder, file, demo, or hub:OWNER/NAME[@REVISION].")
-]
-TargetName = Annotated[
-    str, typer.Option(help="Model under test: openai/MODEL, replay/PATH, sim/steady|drifting|brittle.")
-]
-Turns = Annotated[str | None, typer.Option(help="Numbers of turns to run, such as 1,2,4. Default: all.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only so many queries, spread over the scenarios.")]
-Seed = Annotated[int, typer.Option(help="Of the selection, the order and simulated targets.")]
-HistoryName = Annotated[
-    HistoryOption, typer.Option("--history", help="Assistant turns: as scripted, or the target's own.")
-]
-MaxOutputTokens = Annotated[int, typer.Option(min=1, help="Of the target's responses.")]
-TextOnly = Annotated[bool, typer.Option("--text-only", help="Ask without images.")]
-SkipMissingImages = Annotated[
-    bool, typer.Option("--skip-missing-images", help="Leave out samples whose image is missing.")
-]
-TargetBaseUrl = Annotated[
-    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8000/v1.")
-]
+_PANELS: Final = {
+    "config": Panel.CONFIGURATION, "print_config": Panel.CONFIGURATION,
+    "target": Panel.TARGET, "history": Panel.TARGET,
+    "judge": Panel.JUDGE,
+    "moderator": Panel.MODERATOR, "every_turn": Panel.MODERATOR,
+    "upstream": Panel.GATEWAY, "listen": Panel.GATEWAY, "audit": Panel.GATEWAY,
+    "generator": Panel.GENERATOR,
+    "benchmark": Panel.SELECTION, "selection": Panel.SELECTION, "seed": Panel.SELECTION,
+    "limits": Panel.LIMITS, "budget": Panel.LIMITS,
+    "shard": Panel.MACHINES, "executor": Panel.MACHINES, "ray": Panel.MACHINES,
+}  # fmt: skip
+"""By the first part of a place; others are output."""
+_FLAGS: Final = {
+    "target.sampling.temperature": "--temperature",
+    "target.sampling.max_output_tokens": "--max-output-tokens",
+    "judge.routing": "--routing",
+    "moderator.action": "--action",
+    "moderator.on_error": "--on-moderator-error",
+    "moderator.policies": "--policies",
+    "moderator.policy_position": "--policy-position",
+    "moderator.policy_budget": "--policy-budget",
+    "shard": "--shards",
+    "upstream.base_url": "--upstream",
+    "audit.path": "--audit",
+    "as_json": "--json",
+}
+"""Options that are not named by the rule in `Setting.flag`."""
+_METAVARS: Final = {
+    "name": "NAME", "benchmark": "NAME", "base_url": "URL", "api_key_env": "VARIABLE", "timeout": "SECONDS",
+    "max_cost": "USD", "template": "NAME|FILE", "band": "LOW,HIGH", "shard": "N/M", "address": "HOST:PORT",
+}  # fmt: skip
+"""What options take, by the last part of their place; others are named by their type."""
 
 
-class ActionOption(StrEnum):
-    """`--action`."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option."""
 
-    INJECT = "inject"
-    BLOCK = "block"
+    path: str
+    """Its place in the configuration (`target.base_url`), or the name of an argument of the command."""
+    help: str
+    kind: Any = None
+    """The type, if no configuration has it."""
+    default: Any = None
+    """Of an option that no configuration has."""
+    panel: Panel | None = None
+    """None is by the place."""
+    metavar: str = ""
+    """What the option takes; empty is by the place or the type."""
+    short: str = ""
+    """A short form, such as `-o`."""
+    required: bool = False
+    multiple: bool = False
+    """Whether the option may be given several times."""
+
+    @property
+    def flag(self) -> str:
+        """`--target-base-url`: the place without `name`, `sampling`, and sections that are no model."""
+        parts = self.path.split(".")
+        if parts[0] in ("selection", "limits", "budget", "listen"):
+            parts = parts[1:]
+        words = [part for part in parts if part not in ("name", "sampling")]
+        return _FLAGS.get(self.path) or "--" + "-".join(words).replace("_", "-")
+
+    @property
+    def heading(self) -> Panel:
+        """The panel."""
+        return self.panel or _PANELS.get(self.path.partition(".")[0], Panel.OUTPUT)
+
+    @property
+    def takes(self) -> str:
+        """What the option takes; empty is by the type."""
+        return self.metavar or _METAVARS.get(self.path.rpartition(".")[2], "")
 
 
-class OnErrorOption(StrEnum):
-    """`--on-moderator-error`."""
+_SERVER: Final = "Any OpenAI-compatible server, such as http://localhost:8000/v1."
+_KEY: Final = "Environment variable that holds the {}'s key. Default: OPENAI_API_KEY."
+_TEMPERATURE: Final = "Sampling temperature of the {}. `default` leaves it to the server."
 
-    INJECT = "inject"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class PositionOption(StrEnum):
-    """`--policy-position`."""
-
-    SYSTEM = "system"
-    LATE_SYSTEM = "late_system"
-    USER_SUFFIX = "user_suffix"
-
-
-Shards = Annotated[str | None, typer.Option(help="Only part N/M, for M machines; then safemt merge.")]
-ExecutorName = Annotated[
-    ExecutorOption, typer.Option("--executor", help="This process, or the workers of a Ray cluster.")
-]
-RayAddress = Annotated[str, typer.Option(help="Of the Ray cluster; auto is the one of this machine.")]
-RayWorkers = Annotated[int | None, typer.Option(min=1, help="Engines on it. Default: one per machine.")]
-LogJson = Annotated[Path | None, typer.Option(help="Append events to this file, one JSON object per line.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-JudgeName = Annotated[
-    str, typer.Option("--judge", help="openai/MODEL, refusal (offline, weak), recorded/PATH or panel:A,B,C.")
-]
-JudgeBaseUrl = Annotated[
-    str | None, typer.Option(help="Any OpenAI-compatible server, such as http://localhost:8001/v1.")
-]
-JudgeApiKeyEnv = Annotated[
-    str | None, typer.Option(help="Environment variable with the judge's key. Default: OPENAI_API_KEY.")
-]
-JudgeTemperature = Annotated[str, typer.Option(help="Of the judge; `default` leaves it to the endpoint.")]
-JudgeMaxOutputTokens = Annotated[
-    int, typer.Option(min=1, help="Of the judge's answers; a judge that thinks aloud needs more.")
-]
-JudgeWithImage = Annotated[bool, typer.Option("--judge-with-image", help="Show the judge the image too.")]
-Routing = Annotated[RoutingOption, typer.Option(help="Rubric by scenario, or always the general one.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=2000, help="Most calls at once to one endpoint.")]
-ModeratorName = Annotated[
-    str,
-    typer.Option(
-        "--moderator",
-        help="embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a baseline such as keyword.",
+_IN_A_CONFIGURATION: Final = {
+    "target.name": "Model under test: openai/MODEL, replay/PATH, or sim/steady, sim/drifting, sim/brittle "
+    "(simulated).",
+    "target.base_url": _SERVER,
+    "target.api_key_env": _KEY.format("target"),
+    "target.sampling.temperature": _TEMPERATURE.format("target"),
+    "target.sampling.max_output_tokens": "Longest response of the target, in tokens.",
+    "history": "Assistant turns in the dialogue: as scripted, or the target's own replies.",
+    "judge.name": "Judge: openai/MODEL, refusal (offline, weak), recorded/PATH, or panel:A,B,C.",
+    "judge.base_url": _SERVER,
+    "judge.api_key_env": _KEY.format("judge"),
+    "judge.sampling.temperature": _TEMPERATURE.format("judge"),
+    "judge.sampling.max_output_tokens": "Longest answer of the judge, in tokens. A judge that thinks first "
+    "needs more.",
+    "judge.routing": "Rubric: the scenario's own where there is one, or always the general one.",
+    "judge.with_image": "Show the image to the judge, too.",
+    "moderator.name": "Moderator: embedded, llm:openai/MODEL, cascade:FIRST,SECOND, guard/NAME, or a "
+    "baseline such as keyword.",
+    "moderator.action": "What to do with a flagged dialogue: inject a policy, or block it.",
+    "moderator.on_error": "If the moderator fails: inject the baseline policy, let the dialogue through "
+    "(open), or block it (closed).",
+    "moderator.threshold": "Risk (0 to 1) from which a dialogue is flagged. Default: the moderator's own.",
+    "moderator.thresholds": "Threshold file that `safemt moderator calibrate` wrote for this moderator.",
+    "moderator.base_url": _SERVER,
+    "moderator.api_key_env": _KEY.format("moderator"),
+    "moderator.sampling.temperature": _TEMPERATURE.format("moderator's model"),
+    "moderator.sampling.max_output_tokens": "Longest answer of the moderator's model, in tokens. Default: "
+    "the moderator's own.",
+    "moderator.timeout": "Time limit of one call to the moderator's model.",
+    "moderator.template": "For llm: a guard template in place of our prompt, by name (qwen3guard) or as a "
+    "YAML file.",
+    "moderator.with_pictures": "For llm: show the pictures to the model.",
+    "moderator.band": "For cascade: the risks between which the second moderator is asked.",
+    "moderator.policies": "Folder of your own policies. Each replaces the shipped policy with the same id.",
+    "moderator.policy_position": "Where policies are injected. Chat templates differ in what they accept.",
+    "moderator.policy_budget": "Longest injection, in approximate tokens.",
+    "generator.name": "What writes the dialogues: template (offline) or openai/MODEL.",
+    "generator.base_url": _SERVER,
+    "generator.api_key_env": _KEY.format("generator"),
+    "benchmark": "Benchmark: a folder, a file, demo, or hub:OWNER/NAME[@REVISION].",
+    "selection.turns": "Numbers of turns to run, such as 1,2,4. Default: all.",
+    "selection.limit": "Run at most this many queries, spread over the scenarios.",
+    "selection.text_only": "Run every sample without its image.",
+    "selection.skip_missing_images": "Leave out samples whose image is missing.",
+    "seed": "Random seed for sample selection, run order and simulated targets.",
+    "limits.concurrency": "Maximum number of calls at once to one endpoint.",
+    "limits.timeout": "Time limit of one call.",
+    "budget.max_cost": "Stop when the run directory has cost this much, earlier runs included.",
+    "budget.max_tokens": "Stop when the run directory has used this many tokens, input and output together.",
+    "budget.prices": "YAML file of prices that extends the shipped table.",
+}
+_OTHERS: Final = (
+    Setting(
+        "config",
+        "Read the configuration from a YAML or JSON file. Other options override it; --no-FLAG turns off a "
+        "flag that it sets.",
+        Path,
     ),
-]
-ModeratorBaseUrl = Annotated[
-    str | None, typer.Option(help="The server that has the moderator's model: http://localhost:8000/v1.")
-]
-ModeratorApiKeyEnv = Annotated[
-    str | None,
-    typer.Option(help="Environment variable with the moderator's key. Default: OPENAI_API_KEY."),
-]
-ModeratorTemperature = Annotated[
-    str,
-    typer.Option("--moderator-temperature", help="Of its model; `default` leaves it to the endpoint."),
-]
-ModeratorMaxOutputTokens = Annotated[
-    int | None,
-    typer.Option("--moderator-max-output-tokens", min=1, help="Of its answers, if it thinks first."),
-]
-ModeratorAction = Annotated[
-    ActionOption, typer.Option(help="What becomes of a flagged dialogue: the policy is injected, or block.")
-]
-OnModeratorError = Annotated[
-    OnErrorOption,
-    typer.Option(help="Where the moderator fails: inject the baseline policy, open (allow), closed (block)."),
-]
-ModeratorThreshold = Annotated[
-    float | None,
-    typer.Option("--threshold", help="Risk from which on to flag. Default: the moderator's own."),
-]
-ModeratorThresholds = Annotated[
-    Path | None,
-    typer.Option(
-        "--thresholds", help="A threshold that safemt moderator calibrate wrote for this moderator."
+    Setting("print_config", "Print the whole configuration as YAML, for --config, and exit.", bool),
+    Setting("every_turn", "Ask an endpoint after each user turn, not once for the whole dialogue.", bool),
+    Setting("shard", "Run only part N of M, on one of M machines. Join the parts with `safemt merge`.", str),
+    Setting(
+        "executor", "Run in this process, or on the workers of a Ray cluster.",
+        Literal["local", "ray"], "local",
     ),
-]
-ModeratorTemplate = Annotated[
-    str | None,
-    typer.Option("--template", help="For llm: a guard template, such as qwen3guard or a YAML file of yours."),
-]
-ModeratorBand = Annotated[
-    str | None,
-    typer.Option("--band", help="For cascade: LOW,HIGH, the risks between which the second is asked."),
-]
-ModeratorWithPictures = Annotated[
-    bool, typer.Option("--with-pictures", help="For llm: show the model the pictures.")
-]
-PolicyFolder = Annotated[
-    Path | None, typer.Option("--policies", help="A folder of policies of your own, instead of ours.")
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Stop when the run directory has cost so many US dollars, earlier runs counted."
-    ),
-]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=0, help="Stop when it has used so many tokens, input and output together.")
-]
-Prices = Annotated[Path | None, typer.Option(help="YAML of prices, on top of the table that safemt has.")]
-Timeout = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for one call.")]
+    Setting("ray.address", "Address of the Ray cluster. `auto` finds the one on this machine.", str, "auto"),
+    Setting("ray.workers", "Workers to start on it. Default: one per machine.", int),
+    Setting("out", "Run directory. An existing one is continued.", Path),
+    Setting("log_json", "Append events to this file, one JSON object per line.", Path),
+    Setting("force", "Compare the runs even if their benchmarks or judges differ.", bool),
+    Setting("as_json", "Print one JSON document instead of tables.", bool),
+)  # fmt: skip
+
+TABLE: Final[Mapping[str, Setting]] = {
+    **{path: Setting(path, text) for path, text in _IN_A_CONFIGURATION.items()},
+    **{setting.path: setting for setting in _OTHERS},
+}
+"""The settings by path."""
+_OF_THIS_COMMAND: Final[dict[str, Setting]] = {}
+"""The settings of the command that runs, by path."""
 
 
-def read_temperature(text: str, option: str) -> float | None:
-    """A temperature, or None for `default`.
-
-    Raises:
-        UsageError: it is neither a number from 0 to 2 nor `default`.
-    """
-    if text == "default":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 2:
-        raise UsageError(f"{option} takes a number from 0 to 2, or `default`, not {text!r}.")
-    return value
+def option(path: str, text: str = "", **changes: Any) -> Setting:
+    """The setting at `path`, changed for one command, for instance with another help text."""
+    setting = TABLE[path]
+    return replace(setting, help=text or setting.help, **changes)
 
 
-def read_band(text: str | None) -> tuple[float, float] | None:
-    """The two risks of `--band`.
+def use(settings: Iterable[Setting]) -> None:
+    """Make the settings of the command that runs known to `flag_of`."""
+    _OF_THIS_COMMAND.clear()
+    _OF_THIS_COMMAND.update({setting.path: setting for setting in settings})
 
-    Raises:
-        UsageError: they are not two numbers.
-    """
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--band takes two risks with a comma, such as 0.2,0.8, not {text!r}.") from None
-    return low, high
+
+def flag_of(path: str) -> str | None:
+    """The option for a place in the configuration; a model's name may be left out (`judge`)."""
+    found = TABLE.get(path) or TABLE.get(f"{path}.name") or _OF_THIS_COMMAND.get(path)
+    return found.flag if found else None

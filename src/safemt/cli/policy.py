@@ -1,52 +1,47 @@
-"""`safemt policy`: what a target is told of each scenario."""
+"""`safemt policy`: show and test what a target is told about each scenario."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
-from safemt.cli import app
-from safemt.cli.options import (
-    AsJson,
-    Concurrency,
-    ModeratorApiKeyEnv,
-    ModeratorBaseUrl,
-    ModeratorName,
-    ModeratorTemplate,
-    ModeratorThreshold,
-    PolicyFolder,
-)
+from safemt.cli.command import Argument, command, group
+from safemt.cli.moderators import DETECTOR, ModerationConfig, open_alone
+from safemt.cli.options import Setting, option
 from safemt.core.errors import ModeratorError, RunStopped, UsageError
 
 if TYPE_CHECKING:
     from safemt.moderation.policies.policy import Policies, Policy
 
-policy_app = typer.Typer(
-    help="Show and test the safety policies that a moderator hands to a target.", no_args_is_help=True
+_POLICIES: Final = option("moderator.policies", kind=Path)
+
+
+@command(
+    _POLICIES,
+    "as_json",
+    name="list",
+    examples=("safemt policy list", "safemt policy list --policies my-policies"),
 )
-app.add_typer(policy_app, name="policy")
-
-
-@policy_app.command("list")
-def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> None:
+def list_policies(*, moderator_policies: Path | None, as_json: bool) -> None:
     """List the policies: one for each scenario, and the baseline."""
     from rich import box
     from rich.table import Table
 
     from safemt.cli.printing import print_json, stdout
     from safemt.moderation.policies.inject import approximate_tokens
-    from safemt.moderation.policies.read import read_policies
+    from safemt.moderation.policies.policy import read_policies
 
-    chosen = read_policies(policies)
+    chosen = read_policies(moderator_policies)
     if as_json:
         print_json({"sha256": chosen.sha256, "policies": [_policy_json(policy) for policy in chosen.listed]})
         return
-    packaged = set(read_policies().listed)
+    packaged = read_policies().listed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id")
     table.add_column("title")
     for heading in ("version", "full", "short", "examples"):
         table.add_column(heading, justify="right")
-    if policies is not None:
+    if moderator_policies is not None:
         table.add_column("from")
     for policy in chosen.listed:
         table.add_row(
@@ -56,78 +51,76 @@ def list_policies(policies: PolicyFolder = None, as_json: AsJson = False) -> Non
             str(approximate_tokens(policy.full)),
             str(approximate_tokens(policy.short)),
             str(len(policy.examples)),
-            *([] if policies is None else ["safemt" if policy in packaged else str(policies)]),
+            *([] if moderator_policies is None else [_origin(policy in packaged, moderator_policies)]),
         )
     console = stdout()
     console.print(table)
-    console.print("full, short: approximate tokens of what a target is told.", highlight=False)
+    console.print("full, short: approximate tokens of what the target is told.", highlight=False)
 
 
-@policy_app.command()
-def show(
-    policy_id: Annotated[str, typer.Argument(metavar="ID", help="Such as fraud; policy list has all.")],
-    policies: PolicyFolder = None,
-    as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="Print the file, to begin one of your own.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Print one policy: what it covers, what a target is told, its examples."""
+@command(
+    _POLICIES,
+    Setting("yaml", "Print the file, to start one of your own.", bool),
+    "as_json",
+    arguments=[
+        Argument(
+            "policy_id", "Such as fraud; `safemt policy list` shows all.", metavar="ID", type=click.STRING
+        )
+    ],
+    examples=("safemt policy show fraud", "safemt policy show fraud --yaml > my-policies/fraud.yaml"),
+)  # fmt: skip
+def show(policy_id: str, *, moderator_policies: Path | None, yaml: bool, as_json: bool) -> None:
+    """Print one policy: its scope, what a target is told, and its examples."""
     from safemt.cli.printing import print_json
-    from safemt.moderation.policies.read import policy_yaml, read_policies
+    from safemt.moderation.policies.policy import policy_yaml, read_policies
 
-    policy = _find(read_policies(policies), policy_id)
+    policy = _find(read_policies(moderator_policies), policy_id)
     if as_json:
         print_json(_policy_json(policy))
-    elif as_yaml:
+    elif yaml:
         print(policy_yaml(policy), end="")
     else:
         _print_policy(policy)
 
 
-@policy_app.command("test")
-def try_examples(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID...]", help="Only these policies. Default: all.")
-    ] = None,
-    moderator: ModeratorName = "embedded",
-    policies: PolicyFolder = None,
-    threshold: ModeratorThreshold = None,
-    moderator_base_url: ModeratorBaseUrl = None,
-    moderator_api_key_env: ModeratorApiKeyEnv = None,
-    template: ModeratorTemplate = None,
-    concurrency: Concurrency = 8,
-    as_json: AsJson = False,
-) -> None:
-    """Show a moderator the policies' examples, and say where it errs.
+@command(
+    "moderator.name", "moderator.threshold", "moderator.policies", *DETECTOR, "limits.concurrency", "as_json",
+    name="test",
+    config=ModerationConfig,
+    arguments=[
+        Argument(
+            "ids", "Test only these policies. Default: all.", metavar="[ID]...", nargs=-1, required=False,
+            type=click.STRING,
+        )
+    ],
+    examples=("safemt policy test", "safemt policy test fraud --policies my-policies --moderator keyword"),
+)  # fmt: skip
+def try_examples(config: ModerationConfig, ids: tuple[str, ...], *, as_json: bool) -> int | None:
+    """Test the examples of policies on a moderator.
 
-    Exit code 1 if it flags an example that it should not, or the other way round.
+    The exit code is 1 if the moderator flags an example that it should not, or misses one that it should.
     """
     from safemt.cli.policy_examples import failed, print_tested, run_examples, tested_json
     from safemt.cli.printing import print_json, stdout
-    from safemt.endpoints.asking import LimitedAsk
-    from safemt.moderation.open import DetectorOptions, open_moderator
 
-    opened = open_moderator(
-        moderator,
-        threshold=threshold,
-        policies=policies,
-        options=DetectorOptions(
-            base_url=moderator_base_url, api_key_env=moderator_api_key_env, template=template
-        ),
-        ask=LimitedAsk(concurrency, role="moderator"),
-    )
-    chosen = [_find(opened.policies, each) for each in dict.fromkeys(ids or ())] or opened.policies.listed
+    opened = open_alone(config.moderator, config.limits.concurrency)
+    chosen = [_find(opened.policies, each) for each in dict.fromkeys(ids)] or opened.policies.listed
     try:
-        tested = run_examples(opened, chosen, at_once=concurrency)
+        tested = run_examples(opened, chosen, at_once=config.limits.concurrency)
     except RunStopped as stopped:
-        raise ModeratorError(str(stopped)) from stopped
+        raise ModeratorError("moderation_stopped", str(stopped)) from stopped
     if as_json:
         print_json(tested_json(opened, tested))
     else:
         print_tested(opened, chosen, tested, stdout())
-    if failed(tested):
-        raise typer.Exit(1)
+    return 1 if failed(tested) else None
+
+
+policy = group("policy", [list_policies, show, try_examples])
+
+
+def _origin(packaged: bool, folder: Path) -> str:
+    return "safemt" if packaged else str(folder)
 
 
 def _find(policies: "Policies", policy_id: str) -> "Policy":
@@ -135,7 +128,9 @@ def _find(policies: "Policies", policy_id: str) -> "Policy":
         if policy.id == policy_id:
             return policy
     known = ", ".join(policy.id for policy in policies.listed)
-    raise UsageError(f"There is no policy {policy_id!r}. There are: {known}.")
+    raise UsageError(
+        "unknown_policy", f"There is no policy {policy_id!r}. There are {known}.", policy=policy_id
+    )
 
 
 def _print_policy(policy: "Policy") -> None:
@@ -152,33 +147,33 @@ def _print_policy(policy: "Policy") -> None:
     console.print(Text.assemble((policy.title, "bold"), f"  {policy.id}, version {policy.version}"))
     paragraph(policy.definition)
     for heading, lines in (
-        ("Not to be helped with", [f"- {line}" for line in policy.dont]),
-        ("May be helped with", [f"- {line}" for line in policy.do]),
-        ("What a target is told", [policy.full]),
-        ("Where there is little room", [policy.short]),
+        ("Do not help with", [f"- {line}" for line in policy.dont]),
+        ("You may help with", [f"- {line}" for line in policy.do]),
+        ("What the target is told", [policy.full]),
+        ("If space is short", [policy.short]),
     ):
         console.print(Text(f"\n{heading}", "bold"))
         for line in lines:
             paragraph(line)
     for number, example in enumerate(policy.examples, 1):
-        expected = "to be flagged" if example.flagged else "not to be flagged"
+        expected = "should be flagged" if example.flagged else "should not be flagged"
         console.print(Text(f"\nExample {number}, {expected}", "bold"))
-        for message in example.dialogue:
+        for message in example.messages:
             paragraph(f"{message.role}: {message.content}")
 
 
 def _policy_json(policy: "Policy") -> dict[str, Any]:
-    from safemt.moderation.policies.read import policy_fields
+    from safemt.moderation.policies.policy import policy_data
 
     return {
         "id": policy.id,
         "version": policy.version,
         "sha256": policy.ref.sha256,
-        **policy_fields(policy),
+        **policy_data(policy),
         "examples": [
             {
                 "flagged": example.flagged,
-                "dialogue": [{"role": each.role, "content": each.content} for each in example.dialogue],
+                "dialogue": [{"role": each.role, "content": each.content} for each in example.messages],
             }
             for example in policy.examples
         ],

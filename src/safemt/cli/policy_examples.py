@@ -1,4 +1,4 @@
-"""What `safemt policy test` does: the policies' examples before a moderator, and what came of it."""
+"""The examples of policies on a moderator, for `safemt policy test`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from safemt.cli.printing import say
 from safemt.core.verdict import Verdict, verdict_json
 from safemt.moderation.many import moderate_many
 from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Example, Policy
-from safemt.moderation.reading.conversation import chat_messages
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
+from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 _SHOWN = 60
 """Characters of an example's last turn."""
@@ -21,44 +21,44 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One example of a policy, and what the moderator made of it."""
+    """One example of a policy, and the moderator's verdict."""
 
     policy: Policy
     number: int
-    """From 1, as in `safemt policy show`."""
+    """Counted from 1, as in `safemt policy show`."""
     example: Example
     verdict: Verdict
 
     @property
     def as_expected(self) -> bool:
-        """A verdict that was not had is never one."""
+        """Whether the verdict is the expected one; no verdict never is."""
         return self.verdict.risk is not None and self.verdict.flagged == self.example.flagged
 
 
 def run_examples(moderator: Moderator, policies: Sequence[Policy], *, at_once: int) -> list[Tested]:
-    """Show the examples of `policies` to `moderator`, each as a whole.
+    """Have `moderator` judge the examples of `policies`, each as a whole.
 
     Raises:
         ModeratorError: the moderator does not work at all.
-        RunStopped: its endpoint was given up.
+        RunStopped: the moderator's endpoint was given up.
     """
     examples = [
         (policy, number, example) for policy in policies for number, example in enumerate(policy.examples, 1)
     ]
     dialogues = [
-        ModeratedDialogue(id=f"{policy.id}/{number}", messages=chat_messages(example.dialogue, None))
+        Dialogue(id=f"{policy.id}/{number}", messages=example.messages)
         for policy, number, example in examples
     ]
     outcomes = moderate_many(moderator, dialogues, at_once=at_once, every_turn=False)
     return [
         Tested(policy, number, example, outcome)
         for (policy, number, example), outcome in zip(examples, outcomes, strict=True)
-        if not isinstance(outcome, BadRow)  # an example always ends on a user turn
+        if not isinstance(outcome, BadRow)  # never: an example ends on a user turn
     ]
 
 
 def failed(tested: Sequence[Tested]) -> int:
-    """How many examples came out otherwise than expected."""
+    """How many examples came out differently than expected."""
     return sum(not each.as_expected for each in tested)
 
 
@@ -80,17 +80,16 @@ def print_tested(
     console.print(table)
     for each in tested:
         if not each.as_expected:
-            console.print(_failure(each), highlight=False, markup=False)
-    console.print(
+            say(console, _failure(each))
+    say(
+        console,
         f"{len(tested) - failed(tested):,} of {len(tested):,} examples as expected by {moderator.name}, "
-        f"flagged from a risk of {moderator.flag_from:.2f} on.",
-        highlight=False,
-        markup=False,
+        f"which flags risks of {moderator.flag_from:.2f} and more.",
     )
 
 
 def tested_json(moderator: Moderator, tested: Sequence[Tested]) -> dict[str, Any]:
-    """The same as one document."""
+    """The results as one document."""
     return {
         "moderator": moderator.name,
         "threshold": moderator.flag_from,
@@ -115,6 +114,6 @@ def _failure(tested: Tested) -> str:
     expected = "should be flagged" if tested.example.flagged else "should not be flagged"
     said = "no verdict" if verdict.risk is None else f"risk {verdict.risk:.2f}"
     why = f" ({verdict.degraded.message})" if verdict.degraded else ""
-    last = tested.example.dialogue[-1].content
+    last = tested.example.messages[-1].content
     shown = last if len(last) <= _SHOWN else f"{last[:_SHOWN]}…"
     return f"{tested.policy.id}, example {tested.number} {expected}: {said}{why}  “{shown}”"

@@ -2,8 +2,8 @@
 
 Each error carries a stable `code`, `fields` for programs, and a sentence for a person: what is wrong, where,
 and what to do. The sentence fits a Python program. It names a setting by its path in `RunConfig`, in
-backticks (`moderator.threshold`). The command line turns such a path into the option name, rewords some
-(`cli/errors.py`), exits with `exit_code` and never shows a traceback for these errors.
+backticks (`moderator.threshold`). The command line turns such a path into the option's name, rewords a few
+errors (`cli/errors.py`), exits with `exit_code`, and never shows a traceback for these errors.
 
     SafemtError
     ├── UsageError       a wrong argument or combination of arguments
@@ -16,7 +16,7 @@ backticks (`moderator.threshold`). The command line turns such a path into the o
     ├── ModeratorError   a moderator, its model or a policy file that cannot be used
     ├── CallError        one call to an endpoint failed (carries a `CallFailure`)
     └── RunStopped       a run that stopped before its end; what was finished is stored
-        └── CapReached   because it has spent what it may
+        └── CapReached   a run that stopped because it has spent what it may
 """
 
 from dataclasses import dataclass
@@ -77,19 +77,19 @@ class CallFailure:
     """Why one call to an endpoint gave no answer."""
 
     cause: str
-    """A short stable code: `http_500`, `timeout`, `connection`, `bad_reply`, `empty_reply`, …"""
+    """A short, stable code: `http_500`, `timeout`, `connection`, `bad_reply`, `empty_reply`, …"""
     message: str
     """A sentence for people, without secrets."""
     retryable: bool = False
-    """Whether the same call may succeed when made again."""
+    """Whether the same call may succeed if it is made again."""
     throttled: bool = False
     """Whether the endpoint asked for fewer calls (HTTP 429 or 503)."""
     retry_after: float | None = None
-    """Seconds the endpoint asked to wait, where it said so."""
+    """Seconds that the endpoint asked to wait; None if it did not."""
     fatal: bool = False
     """Whether every other call would fail in the same way (a bad key, an unknown model)."""
     prompt_tokens: int = 0
-    """What the endpoint charges for an answer that is of no use, where it says so."""
+    """Tokens that the endpoint charges for an unusable answer; 0 if it reports none."""
     completion_tokens: int = 0
 
 
@@ -102,15 +102,10 @@ class CallError(SafemtError):
 
 
 class RunStopped(SafemtError):
-    """A run stopped before its end. What was finished is in the store; the same command continues."""
+    """A run stopped before its end. What was finished is in the store; the same call continues."""
 
     exit_code = 3
-    way_on = "the same command continues"
 
 
 class CapReached(RunStopped):
-    """A run has spent what it may."""
-
-    def __init__(self, message: str, *, option: str) -> None:
-        super().__init__(message)
-        self.way_on = f"the same command with a higher {option} continues"
+    """A run has spent what it may. `fields["cap"]` is the setting to raise, such as `budget.max_cost`."""

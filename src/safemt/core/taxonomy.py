@@ -87,5 +87,16 @@ class Action(StrEnum):
     """Answer instead of the target."""
 
 
+class OnError(StrEnum):
+    """What happens to a conversation that the moderator could not read, in whole or in part."""
+
+    INJECT = "inject"
+    """The target gets the baseline policy and answers."""
+    OPEN = "open"
+    """The target answers as if there were no moderator. The verdict says so."""
+    CLOSED = "closed"
+    """The conversation is blocked."""
+
+
 PUBLISHED_TURNS: Final = (1, 2, 4, 6, 8)
 """User turns per dialogue in the SafeMT paper."""

@@ -1,31 +1,37 @@
-"""What a moderator says of a conversation: version 1, as `docs/verdict.schema.json` describes it."""
+"""A moderator's verdict on a conversation, and its one JSON form (version 1, `docs/verdict.schema.json`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Any, Final, TypeAlias
 
+import msgspec
+
+from safemt.core.errors import DataError
 from safemt.core.taxonomy import Action, Scenario
 
 VERDICT_SCHEMA: Final = "safemt.verdict/1"
 
+Risk: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""In [0, 1], higher is riskier."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRisk:
-    """What a moderator thought after one user turn."""
+    """The risk after one user turn."""
 
     turn: int
     """Counts user messages, from 1."""
-    risk: float | None
-    """Of the conversation up to here, in [0, 1]; None where nothing could be scored."""
-    turn_risk: float | None = None
-    """Of this turn read by itself, in [0, 1]."""
-    linkage: float | None = None
+    risk: Risk | None
+    """Risk of the conversation up to this turn; None if nothing could be scored."""
+    turn_risk: Risk | None = None
+    """Risk of this turn read by itself."""
+    linkage: Risk | None = None
     """How far this turn serves the suspected intent, in [0, 1]: low for a new, harmless topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unscanned:
-    """A part of a conversation that nobody looked at."""
+    """A part of a conversation that the moderator did not look at."""
 
     message: int
     """Counts all messages, from 0."""
@@ -37,7 +43,7 @@ class Unscanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of a conversation was looked at."""
+    """How much of a conversation the moderator looked at."""
 
     turns_scored: int
     turns_total: int
@@ -48,7 +54,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degraded:
-    """Why a verdict is worth less than usual."""
+    """Why a verdict is less reliable than usual."""
 
     cause: str
     """A short stable code: `timeout`, `http_500`, `unreadable_verdict`, `ocr_budget`, …"""
@@ -58,7 +64,7 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRef:
-    """A policy by what it says: the same id and version with another text has another hash."""
+    """A policy, identified by its text: the same id and version with another text has another hash."""
 
     id: str
     version: str
@@ -67,29 +73,29 @@ class PolicyRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a moderator says of a conversation after its last message."""
+    """A moderator's verdict on a conversation after its last message."""
 
     id: str
     moderator: str
-    """As given to `--moderator`."""
-    risk: float | None
-    """Of the conversation as it stands, in [0, 1], higher is riskier; None where nothing could be scored."""
-    threshold: float
-    """From which risk on a conversation is flagged."""
+    """The moderator's name, such as `embedded`."""
+    risk: Risk | None
+    """Risk of the whole conversation; None if nothing could be scored."""
+    threshold: Risk
+    """The risk from which a conversation is flagged."""
     flagged: bool
     action: Action
     scenario: Scenario | None
-    """The likeliest scenario of a flagged conversation; None where none fits well enough to say so."""
-    scenarios: Mapping[Scenario, float] = field(default_factory=dict)
-    """How far each scenario fits, in [0, 1]; empty where the moderator does not say."""
+    """The likeliest scenario of a flagged conversation; None if no scenario fits well enough."""
+    scenarios: Mapping[Scenario, Risk] = field(default_factory=dict)
+    """How well each scenario fits, in [0, 1]; empty if the moderator does not score scenarios."""
     turns: tuple[TurnRisk, ...] = ()
     """One for each user turn so far."""
     policies: tuple[PolicyRef, ...] = ()
-    """What the target is handed, in this order, if `action` is `inject`."""
+    """The policies that the target is given, in this order, if `action` is `inject`."""
     coverage: Coverage
     degraded: Degraded | None = None
     milliseconds: float
-    """Spent on the messages since the last verdict."""
+    """Time spent on the messages since the last verdict."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -97,6 +103,11 @@ class Verdict:
     def trajectory(self) -> tuple[float | None, ...]:
         """The risk after each user turn."""
         return tuple(turn.risk for turn in self.turns)
+
+    @property
+    def peak(self) -> float | None:
+        """The highest risk after any turn."""
+        return max((risk for risk in (*self.trajectory, self.risk) if risk is not None), default=None)
 
     @property
     def first_alert_turn(self) -> int | None:
@@ -107,53 +118,44 @@ class Verdict:
         return None
 
 
-def verdict_json(verdict: Verdict) -> dict[str, object]:
-    """The published form of a verdict, for one line of JSON."""
-    return {
+def verdict_json(verdict: Verdict, *, exact: bool = False) -> dict[str, Any]:
+    """A verdict as plain data for JSON: the fields of `Verdict`, and what follows from them.
+
+    Numbers are rounded to six decimals, and milliseconds to two, unless `exact`.
+    """
+    fields = msgspec.to_builtins(verdict)
+    shown = {
         "schema": VERDICT_SCHEMA,
-        "id": verdict.id,
-        "moderator": verdict.moderator,
-        "risk": _rounded(verdict.risk),
-        "threshold": _rounded(verdict.threshold),
-        "flagged": verdict.flagged,
-        "action": verdict.action.value,
-        "scenario": verdict.scenario.value if verdict.scenario else None,
-        "scenarios": {scenario.value: _rounded(score) for scenario, score in verdict.scenarios.items()},
-        "trajectory": [_rounded(risk) for risk in verdict.trajectory],
+        **fields,
+        "trajectory": verdict.trajectory,
         "first_alert_turn": verdict.first_alert_turn,
-        "turns": [
-            {
-                "turn": turn.turn,
-                "risk": _rounded(turn.risk),
-                "turn_risk": _rounded(turn.turn_risk),
-                "linkage": _rounded(turn.linkage),
-            }
-            for turn in verdict.turns
-        ],
-        "policies": [
-            {"id": policy.id, "version": policy.version, "sha256": policy.sha256}
-            for policy in verdict.policies
-        ],
-        "coverage": {
-            "turns_scored": verdict.coverage.turns_scored,
-            "turns_total": verdict.coverage.turns_total,
-            "images_scored": verdict.coverage.images_scored,
-            "images_total": verdict.coverage.images_total,
-            "unscanned": [
-                {"message": each.message, "part": each.part, "why": each.why}
-                for each in verdict.coverage.unscanned
-            ],
-        },
-        "degraded": (
-            {"cause": verdict.degraded.cause, "message": verdict.degraded.message}
-            if verdict.degraded
-            else None
-        ),
-        "milliseconds": round(verdict.milliseconds, 2),
-        "prompt_tokens": verdict.prompt_tokens,
-        "completion_tokens": verdict.completion_tokens,
+    }
+    if exact:
+        return shown
+    return {name: _rounded(value) for name, value in shown.items()} | {
+        "milliseconds": round(verdict.milliseconds, 2)
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def verdict_from_json(data: object) -> Verdict:
+    """The verdict that `verdict_json` wrote.
+
+    Raises:
+        DataError: `data` is not a verdict, or is one of another version.
+    """
+    if not isinstance(data, dict) or data.get("schema") != VERDICT_SCHEMA:
+        raise DataError("not_a_verdict", f"This is not a verdict of the form {VERDICT_SCHEMA}.")
+    try:
+        return msgspec.convert(data, Verdict)
+    except msgspec.ValidationError as error:
+        raise DataError("not_a_verdict", f"This is not a verdict: {error}.") from error
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return value

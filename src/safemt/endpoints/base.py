@@ -24,7 +24,6 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An OpenAI-compatible server; None is OpenAI's own."""
     api_key_env: str | None = None
     """The environment variable that holds the key; None is `OPENAI_API_KEY`."""
-    sampling: Sampling = Sampling()
 
 
 @dataclass(frozen=True, slots=True)

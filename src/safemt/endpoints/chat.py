@@ -1,6 +1,6 @@
 """A chat-completions endpoint: OpenAI's, or any server that speaks the same (vLLM, SGLang, llama.cpp, …).
 
-One `complete` is one HTTP request; what comes back is read by `targets.answers`.
+One `complete` is one HTTP request; `endpoints.replies` reads what comes back.
 """
 
 import html
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,13 +19,13 @@ import orjson
 
 from safemt.core.errors import CallError, CallFailure, UsageError
 from safemt.core.identity import Json
-from safemt.core.schema import ImageRef, Message
+from safemt.core.schema import ImageRef, ImageSource, Message, Part, UnknownPart
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.pool import join_pool, leave_pool
 from safemt.endpoints.replies import (
     HEADERS_READ,
     Answer,
-    Asked,
+    Request,
     parse_body,
     read_answer,
     refuses_logprobs,
@@ -41,22 +41,11 @@ _CONNECT_SECONDS: Final = 10.0
 _ONE_PIECE_BYTES: Final = 2**20
 _SHORTEST_SECRET: Final = 8
 _ESCAPES: Final = ("\\u00", "\\/", "%", "&")
-"""A key may come back as JSON, an address or a page writes it: with one of these in it."""
-
-
-class ImageSource(Protocol):
-    """Where the pictures of a request come from: a benchmark's folder, or memory."""
-
-    def data_uri(self, image: ImageRef) -> bytes:
-        """`data:image/png;base64,…` as ASCII bytes.
-
-        Raises:
-            BenchmarkError: the picture is gone or has changed.
-        """
+"""A key may come back escaped, as JSON, an address or a page writes it: with one of these in it."""
 
 
 class ChatEndpoint:
-    """One model behind one base URL, with its key and how to sample from it."""
+    """One model behind one base URL, with its key and its sampling."""
 
     path: ClassVar = "/chat/completions"
     """Behind the base URL."""
@@ -70,36 +59,40 @@ class ChatEndpoint:
         sampling: Sampling,
         timeout: float,
         images: ImageSource | None = None,
-        option: str = "target",
+        role: str = "target",
         extra: Mapping[str, Json] | None = None,
     ) -> None:
-        """`option` is the prefix of the command's options (`target`, `judge`, `moderator`), for messages.
+        """`images` has the pictures that do not know their own source.
 
-        `extra` goes into every request's body; `logprobs` in it only as long as the server takes it.
+        `role` is the section of the configuration that names the model (`target`, `judge`, `moderator`).
+
+        Messages name the settings in it. `extra` goes into every request's body; `logprobs` in it only as
+        long as the server takes it.
 
         Raises:
             UsageError: the base URL is unusable, or the key's environment variable is not set.
         """
         self.model = model
-        self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, option)
+        self.base_url = _checked_base_url(OPENAI_BASE_URL if base_url is None else base_url, role)
         self._url = f"{self.base_url}{self.path}"
         self.origin = origin_of(self.base_url)
         self.sampling = sampling
         self._images = images
-        self._option = option
+        self._role = role
         self._key_name = api_key_env or OPENAI_KEY_NAME
-        self._key = os.environ.get(self._key_name, "").strip()
+        self._key = _read_key(self._key_name)
         if not self._key and (api_key_env or base_url is None):
             # A name in another style may be a key that was given in place of its variable's name.
             shown = f" {self._key_name}" if re.fullmatch(r"[A-Z][A-Z0-9_]*", self._key_name) else ""
             raise UsageError(
-                f"The environment variable{shown} is not set, so there is no key for {option} {model}. "
-                f"Export it, name another variable with --{option}-api-key-env, or give "
-                f"--{option}-base-url for a server of your own."
+                "key_not_set",
+                f"The environment variable{shown} is not set, so there is no key for {role} {model}. "
+                f"Export it, name another variable in `{role}.api_key_env`, or give `{role}.base_url` for a "
+                "server of your own.",
+                role=role,
+                model=model,
             )
-        if not re.fullmatch(r"[!#-\[\]-~]*", self._key):  # printable ASCII without blank, " and \
-            raise UsageError(f"The key in {self._key_name} holds characters that no key has; set it again.")
-        # Placeholders such as EMPTY or none are no secrets, and an answer may well hold the word.
+        # Placeholders such as EMPTY or none are not secrets, and an answer may well hold the word.
         self._is_secret = len(self._key) >= _SHORTEST_SECRET and not self._key.isalpha()
         self._key_escaped = re.compile("".join(map(_written, self._key)))
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout))
@@ -114,7 +107,7 @@ class ChatEndpoint:
             CallError: there is no usable reply.
             BenchmarkError: an image is gone or has changed.
         """
-        # As sent: other calls that are under way may have learnt meanwhile what the server wants.
+        # As sent: meanwhile, other calls may have learnt what the server wants.
         limit_name, extra = self._limit_name, self._extra
         answer = await self._post(self._body(messages, limit_name))
         if limit_name == "max_tokens" and isinstance(answer, Answer) and wants_completion_tokens(answer):
@@ -124,8 +117,8 @@ class ChatEndpoint:
             self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
-            with_image = any(message.image for message in messages)
-            reply = self._reply(answer, self._asked(with_image=with_image))
+            with_image = any(message.images for message in messages)
+            reply = self._reply(answer, self._request(with_image=with_image))
             if isinstance(reply, Reply):
                 return reply
             answer = reply
@@ -138,8 +131,8 @@ class ChatEndpoint:
             await session.close()
             await leave_pool()
 
-    def _reply(self, answer: Answer, asked: Asked) -> Reply | CallFailure:
-        return read_answer(answer, asked)
+    def _reply(self, answer: Answer, request: Request) -> Reply | CallFailure:
+        return read_answer(answer, request)
 
     def _body(self, messages: Sequence[Message], limit_name: str) -> bytes:
         body: dict[str, object] = {"model": self.model, "messages": [self._wire(each) for each in messages]}
@@ -149,27 +142,32 @@ class ChatEndpoint:
         return orjson.dumps({**body, **self._extra})
 
     def _wire(self, message: Message) -> dict[str, object]:
-        text = json_text(message.content)
-        if message.image is None:
-            return {"role": message.role, "content": text}
-        parts = [self._wire_image(message.image), {"type": "text", "text": text}]
-        return {"role": message.role, "content": parts}
+        if all(isinstance(part, str) for part in message.parts):
+            return {"role": message.role, "content": json_text(message.content)}
+        return {"role": message.role, "content": [self._wire_part(part) for part in message.parts]}
+
+    def _wire_part(self, part: Part) -> dict[str, object]:
+        if isinstance(part, ImageRef):
+            return self._wire_image(part)
+        if isinstance(part, UnknownPart):
+            raise TypeError(f"a part of the kind {part.kind} cannot be sent")
+        return {"type": "text", "text": json_text(part)}
 
     def _wire_image(self, image: ImageRef) -> dict[str, object]:
-        if self._images is None:
+        source = image.source or self._images
+        if source is None:
             raise RuntimeError("a request with an image needs a folder to read it from")
-        url = orjson.Fragment(b'"%s"' % self._images.data_uri(image))
-        return {"type": "image_url", "image_url": {"url": url}}
+        return {"type": "image_url", "image_url": {"url": orjson.Fragment(b'"%s"' % source.data_uri(image))}}
 
     async def _post(self, body: bytes) -> Answer | CallFailure:
         session = self._session = self._session or self._open_session()
-        # In one piece is faster; aiohttp wants long bodies in several, so that other calls get their turn.
+        # One piece is faster; aiohttp wants a long body in several, so that other calls get their turn.
         data = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
         try:
             async with session.post(self._url, data=data, allow_redirects=False) as response:
                 content = await _read(response.content)
                 if content is None:
-                    message = f"the reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB"
+                    message = f"The reply of {self.origin} is longer than {MAX_REPLY_BYTES >> 20} MB."
                     return CallFailure("reply_too_large", message, retryable=True)
                 headers = {
                     name: self._without_key(response.headers[name])
@@ -181,33 +179,34 @@ class ChatEndpoint:
             return self._broken_connection(error)
 
     def _broken_connection(self, error: Exception) -> CallFailure:
-        """Says only what the system says of it: an error of the HTTP library can quote the request."""
+        """Repeats only what the system says: an error of the HTTP library can quote the request."""
         cause = "connection"
         match error:
             case aiohttp.ConnectionTimeoutError():
-                message = f"cannot connect to {self.origin} within {self._timeout.sock_connect:g} s"
+                message = f"Cannot connect to {self.origin} within {self._timeout.sock_connect:g} s."
             case TimeoutError():
-                cause, message = (
-                    "timeout",
-                    f"no complete reply within {self._timeout.total:g} s (see --timeout)",
+                cause = "timeout"
+                setting = "moderator.timeout" if self._role == "moderator" else "limits.timeout"
+                message = (
+                    f"No complete reply of {self.origin} within {self._timeout.total:g} s (`{setting}`)."
                 )
             case aiohttp.ClientConnectorCertificateError():
                 cause = "untrusted_certificate"
                 message = (
-                    f"this machine does not trust the TLS certificate of {self.origin}. If a private "
-                    "authority signed it, name that authority's certificate in SSL_CERT_FILE"
+                    f"This machine does not trust the TLS certificate of {self.origin}. If a private "
+                    "authority signed it, name that authority's certificate in SSL_CERT_FILE."
                 )
             case aiohttp.ClientConnectorSSLError():
-                cause, message = "tls", f"{self.origin} makes no TLS connection; perhaps it speaks only http"
+                cause, message = "tls", f"{self.origin} makes no TLS connection; perhaps it speaks only http."
             case aiohttp.ClientConnectorDNSError():
-                message = f"there is no address for the name in {self.origin}"
+                message = f"There is no address for the name in {self.origin}."
             case aiohttp.ClientConnectorError():
-                message = f"cannot connect to {self.origin} ({os.strerror(error.errno or 0)})"
+                message = f"Cannot connect to {self.origin} ({os.strerror(error.errno or 0)})."
             case _:
                 cause = "connection_lost"
-                message = f"the connection to {self.origin} broke ({type(error).__name__})"
+                message = f"The connection to {self.origin} broke ({type(error).__name__})."
         if cause == "connection":
-            message += f". Is the server running, and is --{self._option}-base-url right?"
+            message += f" Is the server running, and is `{self._role}.base_url` right?"
         fatal = cause == "untrusted_certificate"
         return CallFailure(cause, message, retryable=not fatal, fatal=fatal)
 
@@ -239,13 +238,13 @@ class ChatEndpoint:
             text = self._key_escaped.sub("[key]", text)
         return text
 
-    def _asked(self, *, with_image: bool) -> Asked:
-        return Asked(
+    def _request(self, *, with_image: bool) -> Request:
+        return Request(
             base_url=self.base_url,
-            path=self.path,
             origin=self.origin,
+            path=self.path,
             model=self.model,
-            option=self._option,
+            role=self._role,
             key_name=self._key_name,
             has_key=bool(self._key),
             with_image=with_image,
@@ -280,12 +279,24 @@ def _written(char: str) -> str:
     return f"(?:{in_json}|(?i:%{code:02x}|&(?:{'|'.join(in_html)})))"
 
 
-def _checked_base_url(url: str, option: str) -> str:
+def _read_key(name: str) -> str:
+    key = os.environ.get(name, "").strip()
+    if not re.fullmatch(r"[!#-\[\]-~]*", key):  # printable ASCII without blank, " and \
+        raise UsageError(
+            "bad_key", f"The key in {name} has characters that no key has. Set it again.", variable=name
+        )
+    return key
+
+
+def _checked_base_url(url: str, role: str) -> str:
     # The address itself is not repeated: what is wrong with it may be a key.
+    setting = f"{role}.base_url"
     if any(char in url for char in "@?#"):
         raise UsageError(
-            f"--{option}-base-url must hold no user, password or query; keys are read from the environment "
-            f"(--{option}-api-key-env)."
+            "bad_base_url",
+            f"`{setting}` must not contain a user, a password or a query. Keys are read from the environment "
+            f"(`{role}.api_key_env`).",
+            setting=setting,
         )
     try:
         parts = urlsplit(url)
@@ -295,8 +306,9 @@ def _checked_base_url(url: str, option: str) -> str:
         usable = False
     if not usable or not url.isprintable() or " " in url:
         raise UsageError(
-            f"--{option}-base-url must be an address such as http://localhost:8000/v1 or "
-            "https://api.example.com/v1."
+            "bad_base_url",
+            f"`{setting}` must be an address such as http://localhost:8000/v1 or https://api.example.com/v1.",
+            setting=setting,
         )
     return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/moderations").rstrip("/")
 

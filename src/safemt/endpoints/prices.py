@@ -3,27 +3,26 @@
 A model that is in neither has no known price. Nothing falls back to another model's price, or to 0.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from safemt.core.errors import UsageError
+import msgspec
 
-FORMAT: Final = "safemt-prices/1"
+from safemt.io.yaml import load_yaml, read_yaml, typed
+
 _SHIPPED: Final = "prices.yaml"
-_ABOUT: Final = frozenset({"read", "source", "origin"})
-_COSTS: Final = ("input", "output")
+_Dollars = Annotated[float, msgspec.Meta(ge=0)]
+_Model = Annotated[str, msgspec.Meta(pattern="^openai/.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one model costs, in US dollars per million tokens."""
 
-    input: float
-    output: float
+    input: _Dollars
+    output: _Dollars
     read: str = ""
     """The day on which it was read, as an ISO date."""
     source: str = ""
@@ -38,7 +37,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """Prices by model, named as on the command line (`openai/MODEL`)."""
+    """Prices by model (`openai/MODEL`)."""
 
     models: Mapping[str, Price]
 
@@ -48,68 +47,39 @@ class PriceTable:
         return price if price is not None and price.origin in (None, origin) else None
 
 
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of prices, as docs/file-formats.md describes it."""
+
+    format: Literal["safemt-prices/1"]
+    models: Annotated[dict[_Model, Price], msgspec.Meta(min_length=1)]
+    read: str = ""
+    source: str = ""
+    origin: str | None = None
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        """Its prices, each with what holds for the whole file."""
+        return {
+            model: msgspec.structs.replace(
+                price,
+                read=price.read or self.read,
+                source=price.source or self.source,
+                origin=(price.origin or self.origin or "").rstrip("/") or None,
+            )
+            for model, price in self.models.items()
+        }
+
+
 def read_prices(own: Path | None = None) -> PriceTable:
     """The shipped table, with the entries of the file `own` in place of and beside its entries.
 
     Raises:
-        UsageError: `own` cannot be read or is no price table.
+        DataError: `own` cannot be read or is not a price table.
     """
-    shipped = _models(files("safemt.endpoints").joinpath(_SHIPPED).read_text("utf-8"), _SHIPPED)
-    if own is None:
-        return PriceTable(shipped)
-    try:
-        text = own.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"The price table {own} cannot be read: {reason}.") from error
-    return PriceTable({**shipped, **_models(text, str(own))})
+    shipped = files("safemt.endpoints").joinpath(_SHIPPED).read_bytes()
+    prices = _prices(load_yaml(shipped, where=_SHIPPED), _SHIPPED)
+    return PriceTable(prices if own is None else {**prices, **_prices(read_yaml(own), str(own))})
 
 
-def _models(text: str, name: str) -> dict[str, Price]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"The price table {name} is no YAML: {_on_one_line(error)}.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(
-            f"The price table {name} must begin with `format: {FORMAT}`. An example stands in "
-            "docs/file-formats.md."
-        )
-    unknown = content.keys() - {"format", "models", *_ABOUT}
-    models = content.get("models")
-    if unknown or not isinstance(models, dict) or not models:
-        what = f"holds the unknown key {min(map(str, unknown))!r}" if unknown else "lists no `models`"
-        raise UsageError(f"The price table {name} {what}.")
-    about = {key: content[key] for key in _ABOUT & content.keys()}
-    return {str(model): _price(str(model), entry, about, name) for model, entry in models.items()}
-
-
-def _price(model: str, entry: Any, about: Mapping[str, Any], name: str) -> Price:
-    if not model.startswith("openai/"):
-        raise UsageError(
-            f"The price table {name} names {model!r}; models are named as for --target: openai/{model}."
-        )
-    if not isinstance(entry, dict) or entry.keys() - {*_COSTS, *_ABOUT}:
-        raise UsageError(
-            f"The price table {name} must give {model} as input and output (and read, source, origin), in US "
-            "dollars per million tokens."
-        )
-    costs = [entry.get(key) for key in _COSTS]
-    if not all(
-        isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf
-        for cost in costs
-    ):
-        raise UsageError(
-            f"The price table {name} must give both input and output of {model} as numbers, in US dollars "
-            "per million tokens; 0 is for what costs nothing."
-        )
-    said = {key: str(value) for key, value in {**about, **entry}.items() if key in _ABOUT}
-    if "origin" in said:
-        said["origin"] = said["origin"].rstrip("/")
-    return Price(input=float(entry["input"]), output=float(entry["output"]), **said)
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _prices(data: Any, where: str) -> dict[str, Price]:
+    return typed(data, _File, where=where).prices

@@ -7,14 +7,17 @@ not get a fresh budget. What counts are the tokens that endpoints report, also w
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from safemt.core.errors import CallFailure, CapReached, UsageError
 from safemt.core.schema import Message
 from safemt.endpoints.base import Reply
 from safemt.endpoints.prices import Price, PriceTable
 from safemt.endpoints.tokens import messages_tokens, text_tokens
+from safemt.io.yaml import typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ class Asked:
         return f"{self.model} at {self.origin}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Usage:
-    """What answers cost in tokens."""
+    """What answers cost in tokens. Not frozen, as that makes twice as quickly what each call makes thrice."""
 
     calls: int = 0
     """Answers with tokens, of use or not."""
@@ -76,14 +79,21 @@ class Budget:
         if self.max_cost is None:
             return
         if not math.isfinite(self.max_cost):
-            raise UsageError("--max-cost takes an amount in US dollars, such as 5 or 0.50.")
+            raise UsageError(
+                "bad_max_cost",
+                "`budget.max_cost` must be an amount in US dollars, such as 5 or 0.50.",
+                max_cost=self.max_cost,
+            )
         for each in asked:
             if self.prices.price(each.model, each.origin) is None:
                 raise UsageError(
-                    f"--max-cost cannot be kept: the price of {each} is not known. Give it with --prices "
-                    "FILE, a YAML file with the lines `format: safemt-prices/1`, `models:` and "
+                    "unknown_price",
+                    f"`budget.max_cost` cannot be kept, because the price of {each} is not known. Give it in "
+                    "a YAML file (`budget.prices`) with the lines `format: safemt-prices/1`, `models:` and "
                     f"`  {each.model}: {{input: USD, output: USD}}`, per million tokens (0 for a server of "
-                    "your own), or use --max-tokens."
+                    "your own), or use `budget.max_tokens`.",
+                    model=each.model,
+                    origin=each.origin,
                 )
 
     def record(self, asked: Iterable[Asked]) -> dict[str, Any]:
@@ -92,7 +102,7 @@ class Budget:
             "max_cost": self.max_cost,
             "max_tokens": self.max_tokens,
             "prices": {
-                each.model: asdict(price)
+                each.model: msgspec.to_builtins(price)
                 for each in asked
                 if (price := self.prices.price(each.model, each.origin))
             },
@@ -100,9 +110,13 @@ class Budget:
 
 
 def recorded_prices(manifest: Mapping[str, Any]) -> PriceTable:
-    """The prices that an invocation counted by, from its manifest."""
+    """The prices that an invocation counted by, from its manifest.
+
+    Raises:
+        DataError: they are not prices.
+    """
     prices = manifest.get("budget", {}).get("prices", {})
-    return PriceTable({model: Price(**entry) for model, entry in prices.items()})
+    return PriceTable(typed(prices, dict[str, Price], where="The manifest's prices"))
 
 
 class Spend:
@@ -119,13 +133,18 @@ class Spend:
         self._usage = dict(before or {})
         self._record = record
         self._budget = budget or Budget()
-        self._tokens_before = self.tokens
+        self._tokens = self._tokens_before = self.total.tokens
         self._cost_before = self.cost or 0.0
 
     @property
+    def total(self) -> Usage:
+        """What all that were asked took together."""
+        return sum(self._usage.values(), Usage())
+
+    @property
     def tokens(self) -> int:
-        """Input and output, of all that were asked."""
-        return sum(usage.tokens for usage in self._usage.values())
+        """Input and output together."""
+        return self._tokens
 
     @property
     def cost(self) -> float | None:
@@ -147,32 +166,20 @@ class Spend:
 
     def count_failure(self, asked: Asked, failure: CallFailure) -> None:
         """Count an answer of no use, if the endpoint reports tokens for it."""
-        if failure.prompt_tokens or failure.completion_tokens:
-            self.add(
-                asked,
-                Usage(
-                    calls=1,
-                    prompt_tokens=failure.prompt_tokens,
-                    completion_tokens=failure.completion_tokens,
-                ),
-            )
+        prompt, completion = failure.prompt_tokens, failure.completion_tokens
+        if prompt or completion:
+            self.add(asked, Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion))
 
     def reached(self) -> CapReached | None:
         """What to stop with, once a cap is reached."""
         budget = self._budget
-        if budget.max_tokens is not None and self.tokens >= budget.max_tokens:
-            return CapReached(
-                f"The cap of {budget.max_tokens:,} tokens (--max-tokens) is reached: this run directory "
-                f"has used {self.tokens:,}, {self._tokens_before:,} of them before this command"
-                f"{self._guessed()}.",
-                option="--max-tokens",
+        if budget.max_tokens is not None and (tokens := self._tokens) >= budget.max_tokens:
+            return self._cap_reached(
+                "max_tokens", f"{budget.max_tokens:,} tokens", f"{tokens:,}", f"{self._tokens_before:,}"
             )
         if budget.max_cost is not None and (cost := self.cost or 0.0) >= budget.max_cost:
-            return CapReached(
-                f"The cap of {dollars(budget.max_cost)} (--max-cost) is reached: this run directory has "
-                f"spent {dollars(cost)}, {dollars(self._cost_before)} of it before this command"
-                f"{self._guessed()}.",
-                option="--max-cost",
+            return self._cap_reached(
+                "max_cost", dollars(budget.max_cost), dollars(cost), dollars(self._cost_before)
             )
         return None
 
@@ -181,12 +188,19 @@ class Spend:
         if not asked.origin:
             return
         self._usage[asked] = self._usage.get(asked, Usage()) + usage
+        self._tokens += usage.tokens
         if self._record is not None:
             self._record(asked, usage)
 
-    def _guessed(self) -> str:
-        calls = sum(usage.estimated for usage in self._usage.values())
-        return f" ({calls:,} calls by estimate: their endpoint reports no tokens)" if calls else ""
+    def _cap_reached(self, cap: str, amount: str, spent: str, before: str) -> CapReached:
+        guessed = self.total.estimated
+        guesses = f" ({guessed:,} calls by estimate: their endpoint reports no tokens)" if guessed else ""
+        return CapReached(
+            f"{cap}_reached",
+            f"The cap of {amount} (`budget.{cap}`) is reached: this run directory has spent {spent}, "
+            f"{before} of it before this invocation{guesses}.",
+            cap=f"budget.{cap}",
+        )
 
 
 def cost_of(usage: Mapping[Asked, Usage], prices: PriceTable) -> float | None:

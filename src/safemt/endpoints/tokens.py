@@ -104,8 +104,8 @@ def messages_tokens(messages: Sequence[Message], model: str) -> Tokens:
     total = Tokens(framing, framing)
     for message in messages:
         total += text_tokens(message.content)
-        if message.image is not None:
-            total += image_tokens(message.image, formula)
+        for image in message.images:
+            total += image_tokens(image, formula)
     return total
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -132,6 +133,15 @@ def inspect_bytes(content: bytes, name: str) -> ImageRef:
     )
 
 
+def received_image(content: bytes) -> ImageRef:
+    """A picture that came in a request, which brings its bytes along.
+
+    Raises:
+        ImageProblem: as for `inspect_bytes`.
+    """
+    return replace(inspect_bytes(content, ""), source=ImageBytes(content))
+
+
 def has_wrong_extension(image: ImageRef) -> bool:
     """Whether the file's name states another type than its bytes."""
     return PurePosixPath(image.path).suffix.lower() not in _EXTENSIONS[image.media_type]
@@ -164,6 +174,25 @@ def _unreadable(name: str, error: OSError) -> ImageProblem:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """Gives one picture whose bytes are in memory."""
+
+    content: bytes
+
+    def read(self, image: ImageRef) -> bytes:
+        """The bytes."""
+        return self.content
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        """`data:image/png;base64,…` as ASCII bytes."""
+        return _data_uri(image, self.content)
+
+
+def _data_uri(image: ImageRef, content: bytes) -> bytes:
+    return b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(content))
+
+
 class ImageFolder:
     """Gives the images of one benchmark, read by path and compared with their hash.
 
@@ -187,7 +216,7 @@ class ImageFolder:
         if encoded is not None:
             self._cache.move_to_end(image.sha256)
             return encoded
-        encoded = b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(self.read(image)))
+        encoded = _data_uri(image, self.read(image))
         self._cache[image.sha256] = encoded
         self._room -= len(encoded)
         while self._room < 0 and len(self._cache) > 1:

@@ -1,28 +1,25 @@
-"""The protocol of a judge, and what it says."""
+"""The protocol of a judge, and its judgement."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from safemt.core.identity import Json, content_key
-from safemt.core.schema import Message, Sample
+from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
-from safemt.endpoints.base import Reply
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-
-Ask = Callable[[ChatEndpoint, Sequence[Message]], Awaitable[Reply]]
-"""How a judge makes a call: the engine's hand on limits and retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a judge says of one response."""
+    """What a judge says about one response."""
 
     label: Label
     cause: str = ""
     """Why it is `ungraded`: `unreadable_verdict`, `verdict_cut_off`, `judge_blocked`, `not_recorded`, …"""
     reasoning: str = ""
-    """The judge's own words, where it has any."""
+    """The judge's own words, if it gives any."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -32,11 +29,11 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """As given to `--judge`: `openai/MODEL`, `refusal`, `recorded/PATH`."""
+        """As in the configuration: `openai/MODEL`, `refusal`, `recorded/PATH`, `panel:A,B,C`."""
 
     @property
     def identity(self) -> Json:
-        """The whole configuration: model, sampling, prompts, routing, version of the parser."""
+        """The whole configuration: model, sampling, prompts, routing and the version of the parser."""
 
     @property
     def endpoints(self) -> Sequence[ChatEndpoint]:
@@ -46,10 +43,10 @@ class Judge(Protocol):
         """Label the `response` to `sample`.
 
         Raises:
-            CallError: a call failed for good.
+            CallError: a call failed, and retries did not help.
         """
 
 
 def judge_id(judge: Judge) -> str:
-    """The hash of a judge's whole configuration; labels and validations are kept under it."""
+    """The hash of a judge's identity; labels and validations are kept under it."""
     return content_key(judge.identity)

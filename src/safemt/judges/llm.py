@@ -1,17 +1,18 @@
-"""`openai/MODEL` as a judge: our rubric, asked of any chat endpoint."""
+"""`openai/MODEL` as a judge: any chat model, with our rubric."""
 
 from collections.abc import Sequence
 
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement
+from safemt.judges.base import Judgement
 from safemt.judges.rubric import Routing, judge_messages, read_verdict, rubric_hash
 
 
 class LLMJudge:
-    """Asks a chat model for a verdict by the rubric."""
+    """Asks a chat model for a verdict under the rubric."""
 
     def __init__(self, endpoint: ChatEndpoint, *, routing: Routing, with_image: bool) -> None:
         self._endpoint = endpoint
@@ -22,7 +23,7 @@ class LLMJudge:
 
     @property
     def identity(self) -> Json:
-        """Model, sampling, routing, whether it sees the image, and every word it is told."""
+        """Model, sampling, routing, whether it sees the image, and the hash of the rubric."""
         return {
             "kind": "llm",
             "model": self._endpoint.model,
@@ -34,10 +35,10 @@ class LLMJudge:
         }
 
     async def judge(self, sample: Sample, response: str, ask: Ask) -> Judgement:
-        """One call. A verdict cut off by the output limit counts for nothing.
+        """Judge with one call. A verdict that the output limit cut off is `ungraded`.
 
         Raises:
-            CallError: the call failed for good.
+            CallError: the call failed, and retries did not help.
         """
         image = sample.image if self._with_image else None
         messages = judge_messages(sample, response, routing=self._routing, image=image)

@@ -9,24 +9,29 @@ from safemt.core.errors import CallError, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judge, Judgement
+from safemt.judges.base import Judge, Judgement
 
 
 class PanelJudge:
-    """The majority of the votes that could be read.
+    """Takes the majority of the readable votes.
 
-    More than half of the members must give a readable vote, and a tie is `ungraded`.
+    More than half of the members must give a readable vote; a tie is `ungraded`.
     """
 
     def __init__(self, members: Sequence[Judge]) -> None:
-        """Seat the members.
+        """Seat the `members`.
 
         Raises:
             UsageError: there are fewer than two.
         """
         if len(members) < 2:
-            raise UsageError("A panel needs at least two judges: --judge panel:openai/A,openai/B,openai/C.")
+            raise UsageError(
+                "small_panel",
+                "A panel needs at least two judges, such as panel:openai/A,openai/B,openai/C.",
+                members=len(members),
+            )
         self._members = tuple(members)
         self.name = f"panel:{','.join(member.name for member in members)}"
         self.endpoints: Sequence[ChatEndpoint] = tuple(e for member in members for e in member.endpoints)
@@ -43,7 +48,7 @@ class PanelJudge:
         """Ask every member at once.
 
         Raises:
-            CallError: every member's call failed for good.
+            CallError: the call of every member failed, and retries did not help.
         """
         results = await asyncio.gather(
             *(member.judge(sample, response, ask) for member in self._members), return_exceptions=True
@@ -72,7 +77,7 @@ class PanelJudge:
 
 
 def count_votes(votes: Sequence[Label], *, seats: int) -> tuple[Label, str]:
-    """The majority label, and why there is none where there is none."""
+    """The majority label and an empty cause; without a majority, `ungraded` and the cause."""
     counts = Counter(vote for vote in votes if vote is not Label.UNGRADED)
     if 2 * counts.total() <= seats:
         return Label.UNGRADED, "too_few_votes"

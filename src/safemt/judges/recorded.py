@@ -1,20 +1,20 @@
 """`recorded/PATH`: labels from a file, by people or by another judge."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from safemt.benchmark.recorded import read_recorded
+from safemt.benchmark.recorded import read_by_sample
 from safemt.core.errors import LabelsError
 from safemt.core.identity import Json
 from safemt.core.schema import Sample
 from safemt.core.taxonomy import Label
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask, Judgement
+from safemt.judges.base import Judgement
 
 
 class RecordedJudge:
-    """Labels each sample as the file says; a sample that is not in it is `ungraded`."""
+    """Gives each sample the label in the file; a sample that is not in it is `ungraded`."""
 
     endpoints: Sequence[ChatEndpoint] = ()
 
@@ -25,25 +25,24 @@ class RecordedJudge:
             LabelsError: the file cannot be read, or holds a label other than safe, unsafe and ungraded.
         """
         self.name = f"recorded/{path}"
-        self._labels: dict[tuple[str, int], Label] = {}
-        for row in read_recorded(path, field="label"):
-            if row.value not in set(Label):
+        values, self._sha256 = read_by_sample(path, field="label")
+        for (query_id, turns), value in values.items():
+            if value not in set(Label):
                 raise LabelsError(
-                    f"{path}: the label of {row.query_id} at {row.turns} turns is {row.value!r}; "
-                    "a label is safe, unsafe or ungraded."
-                )
-            key = (row.query_id, row.turns)
-            if self._labels.setdefault(key, Label(row.value)) != row.value:
-                raise LabelsError(f"{path}: {row.query_id} at {row.turns} turns has two different labels.")
-        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+                    "unknown_label",
+                    f"{path}: the label of {query_id} at {turns} turns is {value!r}. Use safe, unsafe or "
+                    "ungraded.",
+                    path=path, query_id=query_id, turns=turns, label=value,
+                )  # fmt: skip
+        self._labels = {sample: Label(value) for sample, value in values.items()}
 
     @property
     def identity(self) -> Json:
-        """The file's content."""
+        """The hash of the file."""
         return {"kind": "recorded", "sha256": self._sha256}
 
     async def judge(self, sample: Sample, response: str, ask: Ask) -> Judgement:
-        """The recorded label; never calls."""
+        """The recorded label, without a call."""
         label = self._labels.get((sample.query_id, sample.turns))
         if label is None:
             return Judgement(label=Label.UNGRADED, cause="not_recorded")

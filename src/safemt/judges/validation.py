@@ -1,7 +1,7 @@
-"""What is known of judges: their checks against people, kept under the hash of their configuration.
+"""Checks of judges against people, kept under the hash of each judge's configuration.
 
-They lie in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that a judge
-checked once is known wherever it judges again.
+They are in `$SAFEMT_HOME/validations/<judge id>/`, by default in the user's data folder, so that one check
+serves every later run with the same judge.
 """
 
 import json
@@ -16,7 +16,7 @@ from safemt.stats.agreement import Confusion
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """One check of one judge against one file of people's labels."""
+    """One check of one judge against one file of labels by people."""
 
     judge: str
     """The judge's name."""
@@ -28,9 +28,14 @@ class Validation:
     """Which of its rows: `all`, `language en`, …"""
     confusion: Confusion
     checked: str
-    """When, ISO 8601, UTC."""
+    """The time, in ISO 8601 and UTC."""
     safemt: str
-    """The version that checked."""
+    """The version of safemt that made the check."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that people labelled safe or unsafe."""
+        return self.confusion.graded + self.confusion.unread
 
 
 def safemt_home() -> Path:
@@ -41,7 +46,7 @@ def safemt_home() -> Path:
 
 
 def save_validation(validation: Validation) -> Path:
-    """Keep a validation; it replaces an earlier one of the same judge on the same rows.
+    """Keep a validation. It replaces an earlier one of the same judge on the same rows.
 
     Raises:
         FileError: it cannot be written.
@@ -53,7 +58,7 @@ def save_validation(validation: Validation) -> Path:
 
 
 def validations_of(judge_id: str) -> list[Validation]:
-    """What is known of a judge, newest first. A file that cannot be read is passed over."""
+    """The validations of a judge, newest first. A file that cannot be read is skipped."""
     found = []
     for path in (safemt_home() / "validations" / judge_id).glob("*.json"):
         try:

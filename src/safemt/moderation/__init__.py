@@ -1,1 +1,1 @@
-"""What protects a target: reads the whole conversation, gives a verdict and the policy that applies."""
+"""Moderators: they read a whole conversation, and give a verdict and the policy that applies."""

@@ -1,4 +1,4 @@
-"""Many dialogues at once, in bounds: verdicts come in the order of the dialogues, each as soon as it can."""
+"""Many dialogues at once, within bounds. Verdicts come in order, each as soon as possible."""
 
 import asyncio
 import threading
@@ -8,27 +8,26 @@ from typing import Final, TypeAlias
 
 from safemt.core.errors import BenchmarkError, DialogueError
 from safemt.core.verdict import Verdict
-from safemt.moderation.moderator import Moderator
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue
-from safemt.moderation.sync import wait_for
+from safemt.moderation.moderator import Moderator, wait_for
+from safemt.moderation.reading.dialogues import BadRow, Dialogue
 
 AT_ONCE: Final = 8
 
-Row: TypeAlias = ModeratedDialogue | BadRow
+Row: TypeAlias = Dialogue | BadRow
 Outcome: TypeAlias = Verdict | BadRow
 
 
 def moderate_many(
     moderator: Moderator, dialogues: Iterable[Row], *, at_once: int = AT_ONCE, every_turn: bool = True
 ) -> Iterator[Outcome]:
-    """A verdict for each dialogue, in order; a row that holds none, or cannot be moderated, is a `BadRow`.
+    """A verdict for each dialogue, in order; or a `BadRow` if a row holds none, or cannot be moderated.
 
     A moderator that calls endpoints reads `at_once` dialogues at a time, and is closed at the end. Rows are
-    taken as they come: a slow pipe gives each verdict before the next row.
+    taken as they come: on a slow pipe, each verdict comes before the next row.
 
     Raises:
         ModeratorError: the moderator does not work at all.
-        RunStopped: its endpoint was given up, by the limits that its calls are made in.
+        RunStopped: the limits that its calls are made in have given up its endpoint.
     """
     if not moderator.detector.endpoints:
         for row in dialogues:

@@ -1,63 +1,66 @@
-"""The moderator: a detector's assessments become verdicts, the same way for every detector.
+"""The moderator: it turns a detector's assessments into verdicts, in the same way for every detector.
 
 session = moderator.open()
-verdict = session.append(message)
+verdict = session.append({"role": "user", "content": "…"})
 """
 
+import asyncio
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine
+from copy import copy
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final, Self
+from functools import cache
+from typing import Any, Final, Self, TypeVar
 
-from safemt.core.errors import CallError, DialogueError
+from safemt.core.errors import DialogueError, UsageError
 from safemt.core.identity import Json
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.schema import JUDGED_ROLES, Message, UnknownPart
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
-from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
-from safemt.moderation.policies.policy import Policies, Policy
-from safemt.moderation.policies.select import FITS, select_policies
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage, Picture, UnknownPart
-from safemt.moderation.sync import wait_for
+from safemt.endpoints.asking import Ask, LimitedAsk
+from safemt.moderation.detectors.detector import (
+    Assessment,
+    Detector,
+    ForkableReading,
+    Reading,
+    Scan,
+    assess_safely,
+    degraded_by,
+)
+from safemt.moderation.policies.policy import FITS, Policies, Policy, select_policies
+from safemt.moderation.reading.chat import Conversation, Said, conversation_of, message_of
 
+AT_ONCE: Final = 32
+"""Calls to an endpoint at a time, unless the caller gives limits of its own."""
 LINKED: Final = 0.5
-"""From this linkage on a turn serves the suspected intent. One below it is never blocked for an old turn."""
+"""The linkage from which a turn serves the suspected intent. A turn below it is never blocked."""
 
-
-class OnError(StrEnum):
-    """What happens to a conversation that the moderator could not read, wholly or in part."""
-
-    INJECT = "inject"
-    """The target is handed the baseline policy, and answers."""
-    OPEN = "open"
-    """The target answers as if there were no moderator. The verdict says so."""
-    CLOSED = "closed"
-    """The conversation is blocked."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moderator:
-    """A detector, and what follows from what it says. Sync calls have async twins with an `a` before."""
+    """A detector and what follows from its assessments. Async methods begin with an `a`."""
 
     detector: Detector
     policies: Policies
     action: Action = Action.INJECT
-    """What is done with a flagged conversation: `inject` or `block`."""
+    """What to do with a flagged conversation: `inject` or `block`."""
     on_error: OnError = OnError.INJECT
     threshold: float | None = None
-    """None: the detector's own."""
-    ask: Ask = field(default=lambda endpoint, messages: endpoint.complete(messages))
-    """How calls to endpoints are made; a run puts its limits and retries here."""
+    """The risk from which a conversation is flagged; None is the detector's own."""
+    ask: Ask = field(default_factory=lambda: LimitedAsk(AT_ONCE, role="moderator"))
+    """How calls to endpoints are made: by default within limits, and again if that may help."""
 
     @property
     def name(self) -> str:
-        """The detector's, as given to `--moderator`."""
+        """The detector's name, such as `embedded`."""
         return self.detector.name
 
     @property
     def identity(self) -> Json:
-        """Everything that decides a verdict and what a target is handed."""
+        """Everything that decides a verdict and what a target is given."""
         return {
             "detector": self.detector.identity,
             "threshold": self.flag_from,
@@ -68,39 +71,38 @@ class Moderator:
 
     @property
     def flag_from(self) -> float:
-        """The risk from which on a conversation is flagged."""
+        """The risk from which a conversation is flagged."""
         return self.detector.threshold if self.threshold is None else self.threshold
 
     def open(self, name: str = "") -> "Session":
         """Begin a conversation; `name` becomes the verdicts' id."""
         return Session(self, self.detector.open(self.ask), name)
 
-    def moderate(
-        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
-    ) -> Verdict:
-        """The verdict on a whole dialogue. See `amoderate`."""
-        return wait_for(self.amoderate(dialogue, name=name, every_turn=every_turn), calls=self._calls)
+    def moderate(self, conversation: Conversation, *, name: str = "", every_turn: bool = True) -> Verdict:
+        """The verdict on a whole conversation. See `amoderate`. Also works while an event loop is running."""
+        return wait_for(self.amoderate(conversation, name=name, every_turn=every_turn), calls=self._calls)
 
     async def amoderate(
-        self, dialogue: Sequence[ChatMessage], *, name: str = "", every_turn: bool = True
+        self, conversation: Conversation, *, name: str = "", every_turn: bool = True
     ) -> Verdict:
-        """The verdict on a whole dialogue; its time and tokens are those of all of it.
+        """The verdict on a whole conversation; its time and tokens are those of all turns.
 
-        Without `every_turn` a detector that calls an endpoint is asked once, at the end, and the trajectory
-        may lack the risk after earlier turns.
+        `conversation` is one user message as text, or a list of messages: each a `Message`, or a mapping with
+        `role` and `content` as in a chat request. Without `every_turn` a detector that calls an endpoint is
+        asked once, at the end, and the risk after earlier turns may be missing.
 
         Raises:
-            DialogueError: there is no user message.
+            DialogueError: there is no user message, or something is not a message.
         """
         session = self.open(name)
-        for message in dialogue:
+        for message in conversation_of(conversation):
             await session.aadd(message)
             if every_turn and message.role == "user":
                 await session.aassess()
         return await session.averdict()
 
     async def close(self) -> None:
-        """Let go of connections; a later call opens others. The sync form is `with moderator:`."""
+        """Close the connections; a later call opens others. The sync form is `with moderator:`."""
         for endpoint in self.detector.endpoints:
             await endpoint.close()
 
@@ -116,7 +118,7 @@ class Moderator:
 
 
 class Session:
-    """One conversation under moderation. State carries over: a new turn costs the same at turn 50 as at 2."""
+    """One conversation under moderation. State carries over: turn 50 costs the same as turn 2."""
 
     def __init__(self, moderator: Moderator, reading: Reading, name: str) -> None:
         self._moderator = moderator
@@ -132,46 +134,55 @@ class Session:
         self._seconds = 0.0
         self._prompt_tokens = self._completion_tokens = 0
 
-    def append(self, message: ChatMessage) -> Verdict:
-        """Take in the next message and give the verdict after it.
+    def append(self, message: Said) -> Verdict:
+        """Take in the next message, and give the verdict after it.
 
         Raises:
-            DialogueError: there is no user message yet.
+            DialogueError: there is no user message yet, or this is not a message.
         """
         return wait_for(self.aappend(message), calls=bool(self._moderator.detector.endpoints))
 
-    async def aappend(self, message: ChatMessage) -> Verdict:
+    async def aappend(self, message: Said) -> Verdict:
         """See `append`."""
         await self.aadd(message)
         return await self.averdict()
 
-    async def aadd(self, message: ChatMessage) -> None:
-        """Take in the next message without asking for a verdict."""
+    async def aadd(self, message: Said) -> None:
+        """Take in the next message without giving a verdict.
+
+        Raises:
+            DialogueError: this is not a message.
+        """
+        message = message_of(message)
         started = time.perf_counter()
         try:
             scan = await self._reading.add(message)
-        except CallError as error:
-            self._failed = self._failed or _degraded(error)
-            scan = Scan(text=False, unscanned=dict.fromkeys(range(len(message.parts)), error.failure.cause))
+        except Exception as error:  # noqa: BLE001 - a detector may run anybody's code
+            failed = degraded_by(error)
+            self._failed = self._failed or failed
+            scan = Scan(text=False, unscanned=dict.fromkeys(range(len(message.parts)), failed.cause))
         self._seconds += time.perf_counter() - started
+        self._count(message, scan)
+        if message.role in JUDGED_ROLES:
+            self._assessment = None
+
+    def _count(self, message: Message, scan: Scan) -> None:
         unknown = {n: part.kind for n, part in enumerate(message.parts) if isinstance(part, UnknownPart)}
         if unknown and message.role in JUDGED_ROLES:
             kinds = ", ".join(sorted(set(unknown.values())))
             self._failed = self._failed or Degraded(
-                cause="unknown_part", message=f"A part that nobody can look at: {kinds}."
+                cause="unknown_part", message=f"No moderator can look at a part of the kind {kinds}."
             )
         self._unscanned += [
             Unscanned(message=self._messages, part=part, why=why)
             for part, why in sorted({**scan.unscanned, **unknown}.items())
         ]
         self._messages += 1
-        self._images += sum(isinstance(part, Picture) for part in message.parts)
+        self._images += len(message.images)
         self._images_scored += scan.images
         if message.role == "user":
             self._turns += 1
             self._turns_scored += scan.text
-        if message.role in JUDGED_ROLES:
-            self._assessment = None
 
     async def averdict(self) -> Verdict:
         """The verdict on the conversation so far. Asking twice costs nothing.
@@ -181,8 +192,9 @@ class Session:
         """
         if not self._turns:
             raise DialogueError(
-                "The dialogue holds no user message, so there is nothing to moderate. Give at least one "
-                "message with the role `user`."
+                "no_user_message",
+                "The dialogue has no user message, so there is nothing to moderate. Give at least one with "
+                "the role `user`.",
             )
         verdict = self._decide(await self.aassess())
         self._seconds = 0.0
@@ -190,17 +202,14 @@ class Session:
         return verdict
 
     async def aassess(self) -> Assessment:
-        """Assess the newest user turn, unless that was done; its risk becomes part of later verdicts."""
+        """Assess the newest user turn unless that was done; its risk becomes part of later verdicts."""
         if self._assessment is None:
             self._assessment = await self._assess()
         return self._assessment
 
     async def _assess(self) -> Assessment:
         started = time.perf_counter()
-        try:
-            assessment = await self._reading.assess()
-        except CallError as error:
-            assessment = Assessment(risk=None, degraded=_degraded(error))
+        assessment = await assess_safely(self._reading)
         self._seconds += time.perf_counter() - started
         self._prompt_tokens += assessment.prompt_tokens
         self._completion_tokens += assessment.completion_tokens
@@ -249,6 +258,25 @@ class Session:
             completion_tokens=self._completion_tokens,
         )
 
+    def fork(self, name: str = "") -> "Session":
+        """A copy that continues on its own, under another name. It takes microseconds and a few kilobytes.
+
+        Raises:
+            UsageError: the detector calls endpoints, and its readings cannot be copied.
+        """
+        if not isinstance(self._reading, ForkableReading):
+            raise UsageError(
+                "not_forkable", f"A session of `moderator` {self._moderator.name} cannot be copied."
+            )
+        forked = copy(self)
+        vars(forked).update(
+            _name=name,
+            _reading=self._reading.fork(),
+            _unscanned=list(self._unscanned),
+            _trajectory=dict(self._trajectory),
+        )
+        return forked
+
 
 def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator: Moderator) -> Action:
     if degraded and moderator.on_error is OnError.CLOSED:
@@ -260,10 +288,29 @@ def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator:
 
 
 def _likeliest(assessment: Assessment) -> Scenario | None:
-    """The scenario that fits best; None if none does, and a flagged conversation gets the baseline policy."""
+    """The scenario that fits best; None if none fits, and then the baseline policy applies."""
     best = max(assessment.scenarios, key=lambda each: assessment.scenarios[each], default=None)
     return best if best is not None and assessment.scenarios[best] >= FITS else None
 
 
-def _degraded(error: CallError) -> Degraded:
-    return Degraded(cause=error.failure.cause, message=error.failure.message)
+def wait_for(work: Coroutine[Any, Any, T], *, calls: bool) -> T:
+    """The result of `work`, for code that is not async. Without `calls` it never waits, and needs no loop.
+
+    Work that makes calls runs in a thread of its own, which keeps connections open from one call to the next
+    and also works if this thread has a running loop.
+    """
+    if calls:
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("a detector without endpoints waited for something")
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="safemt-moderator", daemon=True).start()
+    return loop

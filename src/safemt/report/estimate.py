@@ -1,25 +1,27 @@
-"""How an estimate is shown: a table for people, a document for programs."""
+"""What a run will cost: as a document, and on the terminal."""
 
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from safemt.endpoints.spend import dollars
 from safemt.endpoints.tokens import Tokens
+from safemt.report.document import document
+from safemt.report.table import RULE, Row, Table, columns, print_table, say
+from safemt.report.text import count, number
 from safemt.run.estimate import Estimate, Part
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """The estimate as a document; its keys are described in docs/file-formats.md."""
+    """The estimate as a document, described in docs/file-formats.md."""
     return {
         "samples": estimate.samples,
         "done": estimate.done,
         "models": [
             {
-                "role": part.asked.role,
-                "model": part.asked.model,
-                "origin": part.asked.origin,
+                **document(part.asked),
                 "calls": part.calls,
                 "images": part.images,
                 "image_tokens": part.image_formula if part.images else None,
@@ -34,80 +36,71 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
                     "read": part.price.read or None,
                     "source": part.price.source or None,
                 },
-                "cost": _cost(part.cost),
+                "cost": document(part.cost),
             }
             for part in estimate.parts
         ],
-        "cost": _cost(estimate.cost),
+        "cost": document(estimate.cost),
     }
 
 
-def print_estimate(estimate: Estimate, console: Console) -> None:
-    """The estimate as a table, with what it rests on."""
+def print_estimate(estimate: Estimate, console: "Console") -> None:
+    """Print the calls still to make, and what their number of tokens rests on."""
     parts = estimate.parts
     if not any(part.calls for part in parts):
-        console.print(f"No call is left to make: {estimate.samples:,} samples.", highlight=False)
+        say(console, f"No call is left to make for {count(estimate.samples, 'sample')}.")
         return
-    table = Table(title="Calls still to make", title_justify="left")
-    table.add_column("asked", overflow="fold")
-    for name in ("calls", "input tokens", "output tokens", "cost"):
-        table.add_column(name, justify="right")
-    for part in parts:
-        name = f"{part.asked.role} {part.asked.model}"
-        _add_rows(table, name, part.calls, part.input, part.output, part.cost)
-    if len(parts) > 1:
-        table.add_section()
-        _add_rows(
-            table,
-            "all",
-            sum(part.calls for part in parts),
-            sum((part.input for part in parts), Tokens()),
-            sum((part.output for part in parts), Tokens()),
-            estimate.cost,
+    rows = [
+        row
+        for part in parts
+        for row in _rows(
+            f"{part.asked.role} {part.asked.model}", part.calls, part.input, part.output, part.cost
         )
-    console.print(table)
+    ]
+    if len(parts) > 1:
+        sent, received = (
+            sum((getattr(part, way) for part in parts), Tokens()) for way in ("input", "output")
+        )
+        rows += [RULE, *_rows("all", sum(part.calls for part in parts), sent, received, estimate.cost)]
+    headings = ("Asked", "Calls", "Input tokens", "Output tokens", "Cost")
+    print_table(Table("Calls still to make", columns(*headings, text=headings[:1]), tuple(rows)), console)
+    say(console)
     if estimate.done:
-        console.print(
-            f"{estimate.done:,} of {estimate.samples:,} samples need no call and are not counted.",
-            highlight=False,
+        say(
+            console,
+            f"{estimate.done:,} of {count(estimate.samples, 'sample')} need no call and are not counted.",
         )
     for part in parts:
         for line in _basis(part):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(console, line, wrap=False)
     if not all(part.seen for part in parts):
-        console.print(
-            "A run of a few samples (--limit) into the same --out makes assumed lengths measured ones."
+        say(
+            console,
+            "After a run of a few samples into the same directory, measured lengths replace assumed ones.",
         )
 
 
-def _basis(part: Part) -> list[str]:
-    model = part.asked.model
-    lines = [
-        f"{model}: {part.output_each.expected:.0f} tokens an answer, as in its {part.seen:,} answers so far."
-        if part.seen
-        else f"{model}: {part.output_each.expected:.0f} tokens an answer, assumed."
-    ]
+def _basis(part: Part) -> Iterable[str]:
+    model, each = part.asked.model, number(part.output_each.expected, 0)
+    seen = f"as in its {count(part.seen, 'response')} so far" if part.seen else "assumed"
+    yield f"{model}: {each} tokens per response, {seen}."
     if part.images:
-        lines.append(f"{model}: {part.images:,} images, tokens {part.image_formula}.")
+        yield f"{model}: {count(part.images, 'image')}, tokens {part.image_formula}."
     if part.price is None:
-        lines.append(f"{part.asked}: its price is not known; give it with --prices FILE.")
+        yield f"{part.asked}: its price is not known. A file of prices can say it."
     elif part.price.read:
-        lines.append(f"{model}: price read on {part.price.read} ({part.price.source or 'own table'}).")
-    return lines
+        yield f"{model}: price read on {part.price.read} ({part.price.source or 'own table'})."
 
 
-def _add_rows(
-    table: Table, name: str, calls: int, sent: Tokens, received: Tokens, cost: Tokens | None
-) -> None:
-    expected = "unknown" if cost is None else dollars(cost.expected)
-    worst = "unknown" if cost is None else dollars(cost.worst)
-    table.add_row(name, f"{calls:,}", f"{sent.expected:,.0f}", f"{received.expected:,.0f}", expected)
-    table.add_row("  at worst", "", f"{sent.worst:,.0f}", f"{received.worst:,.0f}", worst)
+def _rows(name: str, calls: int, sent: Tokens, received: Tokens, cost: Tokens | None) -> tuple[Row, Row]:
+    expected, worst = (
+        ("unknown", "unknown") if cost is None else (dollars(cost.expected), dollars(cost.worst))
+    )
+    return (
+        (name, calls, number(sent.expected, 0), number(received.expected, 0), expected),
+        ("  at worst", "", number(sent.worst, 0), number(received.worst, 0), worst),
+    )
 
 
 def _rounded(tokens: Tokens) -> dict[str, int]:
     return {"expected": round(tokens.expected), "worst": round(tokens.worst)}
-
-
-def _cost(cost: Tokens | None) -> dict[str, float] | None:
-    return None if cost is None else {"expected": cost.expected, "worst": cost.worst}

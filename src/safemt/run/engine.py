@@ -1,4 +1,4 @@
-"""The engine: asks the target and then the judge, sample by sample, many at once, and stores each step.
+"""The engine: takes sample by sample from question to label, many at once, and stores each step.
 
 Samples are read from the store in their planned order, a few hundred at a time; only what is in flight
 is held in memory. The judge of one sample runs while the target answers others.
@@ -6,56 +6,61 @@ is held in memory. The judge of one sample runs while the target answers others.
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from safemt.core.errors import CallError, CallFailure, CapReached, RunStopped, SafemtError
+from safemt.core.errors import CallError, CapReached, RunStopped, SafemtError
 from safemt.core.schema import Message, Sample
 from safemt.core.taxonomy import Action, Label
 from safemt.endpoints.base import Reply
-from safemt.endpoints.chat import ChatEndpoint
-from safemt.endpoints.limits import EndpointLimits
+from safemt.endpoints.limits import Patience
 from safemt.endpoints.spend import Asked, Spend
-from safemt.judges.base import Ask, Judge, judge_id
+from safemt.judges.base import Judge, Judgement, judge_id
 from safemt.judges.refusal_detector import Refusal, detect_refusal
+from safemt.run.calls import Calls
 from safemt.run.commits import Commits
-from safemt.run.gate import Gate, Moderation, WatchedDialogue
-from safemt.run.protocol import History, call_key, live_sample, request
-from safemt.run.store import Store, Work
-from safemt.run.verdicts import REFUSAL, REFUSAL_KEY
+from safemt.run.gate import REFUSAL, REFUSAL_KEY, Decision, Gate, Moderation, WatchedDialogue
+from safemt.run.protocol import History, as_asked, call_key, request, setup_key
+from safemt.run.rows import Work
+from safemt.run.running import Tracker
+from safemt.run.store import Store
 from safemt.run.watch.events import EventLog
 from safemt.targets.base import Target
 
 _BATCH: Final = 256
 
 
-@dataclass(slots=True)
-class Tracker:
-    """What the progress display shows; counts what was stored before this invocation as well."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Whom a run asks, and how. Its answers are kept under `key`."""
 
-    total: int
-    done: int
-    already_done: int
-    started: float
-    unsafe: dict[int, int] = field(default_factory=dict)
-    graded: dict[int, int] = field(default_factory=dict)
-    ungraded: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    last_problem: str = ""
-    moderated: Counter[Action] = field(default_factory=Counter)
-    """What a moderator did with the requests of this invocation."""
+    key: str
+    target: Target | None
+    """None: nobody is asked; what is answered already is judged, and the rest is left as it is."""
+    history: History = History.SCRIPTED
+    moderation: Moderation | None = None
 
-    def count_label(self, sample: Sample, label: Label) -> None:
-        """Count one harmful sample's label."""
-        if label is Label.UNGRADED:
-            self.ungraded += 1
-            return
-        self.graded[sample.turns] = self.graded.get(sample.turns, 0) + 1
-        if label is Label.UNSAFE:
-            self.unsafe[sample.turns] = self.unsafe.get(sample.turns, 0) + 1
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response to a sample."""
+
+    sample: Sample
+    """As it was asked: with the live history, with the target's own replies."""
+    key: str
+    reply: Reply
+    is_new: bool
+    """Whether it came just now, so that no judge can have seen it."""
+
+
+def setup_of(
+    target: Target, history: History = History.SCRIPTED, moderation: Moderation | None = None
+) -> Setup:
+    """The setup in which `target` is asked."""
+    key = setup_key(target, history, moderation.identity if moderation else None)
+    return Setup(key=key, target=target, history=history, moderation=moderation)
 
 
 class Engine:
@@ -65,68 +70,62 @@ class Engine:
         self,
         *,
         store: Store,
-        target: Target,
+        setup: Setup,
         judge: Judge,
-        history: History,
         concurrency: int,
-        setup: str,
         tracker: Tracker,
-        moderation: Moderation | None = None,
         spend: Spend | None = None,
         events: EventLog | None = None,
-        answered_only: bool = False,
+        patience: Patience | None = None,
     ) -> None:
-        """`setup` is the `setup_key` under which answers are stored.
-
-        With `answered_only` the target is not asked: samples without a response are left as they are.
-        """
+        """`concurrency` is the most calls at once to each endpoint."""
         self.tracker = tracker
         self.spend = spend or Spend()
         self.events = events or EventLog()
-        self._answered_only = answered_only
         self._store = store
         self._commits = Commits(store)
-        self._target = target
-        self._judge = judge
-        self._history = history
         self._setup = setup
+        self._judge = judge
         self._judge_id = judge_id(judge)
-        self._gate = Gate(moderation, store.verdicts, settled=self._commits.settled) if moderation else None
-        endpoints = [*judge.endpoints, *(moderation.moderator.detector.endpoints if moderation else ())]
-        origins = {target.origin, *(endpoint.origin for endpoint in endpoints)} - {None}
-        self._limits = {origin: EndpointLimits(origin, concurrency) for origin in origins if origin}
-        self._workers = concurrency * max(1, len(self._limits))
+        self._gate = (
+            Gate(setup.moderation, store, settled=self._commits.settled) if setup.moderation else None
+        )
+        endpoints = [*judge.endpoints, *(self._gate.moderator.detector.endpoints if self._gate else ())]
+        of_target = [setup.target.origin] if setup.target and setup.target.origin else []
+        origins = dict.fromkeys([*of_target, *(endpoint.origin for endpoint in endpoints)])
+        self._calls = Calls(
+            origins=origins, concurrency=concurrency, spend=self.spend, events=self.events, tracker=tracker,
+            patience=patience,
+        )  # fmt: skip
+        self._workers = concurrency * max(1, len(origins))
         self._queue: deque[Work] = deque()
         self._fetched_to: int | None = -1
         """The position of the last sample taken from the store; None when there are no more."""
         self._asking: dict[str, asyncio.Event] = {}
         """The calls to the target that are under way, by key."""
-        self._logged_limits: dict[str, int] = {}
-        self._stop: SafemtError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def retries(self) -> int:
         """Attempts made again so far."""
-        return sum(limits.retries for limits in self._limits.values())
+        return self._calls.limits.retries
 
     @property
     def limits(self) -> dict[str, int]:
         """How many calls each endpoint gets at once now."""
-        return {origin: limits.limit for origin, limits in self._limits.items()}
+        return self._calls.limits.now
 
     @property
     def stopping(self) -> bool:
         """Whether no new sample is taken up any more."""
-        return self._stop is not None
+        return self._calls.stopped is not None
 
     def stop(self, reason: str) -> None:
-        """Take up no new sample; what is in flight is finished. Called again: let go of that too."""
-        if self._stop is None:
-            self._end(RunStopped(reason))
-        else:
+        """Take up no new sample; finish what is in flight. Called again: let go of that, too."""
+        if self.stopping:
             for task in self._tasks:
                 task.cancel()
+        self._calls.stop(RunStopped("interrupted", reason))
 
     async def run(self) -> None:
         """Work off everything that is unfinished.
@@ -141,156 +140,126 @@ class Engine:
                 async with asyncio.TaskGroup() as group:
                     self._tasks = [group.create_task(self._work()) for _ in range(self._workers)]
         finally:
-            await self._target.close()
-            for endpoint in self._judge.endpoints:
-                await endpoint.close()
-            if self._gate is not None:
-                await self._gate.close()
-        if isinstance(self._stop, CapReached):
+            for called in (self._setup.target, *self._judge.endpoints, self._gate):
+                if called is not None:
+                    await called.close()
+        stopped = self._calls.stopped
+        if isinstance(stopped, CapReached):
             # What was in flight has been added to it since.
-            raise self.spend.reached() or self._stop
-        if self._stop is not None:
-            raise self._stop
+            raise self.spend.reached() or stopped
+        if stopped is not None:
+            raise stopped
 
     async def _work(self) -> None:
         try:
-            while self._stop is None and (work := self._next()) is not None:
-                if self._within_caps():
+            while not self.stopping and (work := self._next()) is not None:
+                self._calls.stop_at_caps()
+                if not self.stopping:
                     await self._finish(work)
                 # Where nothing waits for a network, signals and the display still need their turn.
                 await asyncio.sleep(0)
         except SafemtError as error:
-            self._end(error)
-
-    def _end(self, reason: SafemtError) -> None:
-        if self._stop is None:
-            self._stop = reason
-            for limits in self._limits.values():
-                limits.close()
-
-    def _within_caps(self) -> bool:
-        """Whether there is something left to spend; if not, nothing new is started any more."""
-        reached = self.spend.reached()
-        if reached is not None:
-            self._end(reached)
-        return reached is None
+            self._calls.stop(error)
 
     def _next(self) -> Work | None:
         if not self._queue and self._fetched_to is not None:
             batch = self._store.open_work(
-                setup=self._setup,
+                setup=self._setup.key,
                 judge=self._judge_id,
                 after=self._fetched_to,
                 most=_BATCH,
-                answered_only=self._answered_only,
+                answered_only=self._setup.target is None,
             )
             self._fetched_to = batch[-1].position if len(batch) == _BATCH else None
             self._queue.extend(batch)
         return self._queue.popleft() if self._queue else None
 
+    # The way of one sample
+
     async def _finish(self, work: Work) -> None:
-        label, cause = Label.UNGRADED, ""
-        asked_of = self._setup
+        """Answer a sample, judge the answer, store both, and count it."""
+        asked_of = self._setup.key
         try:
-            asked, key, reply = await self._answer(work)
-            self._store.add_answer(setup=self._setup, sample=work.key, response=key)
-            await self._commits.settled()
+            answer = await self._answered(work)
             asked_of = self._judge_id
-            if asked.twin_of is not None or not is_for_judge(reply):
-                label = Label.SAFE
-            else:
-                label, cause = await self._label(work.key, asked, key, reply.text)
+            judgement = await self._judged(work, answer)
         except CallError as error:
-            cause = error.failure.cause
+            judgement = Judgement(Label.UNGRADED, error.failure.cause)
             self._store.add_failure(asked_of=asked_of, sample=work.key, failure=error.failure)
         await self._commits.settled()
-        self.tracker.done += 1
-        self.events.emit("label", sample=work.sample.id, label=label.value, cause=cause)
-        if work.sample.twin_of is None:
-            self.tracker.count_label(work.sample, label)
+        sample = work.sample
+        self.tracker.count(sample.turns, judgement.label, twin=sample.twin_of is not None)
+        self.events.emit("label", sample=sample.id, label=judgement.label.value, cause=judgement.cause)
 
-    async def _label(self, sample_key: str, sample: Sample, response: str, text: str) -> tuple[Label, str]:
-        """The label of a response, and why it is `ungraded` where it is."""
-        stored = self._store.label(judge=self._judge_id, sample=sample_key, response=response)
-        if stored is not None:
-            return stored, ""
-        judgement = await self._judge.judge(sample, text, self._asks("judge", sample.id))
-        if judgement.cause:
-            self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
-        self._store.add_label(judge=self._judge_id, sample=sample_key, response=response, judgement=judgement)
-        return judgement.label, judgement.cause
+    async def _answered(self, work: Work) -> Answer:
+        """Ask the target about a sample: in one request, or with the live history turn by turn.
 
-    async def _answer(self, work: Work) -> tuple[Sample, str, Reply]:
-        """The sample as it was asked, the key of its last response, and that.
-
-        With the live history it is k calls, each with the replies to the earlier ones; they end early when
-        the provider or the moderator blocks one.
+        A dialogue ends early when the provider or the moderator blocks a turn.
         """
-        if self._answered_only and (moderated := self._moderated(work)):
-            return moderated
-        watched = self._gate.dialogue(self._asks("moderator", work.sample.id)) if self._gate else None
-        if self._history is History.SCRIPTED:
-            return work.sample, *await self._respond(work.sample, work.key, watched)
+        target, history = self._setup.target, self._setup.history
+        if target is None:
+            return self._stored_answer(work)
+        watched = self._gate.dialogue(self._calls.ask("moderator", work.sample.id)) if self._gate else None
         replies: list[str] = []
         while True:
-            asked = live_sample(work.sample, replies)
-            key, reply = await self._respond(asked, work.key, watched)
-            if reply.blocked or len(replies) + 1 == work.sample.turns:
-                return asked, key, reply
+            sample = as_asked(work.sample, history, replies)
+            decision = await self._moderated(sample, watched)
+            key, reply, is_new = await self._replied(decision, sample, target)
+            turn = sum(message.role == "user" for message in sample.dialogue)
+            last = reply.blocked or turn == work.sample.turns
+            self._store.add_answer(
+                setup=self._setup.key, sample=work.key, turn=turn, response=key, last=last,
+                verdict=decision.verdict,
+            )  # fmt: skip
             await self._commits.settled()
+            if last:
+                return Answer(sample, key, reply, is_new)
             replies.append(reply.text)
 
-    def _moderated(self, work: Work) -> tuple[Sample, str, Reply] | None:
-        """What `_answer` gives, of a sample that was answered behind a moderator, who is not asked again."""
-        keys = self._store.verdicts.responses(setup=self._setup, sample=work.key)
-        replies = [reply for key in keys if (reply := self._store.response(key)) is not None]
-        if not keys or len(replies) < len(keys):
-            return None
-        live = self._history is History.LIVE
-        asked = live_sample(work.sample, [reply.text for reply in replies[:-1]]) if live else work.sample
-        return asked, keys[-1], replies[-1]
+    def _stored_answer(self, work: Work) -> Answer:
+        replies = self._store.replies(setup=self._setup.key, sample=work.key)
+        *earlier, (key, reply) = replies
+        said = [each.text for _, each in earlier]
+        return Answer(as_asked(work.sample, self._setup.history, said), key, reply, is_new=False)
 
-    async def _respond(
-        self, sample: Sample, work_key: str, watched: WatchedDialogue | None
-    ) -> tuple[str, Reply]:
-        """The reply to the dialogue of `sample` and its key, from the store if it is there."""
-        messages: Sequence[Message] = request(sample)
+    async def _moderated(self, sample: Sample, watched: WatchedDialogue | None) -> Decision:
+        """The request for a sample, and what becomes of it behind a moderator."""
+        messages = request(sample)
         if watched is None:
-            return await self._reply(messages, sample)
+            return Decision(Action.ALLOW, messages)
         decision = await watched.decide(messages)
         self.tracker.moderated[decision.action] += 1
         turn = sum(message.role == "user" for message in messages)
         self.events.emit("verdict", sample=sample.id, turn=turn, action=decision.action)
-        if decision.action is Action.BLOCK:
-            key, reply = REFUSAL_KEY, REFUSAL
-            self._store.add_response(key, reply, refused=True, judged=False, attempts=0, seconds=0.0)
-        else:
-            key, reply = await self._reply(decision.messages, sample)
-        self._store.verdicts.add_moderated(
-            setup=self._setup, sample=work_key, turn=turn, conversation=decision.conversation, response=key
-        )
-        return key, reply
+        return decision
 
-    async def _reply(self, messages: Sequence[Message], sample: Sample) -> tuple[str, Reply]:
-        key = call_key(self._target, messages, sample)
+    async def _replied(self, decision: Decision, sample: Sample, target: Target) -> tuple[str, Reply, bool]:
+        """The response to a request: its key, itself, and whether it is new or from the store."""
+        if decision.action is Action.BLOCK:
+            self._store.add_response(
+                REFUSAL_KEY, REFUSAL, refused=True, judged=False, attempts=0, seconds=0.0
+            )
+            return REFUSAL_KEY, REFUSAL, True
+        key = call_key(target, decision.messages, sample)
         while under_way := self._asking.get(key):
             await under_way.wait()
         stored = self._store.response(key)
         if stored is not None:
-            return key, stored
+            return key, stored, False
         self._asking[key] = asyncio.Event()
         try:
-            return key, await self._ask_target(key, messages, sample)
+            return key, await self._asked(key, decision.messages, sample, target), True
         finally:
             self._asking.pop(key).set()
 
-    async def _ask_target(self, key: str, messages: Sequence[Message], sample: Sample) -> Reply:
+    async def _asked(self, key: str, messages: Sequence[Message], sample: Sample, target: Target) -> Reply:
+        """The target's reply to a request, stored under `key`."""
         started = time.monotonic()
-        reply, attempts = await self._call(
-            Asked("target", self._target.name, self._target.origin or ""),
+        reply, attempts = await self._calls.make(
+            Asked("target", target.name, target.origin or ""),
             sample.id,
             messages,
-            lambda: self._target.respond(messages, sample),
+            lambda: target.respond(messages, sample),
         )
         self._store.add_response(
             key,
@@ -302,85 +271,20 @@ class Engine:
         )
         return reply
 
-    def _asks(self, role: str, sample: str) -> Ask:
-        """How a judge or a moderator calls its endpoints for a sample."""
-
-        async def ask(endpoint: ChatEndpoint, messages: Sequence[Message]) -> Reply:
-            asked = Asked(role, f"openai/{endpoint.model}", endpoint.origin)
-            reply, _ = await self._call(asked, sample, messages, lambda: endpoint.complete(messages))
-            return reply
-
-        return ask
-
-    async def _call(
-        self,
-        asked: Asked,
-        sample: str,
-        messages: Sequence[Message],
-        attempt: Callable[[], Awaitable[Reply]],
-    ) -> tuple[Reply, int]:
-        """Make a call, again where that may help; give the reply and the attempts. All of it is counted."""
-        made = 0
-        started = 0.0
-
-        def emit(event: str, **fields: object) -> None:
-            seconds = round(time.monotonic() - started, 3)
-            self.events.emit(
-                event,
-                role=asked.role,
-                model=asked.model,
-                sample=sample,
-                attempt=made,
-                seconds=seconds,
-                **fields,
-            )
-
-        def retrying(failure: CallFailure) -> None:
-            emit("call_retried", cause=failure.cause)
-            self._emit_limit(asked.origin)
-
-        async def counted() -> Reply:
-            nonlocal made, started
-            made += 1
-            started = time.monotonic()
-            self._emit_limit(asked.origin)
-            try:
-                reply = await attempt()
-            except CallError as error:
-                self.tracker.last_problem = error.failure.message
-                self.spend.count_failure(asked, error.failure)
-                self._within_caps()
-                raise
-            self.spend.count_reply(asked, messages, reply)
-            self._within_caps()
-            emit(
-                "call_succeeded",
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-                finish_reason=reply.finish_reason,
-            )
-            return reply
-
-        try:
-            if asked.origin:
-                reply, _ = await self._limits[asked.origin].call(
-                    counted, asked=f"{asked.role} {asked.model}", retrying=retrying
-                )
-            else:
-                reply = await counted()
-        except CallError as error:
-            emit("call_failed", cause=error.failure.cause)
-            raise
-        self.tracker.prompt_tokens += reply.prompt_tokens or 0
-        self.tracker.completion_tokens += reply.completion_tokens or 0
-        return reply, made
-
-    def _emit_limit(self, origin: str) -> None:
-        """Log how many calls an endpoint gets at once, where that is not what was last logged."""
-        limit = self._limits[origin].limit if origin else None
-        if limit is not None and self._logged_limits.get(origin) != limit:
-            self._logged_limits[origin] = limit
-            self.events.emit("limit_changed", origin=origin, limit=limit)
+    async def _judged(self, work: Work, answer: Answer) -> Judgement:
+        """What the judge says of an answer, from the store if it could tell before."""
+        if work.sample.twin_of is not None or not is_for_judge(answer.reply):
+            return Judgement(Label.SAFE)
+        if not answer.is_new:
+            stored = self._store.label(judge=self._judge_id, sample=work.key, response=answer.key)
+            if stored is not None:
+                return Judgement(stored)
+        ask = self._calls.ask("judge", work.sample.id)
+        judgement = await self._judge.judge(answer.sample, answer.reply.text, ask)
+        if judgement.cause:
+            self.tracker.last_problem = f"the judge gave no verdict ({judgement.cause})"
+        self._store.add_label(judge=self._judge_id, sample=work.key, response=answer.key, judgement=judgement)
+        return judgement
 
 
 def is_for_judge(reply: Reply) -> bool:

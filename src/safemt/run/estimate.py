@@ -1,13 +1,14 @@
-"""What a run will ask, and what that will cost, before it is made.
+"""Estimates what a run will ask and cost, without a call.
 
-It goes through the plan as a run would, with the same requests, and leaves out what the store already holds.
-What is not known beforehand is the length of answers: expected is what the store has seen of each model so
-far, else an assumption; at worst every answer is as long as it may be.
+It walks through the plan as a run would, with the same requests, and leaves out what the store already holds.
+Only the length of answers is unknown. The expected length is the mean of each model's answers so far, or an
+assumption; at worst every answer is as long as it may be.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from safemt.benchmark.read import sample_key
@@ -15,17 +16,19 @@ from safemt.core.errors import CallError
 from safemt.core.schema import Message, Sample
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.endpoints.prices import Price, PriceTable
+from safemt.endpoints.prices import Price
 from safemt.endpoints.spend import Asked, Usage
 from safemt.endpoints.tokens import Tokens, image_formula, messages_tokens
-from safemt.judges.base import Judge, judge_id
+from safemt.judges.base import judge_id
+from safemt.run.config import RunConfig
+from safemt.run.database import STORE_FILE
 from safemt.run.engine import is_for_judge
+from safemt.run.plan import RunPlan, plan_run
 from safemt.run.protocol import History, call_key, live_sample, request
 from safemt.run.store import Store
-from safemt.targets.base import Target
 
 ASSUMED_OUTPUT: Final = {"target": 300, "judge": 80}
-"""Tokens of an answer, of a model that has not been seen answering."""
+"""Tokens of an answer, for a model without answers so far."""
 _ENOUGH_SEEN: Final = 20
 
 
@@ -37,7 +40,7 @@ class Part:
     output_each: Tokens
     """Tokens of one answer."""
     seen: int
-    """From how many answers in the store that is taken; 0 where it is assumed."""
+    """The number of stored answers behind `output_each`; 0 if it is assumed."""
     price: Price | None
     calls: int = 0
     images: int = 0
@@ -56,11 +59,11 @@ class Part:
 
     @property
     def image_formula(self) -> str:
-        """How its images are counted."""
+        """The formula that counts the tokens of its images."""
         return image_formula(self.asked.model).name
 
     def add(self, messages: Sequence[Message], assumed: Tokens) -> None:
-        """Count a request whose texts lack `assumed` tokens of answers that are not there yet."""
+        """Count a request; `assumed` are the tokens of answers in it that do not exist yet."""
         self.calls += 1
         self.images += sum(message.image is not None for message in messages)
         self.input += messages_tokens(messages, self.asked.model) + assumed
@@ -73,7 +76,7 @@ class Estimate:
 
     samples: int
     done: int
-    """Samples that need nothing more."""
+    """Samples that need no more calls."""
     parts: Sequence[Part]
     """By model; targets first."""
 
@@ -88,60 +91,41 @@ class Estimate:
         return total
 
 
-def estimate_run(
-    samples: Sequence[Sample],
-    *,
-    target: Target,
-    judge: Judge,
-    history: History,
-    sampling: Sampling,
-    prices: PriceTable,
-    store: Store | None,
-) -> Estimate:
-    """Go through `samples` as a run would, without a call.
+def estimate_run(config: RunConfig, out: Path | None = None) -> Estimate:
+    """What the run that `config` describes has still to ask; no key is needed.
 
-    `store` is what the run directory holds already, if there is one.
+    The calls of a moderator are not counted: they depend on the dialogue that it sees.
+
+    Args:
+        config: What the run is.
+        out: Its run directory; what it holds already is not counted. It may be missing.
 
     Raises:
+        UsageError, DataError, BenchmarkError, LabelsError: as `plan_run` raises them.
         RunError: the store cannot be read.
     """
-    spent = {} if store is None else store.spend()
-    estimator = _Estimator(
-        target=target,
-        judge=judge,
-        history=history,
-        sampling=sampling,
-        prices=prices,
-        store=store,
-        spent=spent,
-    )
-    return asyncio.run(estimator.estimate(samples))
+    plan = plan_run(config, keyless=True)
+    store = Store.open_for_reading(out) if out is not None and (out / STORE_FILE).is_file() else None
+    try:
+        return asyncio.run(_Estimator(plan, store).estimate(plan.samples))
+    finally:
+        if store is not None:
+            store.close()
 
 
 class _Estimator:
-    def __init__(
-        self,
-        *,
-        target: Target,
-        judge: Judge,
-        history: History,
-        sampling: Sampling,
-        prices: PriceTable,
-        store: Store | None,
-        spent: dict[Asked, Usage],
-    ) -> None:
-        self._target = target
-        self._judge = judge
-        self._judge_id = judge_id(judge)
-        self._history = history
-        self._prices = prices
+    def __init__(self, plan: RunPlan, store: Store | None) -> None:
+        self._target = plan.target
+        self._judge = plan.judge
+        self._judge_id = judge_id(plan.judge)
+        self._history = plan.config.history
+        self._prices = plan.budget.prices
         self._store = store
-        self._spent = spent
+        self._spent = {} if store is None else store.spend()
         self._parts: dict[Asked, Part] = {}
         self._seen: set[str] = set()
-        self._of_target = (
-            self._part(Asked("target", target.name, target.origin), sampling) if target.origin else None
-        )
+        origin, sampling = plan.target.origin, plan.config.target.sampling
+        self._of_target = self._part(Asked("target", plan.target.name, origin), sampling) if origin else None
 
     async def estimate(self, samples: Sequence[Sample]) -> Estimate:
         done = 0
@@ -193,7 +177,7 @@ class _Estimator:
         return await self._target.respond(messages, asked)
 
     def _is_labelled(self, sample: Sample, key: str, reply: Reply | None) -> bool:
-        """Whether the judge has nothing to do with a reply."""
+        """Whether a reply needs no judgement: it has its label, or is none for the judge."""
         if reply is None:
             return False
         if not is_for_judge(reply):

@@ -1,26 +1,35 @@
 """A moderator in a run: before a request is sent, it reads the dialogue and decides what becomes of it.
 
-Where it allows, the request is the one that would be sent without it, under the same key, so that a response
-in the store serves both. Where it injects, the policies are part of the messages, and so of the key. Where it
-blocks, a fixed refusal stands in and the target is not asked.
+If it allows the dialogue, the request is the one that would be sent without it, under the same key, so that a
+response in the store serves both. If it injects policies, they are part of the messages, and so of the key.
+If it blocks, a fixed refusal is the response and the target is not asked.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message
 from safemt.core.taxonomy import Action
 from safemt.core.verdict import Verdict
+from safemt.endpoints.asking import Ask
+from safemt.endpoints.base import Reply
 from safemt.io.images import ImageFolder
-from safemt.judges.base import Ask
 from safemt.moderation.moderator import Moderator, Session
 from safemt.moderation.policies.inject import BUDGET, FRAME, Position, inject
-from safemt.moderation.reading.conversation import ChatMessage, chat_messages
-from safemt.run.verdicts import REFUSAL_KEY, Verdicts
+from safemt.run.store import Store
+
+REFUSAL: Final = Reply(
+    text="I cannot help with that. I am glad to help with something else.",
+    blocked=True,
+    finish_reason="moderated",
+)
+"""The response to a blocked dialogue. It names no policy and tells nothing about the verdict."""
+REFUSAL_KEY: Final = content_key({"moderated": REFUSAL.text})
+"""Its key in the store; no call can have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +77,23 @@ class Decision:
     """What becomes of a request."""
 
     action: Action
-    conversation: str
-    """The key of what was moderated."""
     messages: Sequence[Message]
-    """What to send; meaningless where `action` is `block`."""
+    """What to send; meaningless if `action` is `block`."""
+    verdict: tuple[str, str] | None = None
+    """The moderator and the conversation of the stored verdict; None without a moderator."""
 
 
 class Gate:
-    """The moderator of one invocation, with the store's verdicts and the engine's limits."""
+    """The moderator of one invocation, with the verdicts in the store and the limits of the engine."""
 
     def __init__(
-        self, moderation: Moderation, verdicts: Verdicts, *, settled: Callable[[], Awaitable[None]]
+        self, moderation: Moderation, store: Store, *, settled: Callable[[], Awaitable[None]]
     ) -> None:
         """`settled` returns once what was stored is on disk."""
         self.moderation = moderation
         self.moderator = moderation.moderator
         self.id = moderation.id
-        self.verdicts = verdicts
+        self.store = store
         self.settled = settled
         self.policies = {policy.id: policy for policy in self.moderator.policies.listed}
         # One thread: a detector's models use it whole, and the loop keeps the other core.
@@ -112,7 +121,7 @@ class WatchedDialogue:
     async def decide(self, messages: Sequence[Message]) -> Decision:
         """Moderate a request, which holds the messages of the last one and more.
 
-        A verdict in the store is taken from there, unless it was degraded: then it is made again.
+        A verdict in the store is used, unless it was degraded: then it is made again.
 
         Raises:
             RunStopped: the moderator's endpoint is of no use.
@@ -120,36 +129,36 @@ class WatchedDialogue:
         """
         gate, moderation = self._gate, self._gate.moderation
         key = _conversation_key(messages)
-        stored = gate.verdicts.verdict(moderator=gate.id, conversation=key)
-        if stored is None or stored.degraded or not gate.policies.keys() >= set(stored.policies):
+        verdict = gate.store.verdict(moderator=gate.id, conversation=key)
+        if verdict is None or verdict.degraded or not gate.policies.keys() >= _policies(verdict):
             verdict = await self._verdict(messages)
-            gate.verdicts.add_verdict(verdict, moderator=gate.id, conversation=key)
+            gate.store.add_verdict(verdict, moderator=gate.id, conversation=key)
             await gate.settled()
-            action, names = verdict.action, tuple(policy.id for policy in verdict.policies)
-        else:
-            action, names = stored.action, stored.policies
-        if action is Action.INJECT:
-            policies = [gate.policies[name] for name in names]
+        if verdict.action is Action.INJECT:
+            policies = [gate.policies[policy.id] for policy in verdict.policies]
             messages = inject(messages, policies, position=moderation.position, budget=moderation.budget)
-        return Decision(action, key, messages)
+        return Decision(verdict.action, messages, (gate.id, key))
 
     async def _verdict(self, messages: Sequence[Message]) -> Verdict:
-        new = chat_messages(messages, self._gate.moderation.images)[self._read :]
+        images = self._gate.moderation.images
+        new = [each.with_source(images) if images else each for each in messages[self._read :]]
         self._read = len(messages)
         if self._gate.moderator.detector.endpoints:
             # Asked once, about the whole: every turn would be a call of its own.
             for message in new:
                 await self._session.aadd(message)
             return await self._session.averdict()
-        # What works on this machine may take many milliseconds, in which the loop would do nothing else.
+        # A model on this machine may take many milliseconds, in which the loop would do nothing else.
         return await asyncio.get_running_loop().run_in_executor(self._gate.pool, self._append, new)
 
-    def _append(self, new: Sequence[ChatMessage]) -> Verdict:
+    def _append(self, new: Sequence[Message]) -> Verdict:
         verdicts = [self._session.append(message) for message in new]
         return replace(verdicts[-1], milliseconds=sum(verdict.milliseconds for verdict in verdicts))
 
 
+def _policies(verdict: Verdict) -> set[str]:
+    return {policy.id for policy in verdict.policies}
+
+
 def _conversation_key(messages: Sequence[Message]) -> str:
-    return content_key(
-        [[each.role, each.content, each.image.sha256 if each.image else None] for each in messages]
-    )
+    return content_key([each.identity for each in messages])

@@ -10,7 +10,7 @@ from safemt.targets.base import Target
 
 
 class History(StrEnum):
-    """Whose assistant turns stand in the dialogue."""
+    """Whose assistant turns the dialogue has."""
 
     SCRIPTED = "scripted"
     """The pre-filled ones, as published: one call per sample."""
@@ -24,11 +24,16 @@ def request(sample: Sample) -> list[Message]:
     return [Message(role=first.role, content=first.content, image=sample.image), *rest]
 
 
-def live_sample(sample: Sample, replies: Sequence[str]) -> Sample:
-    """`sample` up to user turn `len(replies) + 1`, with the target's own replies between the user turns.
+def as_asked(sample: Sample, history: History, replies: Sequence[str]) -> Sample:
+    """`sample` as its next request has it, after `replies` of the target: whole, or with the live history.
 
-    This is what the judge gets, too: a response belongs to the conversation that was really had.
+    The judge gets this, too: a response belongs to the conversation that it ended.
     """
+    return sample if history is History.SCRIPTED else live_sample(sample, replies)
+
+
+def live_sample(sample: Sample, replies: Sequence[str]) -> Sample:
+    """`sample` up to user turn `len(replies) + 1`, with the target's own replies between the user turns."""
     users = [message for message in sample.dialogue if message.role == "user"][: len(replies) + 1]
     dialogue = [users[0]]
     for reply, user in zip(replies, users[1:], strict=True):
@@ -40,19 +45,16 @@ def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str
     """The content key of one call: the same request to the same model is the same call."""
     content: dict[str, Json] = {
         "target": target.identity,
-        "messages": [
-            [message.role, message.content, message.image.sha256 if message.image else None]
-            for message in messages
-        ],
+        "messages": [message.identity for message in messages],
         "sample": sample.id if target.answers_by_sample else None,
     }
     return content_key(content)
 
 
 def setup_key(target: Target, history: History, moderation: Json = None) -> str:
-    """Identifies how samples are asked; answers of another setup are not mixed in.
+    """Identifies how samples are asked: answers of different setups are not mixed.
 
-    `moderation` is the identity of what stands before the target; None where nothing does.
+    `moderation` is the identity of the moderator before the target; None if there is none.
     """
     setup: dict[str, Json] = {"target": target.identity, "history": history}
     return content_key(setup if moderation is None else {**setup, "moderation": moderation})

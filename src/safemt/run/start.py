@@ -1,217 +1,81 @@
-"""Starting a run, or continuing one: the plan goes into the store, the engine works it off."""
+"""Starts a run, or continues one: the plan goes into the store, and the engine works through it."""
 
 import asyncio
 import contextlib
 import ctypes
 import gc
-import platform
 import signal
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rich.console import Console
 
-from safemt.benchmark.read import Benchmark
-from safemt.core.errors import CallError, CallFailure, CapReached, RunError, SafemtError
-from safemt.core.identity import Json, content_key
-from safemt.core.schema import Message, Sample
-from safemt.core.taxonomy import Label, Outcome
-from safemt.endpoints.base import Reply
-from safemt.endpoints.spend import Asked, Budget, Spend
-from safemt.judges.base import Judge, judge_id
-from safemt.run.engine import Engine, Tracker
-from safemt.run.gate import Moderation
-from safemt.run.manifest import require_manifest
-from safemt.run.protocol import History, setup_key
-from safemt.run.running import Running
-from safemt.run.spread.shards import Shard, place_samples
+from safemt.core.errors import CapReached, RunError, SafemtError
+from safemt.core.taxonomy import Action
+from safemt.endpoints.spend import Spend
+from safemt.judges.base import judge_id
+from safemt.run.engine import Engine
+from safemt.run.manifest import require_manifest, run_manifest
+from safemt.run.plan import RunPlan
+from safemt.run.running import Running, Tracker
+from safemt.run.spread.shards import place_samples
 from safemt.run.store import Store
-from safemt.run.watch.events import EventLog
 from safemt.run.watch.heartbeat import keep_heartbeat
 from safemt.run.watch.progress import beside, show_progress
-from safemt.targets.base import Target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
-    """All that one invocation of a run needs."""
-
-    benchmark: dict[str, Any]
-    """What the manifest says of it: `describe_benchmark`."""
-    samples: list[Sample]
-    """What to ask, in this order. Emptied by `start_run` once it stands in the store."""
-    target: Target
-    judge: Judge
-    moderation: Moderation | None = None
-    """What stands before the target, if anything."""
-    history: History = History.SCRIPTED
-    concurrency: int = 20
-    budget: Budget = field(default_factory=Budget)
-    shard: Shard | None = None
-    """The part of it to run; None for all."""
-    events: EventLog = field(default_factory=EventLog)
-    manifest: dict[str, Any]
-    """Further provenance to record: the command, its options, base URLs. No secrets."""
-
 
 Executor: TypeAlias = Callable[[RunPlan, Store, Tracker, Spend], Running]
-"""What makes something that works a plan off."""
+"""Makes something that works through a plan."""
 
 
 def start_run(plan: RunPlan, out: Path, *, console: Console, executor: Executor | None = None) -> None:
-    """Work off `plan` in the run directory `out`, continuing whatever is there.
-
-    By default one engine of this process does it.
+    """Work through `plan` in the run directory `out`, continuing whatever is there.
 
     A first Ctrl-C finishes what is in flight and stops; a second one stops at once.
 
+    Args:
+        plan: What to do.
+        out: The run directory.
+        console: Where progress and remarks go.
+        executor: Does the work; None is one engine in this process.
+
     Raises:
-        RunStopped: it stopped before its end; the same call continues.
+        RunStopped: the run stopped before its end; the same call continues it.
         RunError: the directory holds another target's run, is in use, or cannot be written.
         UsageError: a cap on cost cannot be kept, or the shard is empty.
     """
-    placed = place_samples(plan.samples, plan.shard, plan.history)
+    placed = place_samples(plan.samples, plan.shard, plan.config.history)
     store = Store.open_for_run(out)
     try:
         _require_same_target(store, plan.target.name, out)
-        plan.budget.require_prices({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)})
-        setup, judge = _setup_of(plan), judge_id(plan.judge)
-        store.begin(
-            setup=setup,
-            judge=judge,
-            manifest=_manifest(plan, store),
-            samples=[sample for _, sample in placed],
-            positions=[position for position, _ in placed],
-        )
+        asked = {*store.spend(), *plan.asked}
+        plan.budget.require_prices(asked)
+        judge = judge_id(plan.judge)
+        store.begin(setup=plan.setup.key, judge=judge, manifest=run_manifest(plan, asked), plan=placed)
         if plan.shard:
             console.print(f"Shard {plan.shard}: {len(placed):,} of {len(plan.samples):,} samples.")
-        total = len(placed)
-        # A run can take hours, and needs of the samples only those in flight.
+        # A run can take hours, and needs only the samples in flight.
         placed.clear()
         plan.samples.clear()
-        tracker = _tracker(store, setup, judge, total=total)
+        tracker = Tracker.of(store.scored_samples(setup=plan.setup.key, judge=judge))
         if tracker.already_done:
             console.print(f"{tracker.already_done:,} of {tracker.total:,} samples are already done.")
         spend = Spend(before=store.spend(), record=store.add_spend, budget=plan.budget)
         engine = (executor or _one_engine)(plan, store, tracker, spend)
-        plan.events.emit("run_started", **_said_at_start(plan, out, tracker))
-        _work_off(store, engine, console, simulated=plan.target.simulated)
+        plan.events.emit("run_started", **_started(plan, out, tracker))
+        work_through(store, engine, console, simulated=plan.target.simulated)
     finally:
         store.close()
 
 
-def _setup_of(plan: RunPlan) -> str:
-    return setup_key(plan.target, plan.history, plan.moderation.identity if plan.moderation else None)
-
-
-def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
-    return Engine(
-        store=store,
-        target=plan.target,
-        judge=plan.judge,
-        moderation=plan.moderation,
-        history=plan.history,
-        concurrency=plan.concurrency,
-        setup=_setup_of(plan),
-        tracker=tracker,
-        spend=spend,
-        events=plan.events,
-    )
-
-
-def judge_again(
-    folder: Path,
-    judge: Judge,
-    *,
-    concurrency: int,
-    budget: Budget,
-    command: Sequence[str],
-    console: Console,
-) -> None:
-    """Have `judge` label the responses that the run in `folder` holds; earlier judges' labels stay beside.
-
-    No target is asked: a sample without a response is left as it is.
+def work_through(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
+    """Run `engine` to its end, with a progress display, a heartbeat and Ctrl-C; record how it ended.
 
     Raises:
-        RunStopped: it stopped before its end; the same call continues.
-        RunError: there is no run, it is in use, or cannot be written.
-        UsageError: a cap on cost cannot be kept.
+        RunStopped, RunError, BenchmarkError: as the engine raises them.
     """
-    Store.open_for_reading(folder).close()
-    store = Store.open_for_run(folder)
-    try:
-        invocation = store.invocation()
-        setup, before = invocation.setup, require_manifest(invocation.manifest, store.path)
-        target = _AnsweredTarget(before["target"])
-        budget.require_prices({*store.spend(), *_asked(target, judge)})
-        history = History(before["history"])
-        identity = judge_id(judge)
-        manifest = {
-            **before,
-            "judge": _judge_entry(judge),
-            "budget": budget.record({*store.spend(), *_asked(target, judge)}),
-            "command": list(command),
-            "safemt": version("safemt"),
-        }
-        samples = store.plan()
-        store.begin(
-            setup=setup, judge=identity, manifest=manifest, samples=samples, positions=store.positions()
-        )
-        tracker = _tracker(store, setup, identity, total=len(samples))
-        scored = store.scored_samples(setup=setup, judge=identity)
-        unanswered = sum(sample.outcome in (None, Outcome.ERROR) for sample in scored)
-        if unanswered:
-            console.print(
-                f"{unanswered:,} of {len(samples):,} samples have no response yet and are left alone."
-            )
-        engine = Engine(
-            store=store,
-            target=target,
-            judge=judge,
-            history=history,
-            concurrency=concurrency,
-            setup=setup,
-            tracker=tracker,
-            spend=Spend(before=store.spend(), record=store.add_spend, budget=budget),
-            answered_only=True,
-        )
-        _work_off(store, engine, console, simulated=target.simulated)
-    finally:
-        store.close()
-
-
-class _AnsweredTarget:
-    """The target of an earlier invocation, to find its responses by. It is not asked again."""
-
-    origin = None
-
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.name: str = entry["name"]
-        self.simulated: bool = entry["simulated"]
-        self.answers_by_sample: bool = entry["answers_by_sample"]
-        self.identity: Json = entry["identity"]
-
-    async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        raise CallError(CallFailure("not_answered", f"the run holds no response to {sample.id}"))
-
-    async def close(self) -> None:
-        pass
-
-
-def _settle_memory() -> None:
-    """Give back what reading the benchmark took, and search the rest for garbage no more: it stays."""
-    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
-    # them: each such string holds the megabyte around it.
-    ctypes.pythonapi.PyType_ClearCache()
-    gc.collect()
-    gc.freeze()
-
-
-def _work_off(store: Store, engine: Running, console: Console, *, simulated: bool) -> None:
     _settle_memory()
     ending = "stopped"
     try:
@@ -220,7 +84,7 @@ def _work_off(store: Store, engine: Running, console: Console, *, simulated: boo
         store.end(ending)
     except SafemtError as error:
         ending = "cap_reached" if isinstance(error, CapReached) else "stopped"
-        with contextlib.suppress(RunError):  # a store that cannot be written may be why it stopped
+        with contextlib.suppress(RunError):  # the run may have stopped because the store cannot be written
             store.end(f"stopped: {error}")
         raise
     finally:
@@ -239,28 +103,56 @@ def _work_off(store: Store, engine: Running, console: Console, *, simulated: boo
         )
 
 
-def _said_at_start(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, object]:
-    return {
-        "run": str(out),
-        "safemt": version("safemt"),
-        "benchmark": plan.benchmark["name"],
-        "target": plan.target.name,
-        "judge": plan.judge.name,
-        "history": plan.history.value,
-        "total": tracker.total,
-        "done": tracker.done,
-        "shard": str(plan.shard) if plan.shard else None,
-        "concurrency": plan.concurrency,
-        "max_cost": plan.budget.max_cost,
-        "max_tokens": plan.budget.max_tokens,
-    }
+def announce(plan: RunPlan, out: Path, *, console: Console) -> None:
+    """Say what is about to run, and warn about a moderator that can change nothing."""
+    moderator = plan.moderation.moderator if plan.moderation else None
+    behind = f" behind {moderator.name} ({moderator.action})" if moderator else ""
+    skipped = f", {plan.skipped:,} without an image left out" if plan.skipped else ""
+    lengths = ", ".join(str(k) for k in plan.benchmark["rounds"])
+    console.print(
+        f"{plan.benchmark['name']}: {len(plan.samples):,} samples at {lengths} turns{skipped} → "
+        f"{plan.target.name}{' (simulated)' if plan.target.simulated else ''}{behind}, judged by "
+        f"{plan.judge.name} → {out}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if moderator and plan.target.answers_by_sample and moderator.action is Action.INJECT:
+        console.print(
+            f"{plan.target.name} gives the same answers whatever it is told, so injected policies have no "
+            "effect. Blocking has.",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _one_engine(plan: RunPlan, store: Store, tracker: Tracker, spend: Spend) -> Engine:
+    return Engine(
+        store=store,
+        setup=plan.setup,
+        judge=plan.judge,
+        concurrency=plan.config.limits.concurrency,
+        tracker=tracker,
+        spend=spend,
+        events=plan.events,
+    )
+
+
+def _settle_memory() -> None:
+    """Give back the memory that reading the benchmark took, and exempt the rest from garbage collection."""
+    # Pillow makes the names of methods anew for each look-up, and the interpreter's cache keeps thousands of
+    # them. Each such string keeps the megabyte around it.
+    ctypes.pythonapi.PyType_ClearCache()
+    gc.collect()
+    gc.freeze()
 
 
 async def _drive(engine: Running, folder: Path, console: Console, *, simulated: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
-        # Where the loop takes no signal handlers (Windows), Ctrl-C stops at once; the store stays whole.
-        with contextlib.suppress(NotImplementedError):
+        # Not on Windows, where Ctrl-C stops at once and the store stays whole, nor outside the main thread.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal_number, _interrupt, engine, console)
     async with (
         show_progress(engine, console, simulated=simulated),
@@ -272,7 +164,7 @@ async def _drive(engine: Running, folder: Path, console: Console, *, simulated: 
 def _interrupt(engine: Running, console: Console) -> None:
     again = engine.stopping
     engine.stop("Interrupted.")
-    # After the stop: Ctrl-C in a pipeline may have ended whoever reads this.
+    # After the stop: Ctrl-C in a pipeline may have ended the reader of this.
     with contextlib.suppress(OSError):
         if again:
             console.print("Stopping at once.")
@@ -281,75 +173,33 @@ def _interrupt(engine: Running, console: Console) -> None:
 
 
 def _require_same_target(store: Store, target: str, out: Path) -> None:
-    manifest = store.first_manifest()
-    if manifest is None:
+    invocations = store.invocations()
+    if not invocations:
         return
-    held = require_manifest(manifest, out)["target"]["name"]
+    held = require_manifest(invocations[0].manifest, out)["target"]["name"]
     if held != target:
         raise RunError(
-            f"{out} holds a run of {held}, not of {target}. Give another --out: "
-            "one run directory is one target."
+            "another_target",
+            f"{out} holds a run of {held}, not of {target}. Give another `out`: one run directory holds one "
+            "target.",
+            path=out,
+            held=held,
+            target=target,
         )
 
 
-def _tracker(store: Store, setup: str, judge: str, *, total: int) -> Tracker:
-    done = total - store.count_open(setup=setup, judge=judge)
-    tracker = Tracker(total=total, done=done, already_done=done, started=time.monotonic())
-    for turns, label, count in store.count_graded(setup=setup, judge=judge):
-        tracker.graded[turns] = tracker.graded.get(turns, 0) + count
-        if label is Label.UNSAFE:
-            tracker.unsafe[turns] = count
-    tracker.prompt_tokens, tracker.completion_tokens = store.tokens()
-    return tracker
-
-
-def describe_benchmark(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
-    """What the manifest says of a benchmark and of the samples that were selected from it."""
+def _started(plan: RunPlan, out: Path, tracker: Tracker) -> dict[str, object]:
     return {
-        "name": benchmark.name,
-        "path": str(benchmark.path.resolve()),
-        "boundary": str(benchmark.boundary.resolve()) if benchmark.boundary else None,
-        "layout": benchmark.layout,
-        "sha256": benchmark.sha256,
-        "samples": len(samples),
-        "queries": len({sample.query_id for sample in samples if sample.twin_of is None}),
-        "rounds": sorted({sample.turns for sample in samples}),
-        "selection": content_key(sorted(sample.id for sample in samples)),
-    }
-
-
-def _manifest(plan: RunPlan, store: Store) -> dict[str, Any]:
-    return {
+        "run": str(out),
         "safemt": version("safemt"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "benchmark": plan.benchmark,
-        "target": {
-            "name": plan.target.name,
-            "simulated": plan.target.simulated,
-            "answers_by_sample": plan.target.answers_by_sample,
-            "identity": plan.target.identity,
-        },
-        "judge": _judge_entry(plan.judge),
-        "moderator": plan.moderation.entry if plan.moderation else None,
-        "history": plan.history,
-        "concurrency": plan.concurrency,
-        "budget": plan.budget.record({*store.spend(), *_asked(plan.target, plan.judge, plan.moderation)}),
-        **({"shard": str(plan.shard)} if plan.shard else {}),
-        **plan.manifest,
+        "benchmark": plan.benchmark["name"],
+        "target": plan.target.name,
+        "judge": plan.judge.name,
+        "history": plan.config.history.value,
+        "total": tracker.total,
+        "done": tracker.done,
+        "shard": str(plan.shard) if plan.shard else None,
+        "concurrency": plan.config.limits.concurrency,
+        "max_cost": plan.budget.max_cost,
+        "max_tokens": plan.budget.max_tokens,
     }
-
-
-def _asked(target: Target, judge: Judge, moderation: Moderation | None = None) -> set[Asked]:
-    """Whom a run may call."""
-    asked = {Asked("judge", f"openai/{each.model}", each.origin) for each in judge.endpoints}
-    if moderation is not None:
-        detector = moderation.moderator.detector
-        asked |= {Asked("moderator", f"openai/{each.model}", each.origin) for each in detector.endpoints}
-    if target.origin is not None:
-        asked.add(Asked("target", target.name, target.origin))
-    return asked
-
-
-def _judge_entry(judge: Judge) -> dict[str, Any]:
-    return {"name": judge.name, "id": judge_id(judge), "identity": judge.identity}

@@ -1,136 +1,123 @@
-"""One SQLite file per run: what was planned, answered, labelled and what failed.
+"""One SQLite file per run: what was planned, answered, labelled and spent, and what failed.
 
-What is added is committed at once, or, within `grouped`, by `commit`. No image bytes and no keys are ever in
-it. The tables are described in docs/file-formats.md.
+What is added is committed at once, or, within `grouped`, by `commit`. A store that was opened for reading is
+one snapshot: all that is read from it belongs to one moment of a run that is going on. Setups, judges,
+moderators, samples, responses and conversations are named by their hashes. No image bytes and no keys are
+ever in it. The tables are described in docs/file-formats.md.
 """
 
 import json
-import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from types import NoneType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import orjson
-from filelock import FileLock, Timeout
 
 from safemt.benchmark.read import sample_key
 from safemt.core.errors import CallFailure, RunError
-from safemt.core.schema import ImageRef, Message, Sample
-from safemt.core.taxonomy import Label, Method, Outcome, Scenario
+from safemt.core.schema import Sample
+from safemt.core.taxonomy import Label
+from safemt.core.verdict import Verdict, verdict_json
 from safemt.endpoints.base import Reply
-from safemt.endpoints.chat import OPENAI_BASE_URL, origin_of
 from safemt.endpoints.spend import Asked, Usage
 from safemt.judges.base import Judgement
-from safemt.run.verdicts import REFUSAL_KEY, VERDICT_TABLES, Verdicts
+from safemt.run import rows
+from safemt.run.database import Database
+from safemt.run.rows import Invocation, StoredSample, StoredVerdict, Work
 from safemt.stats.scores import ScoredSample
 
-STORE_FILE: Final = "run.sqlite"
-LOCK_FILE: Final = "run.lock"
-SCHEMA_VERSION: Final = 1
-
-_LOCK_SECONDS: Final = 0.5
-_APPLICATION_ID: Final = 0x5AFE_3717
-_SCHEMA: Final = """
-CREATE TABLE invocations (
-    id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, ending TEXT,
-    setup TEXT NOT NULL, judge TEXT NOT NULL, manifest TEXT NOT NULL
-);
-CREATE TABLE samples (
-    key TEXT NOT NULL PRIMARY KEY, position INTEGER, query_id TEXT NOT NULL, turns INTEGER NOT NULL,
-    scenario TEXT NOT NULL, method TEXT, twin_of TEXT, language TEXT NOT NULL,
-    question TEXT NOT NULL, dialogue TEXT NOT NULL, image TEXT
-);
-CREATE UNIQUE INDEX planned ON samples (position) WHERE position IS NOT NULL;
-CREATE TABLE responses (
-    key TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, blocked INTEGER NOT NULL, refused INTEGER NOT NULL,
-    judged INTEGER NOT NULL, finish_reason TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
-    attempts INTEGER NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL
-);
-CREATE TABLE answers (
-    setup TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, PRIMARY KEY (setup, sample)
-) WITHOUT ROWID;
-CREATE TABLE labels (
-    judge TEXT NOT NULL, sample TEXT NOT NULL, response TEXT NOT NULL, label TEXT NOT NULL,
-    cause TEXT NOT NULL, reasoning TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, created TEXT NOT NULL, PRIMARY KEY (judge, sample, response)
-) WITHOUT ROWID;
-CREATE TABLE failures (
-    asked_of TEXT NOT NULL, sample TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
-    created TEXT NOT NULL, PRIMARY KEY (asked_of, sample)
-) WITHOUT ROWID;
-"""
-"""`failures.asked_of` is the setup or the judge whose call failed; a later success deletes the row."""
-
-_SPEND: Final = """
-CREATE TABLE spend (
-    role TEXT NOT NULL, model TEXT NOT NULL, origin TEXT NOT NULL, calls INTEGER NOT NULL,
-    estimated INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    PRIMARY KEY (role, model, origin)
-) WITHOUT ROWID;
-"""
-"""What was paid for, answers of no use included. Stores of safemt 0.1 lack it and are given it when a run
-continues them."""
-
-_STATE: Final = """
-    FROM samples s
-    LEFT JOIN answers a ON a.setup = :setup AND a.sample = s.key
-    LEFT JOIN responses r ON r.key = a.response
-    LEFT JOIN labels l ON l.judge = :judge AND l.sample = s.key AND l.response = a.response
+_SETUP: Final = "(SELECT id FROM identities WHERE hash = :setup)"
+_JUDGE: Final = "(SELECT id FROM identities WHERE hash = :judge)"
+_MODERATOR: Final = "(SELECT id FROM identities WHERE hash = :moderator)"
+_ASKED_OF: Final = "(SELECT id FROM identities WHERE hash = :asked_of)"
+_SAMPLE: Final = "(SELECT id FROM samples WHERE key = :sample)"
+_RESPONSE: Final = "(SELECT id FROM responses WHERE key = :response)"
+_ANSWERED: Final = f"answers a ON a.setup = {_SETUP} AND a.sample = s.id"
+_STATE: Final = f"""
+    FROM samples s LEFT JOIN {_ANSWERED} AND a.last LEFT JOIN responses r ON r.id = a.response
+    LEFT JOIN labels l ON l.sample = s.id AND l.response = a.response AND l.judge = {_JUDGE}
     WHERE s.position IS NOT NULL
 """
 _OPEN: Final = """
-    (r.key IS NULL OR (r.judged AND s.twin_of IS NULL AND (l.label IS NULL OR l.label = 'ungraded')))
+    (r.id IS NULL OR (r.judged AND s.twin_of IS NULL AND (l.label IS NULL OR l.label = 'ungraded')))
+"""
+_LABELS: Final = f"""
+    FROM samples s JOIN {_ANSWERED} AND a.last JOIN labels l ON l.sample = s.id AND l.response = a.response
+    JOIN identities j ON j.id = l.judge WHERE s.position IS NOT NULL
 """
 
+_ENDING: Final = f"""r.attempts, r.blocked, r.refused, r.judged, l.label, l.cause,
+    (SELECT cause FROM failures f WHERE f.asked_of = {_SETUP} AND f.sample = s.id),
+    (SELECT cause FROM failures f WHERE f.asked_of = {_JUDGE} AND f.sample = s.id)"""
 
-_Kind = type | tuple[type, ...]
-_MAYBE_TEXT: Final = (str, NoneType)
-_MAYBE_NUMBER: Final = (int, NoneType)
-_SAMPLE: Final[tuple[_Kind, ...]] = (str, int, str, *[_MAYBE_TEXT] * 2, *[str] * 3, _MAYBE_TEXT)
-_STATE_OF: Final[tuple[_Kind, ...]] = (_MAYBE_TEXT, *[_MAYBE_NUMBER] * 3, *[_MAYBE_TEXT] * 4)
-"""The types of what is stored of a sample, and of how far it came."""
+_NAME: Final = "INSERT INTO identities (hash) VALUES (:{}) ON CONFLICT DO NOTHING"
+_FORGET_FAILURE: Final = f"DELETE FROM failures WHERE asked_of = {_ASKED_OF} AND sample = {_SAMPLE}"
+_ADD_INVOCATION: Final = f"""
+    INSERT INTO invocations (started, setup, judge, manifest) VALUES (:now, {_SETUP}, {_JUDGE}, :manifest)
+"""
+_ADD_SAMPLE: Final = """
+    INSERT INTO samples (query_id, turns, scenario, method, twin_of, language, question, dialogue, image, key,
+        position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET position = excluded.position, image = excluded.image,
+        language = excluded.language
+"""
+_ADD_RESPONSE: Final = """
+    INSERT INTO responses (key, text, blocked, refused, judged, finish_reason, model, prompt_tokens,
+        completion_tokens, attempts, seconds, created)
+    VALUES (:key, :text, :blocked, :refused, :judged, :finish_reason, :model, :prompt_tokens,
+        :completion_tokens, :attempts, :seconds, :now) ON CONFLICT DO NOTHING
+"""
+_FORGET_TURNS: Final = f"DELETE FROM answers WHERE setup = {_SETUP} AND sample = {_SAMPLE}"
+_ADD_ANSWER: Final = f"""
+    INSERT OR REPLACE INTO answers (setup, sample, turn, last, response, verdict)
+    VALUES ({_SETUP}, {_SAMPLE}, :turn, :last, {_RESPONSE},
+        (SELECT id FROM verdicts WHERE conversation = :conversation AND moderator = {_MODERATOR}))
+"""
+_ADD_VERDICT: Final = f"""
+    INSERT INTO verdicts (moderator, conversation, action, degraded, verdict, created)
+    VALUES ({_MODERATOR}, :conversation, :action, :degraded, :verdict, :now) ON CONFLICT DO UPDATE
+    SET action = :action, degraded = :degraded, verdict = :verdict, created = :now
+"""
+_ADD_LABEL: Final = f"""
+    INSERT OR REPLACE INTO labels (sample, response, judge, label, cause, reasoning, prompt_tokens,
+        completion_tokens, created)
+    VALUES ({_SAMPLE}, {_RESPONSE}, {_JUDGE}, :label, :cause, :reasoning, :prompt_tokens,
+        :completion_tokens, :now)
+"""
+_ADD_FAILURE: Final = f"""
+    INSERT OR REPLACE INTO failures (asked_of, sample, cause, message, created)
+    VALUES ({_ASKED_OF}, {_SAMPLE}, :cause, :message, :now)
+"""
+_ADD_SPEND: Final = """
+    INSERT INTO spend (role, model, origin, calls, estimated, prompt_tokens, completion_tokens)
+    VALUES (:role, :model, :origin, :calls, :estimated, :prompt_tokens, :completion_tokens)
+    ON CONFLICT DO UPDATE SET calls = calls + :calls, estimated = estimated + :estimated,
+        prompt_tokens = prompt_tokens + :prompt_tokens,
+        completion_tokens = completion_tokens + :completion_tokens
+"""
 
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A planned sample that is not finished."""
-
-    position: int
-    key: str
-    sample: Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One `safemt run` on a store."""
-
-    setup: str
-    judge: str
-    manifest: dict[str, Any]
-    started: str
-    ended: str | None
-    ending: str | None
+T = TypeVar("T")
 
 
 class Store:
-    """The store of one run. Use it from one thread."""
+    """The store of one run. Use it from one thread, as a context manager or with `close`.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
-        self._db = connection
-        self._lock = lock
-        self.verdicts = Verdicts(
-            connection, query=self._all, transaction=self._transaction, intact=partial(intact, path)
-        )
-        self._grouping = False
-        self._undone = False
-        """Whether something in the present group could not be written, so that nothing of it is stored."""
-        self.path = path
+    Each method raises RunError where the store cannot be read or written.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self.path = db.path
+        self._db = db
+        self._unsaved: dict[Asked, Usage] = {}
+        """What was spent since the last commit."""
+        any_failed = db.first(tuple, "SELECT 1 FROM failures LIMIT 1")
+        self._forget_failure: tuple[str, ...] = (_FORGET_FAILURE,) if any_failed else ()
+        """What a success does to the failure before it, as long as there are any."""
 
     @classmethod
     def open_for_run(cls, folder: Path) -> Self:
@@ -139,122 +126,74 @@ class Store:
         Raises:
             RunError: another process holds it, it cannot be written, or it is not a store of this version.
         """
-        path = folder / STORE_FILE
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / LOCK_FILE)
-            # A moment, since `is_in_use` of another process may hold it for a moment.
-            lock.acquire(timeout=_LOCK_SECONDS)
-        except Timeout:
-            raise RunError(
-                f"Another safemt process is working in {folder}. Wait for it, or give another --out."
-            ) from None
-        except FileExistsError:
-            raise RunError(f"{folder} is a file; a run needs a directory. Give another --out.") from None
-        except OSError as error:
-            raise RunError(
-                f"The run directory {folder} cannot be used: {error.strerror or error}. Give another --out."
-            ) from error
-        with ExitStack() as undo:
-            undo.callback(lock.release)
-            connection, version = _connect(path, "rwc")
-            undo.callback(connection.close)
-            with _explained(path):
-                # A dialogue rarely fits twice into a page of the usual 4 KB; half of the file was waste.
-                connection.execute("PRAGMA page_size = 8192")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                # 32 MB: each checkpoint waits for the disk, and keys that are hashes touch pages all over.
-                connection.execute("PRAGMA wal_autocheckpoint = 4000")
-                if version == 0:
-                    connection.executescript(
-                        f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
-                        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                    )
-                _add_spend_table(connection)
-                connection.executescript(f"BEGIN; {VERDICT_TABLES} COMMIT;")
-            undo.pop_all()
-        return cls(connection, path, lock)
+        return cls(Database.for_run(folder))
 
     @classmethod
-    def open_for_reading(cls, folder: Path) -> "Store":
+    def open_for_reading(cls, folder: Path) -> Self:
         """Open the store of a run directory as it is now, without changing it; a run may be going on.
 
         Raises:
             RunError: there is none, or it is not a store of this version.
         """
-        path = folder / STORE_FILE
-        if not path.is_file():
-            raise RunError(f"{folder} is no run directory: it holds no {STORE_FILE}.")
-        connection, version = _connect(path, "ro")
-        if version == 0:
-            connection.close()
-            raise RunError(f"{path} is empty: the run never began. Start it again.")
-        connection.execute("BEGIN")
-        return cls(connection, path, None)
+        return cls(Database.for_reading(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file and let others have it."""
-        if self._lock is not None:
-            # Out of WAL the store is one plain file, readable also where the reader may not write.
-            # Somebody who reads it just now keeps it in WAL, which does no harm.
-            with suppress(sqlite3.Error):
-                self._db.execute("PRAGMA busy_timeout = 0")
-                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
-        if self._lock is not None:
-            self._lock.release()
+
+    # Invocations and their plan
 
     def begin(
-        self,
-        *,
-        setup: str,
-        judge: str,
-        manifest: dict[str, Any],
-        samples: Sequence[Sample],
-        positions: Sequence[int] | None = None,
+        self, *, setup: str, judge: str, manifest: dict[str, Any], plan: Sequence[tuple[int, Sample]]
     ) -> None:
-        """Record an invocation and make `samples`, in their order, the plan.
+        """Record an invocation and make `plan`, samples by their rising positions, the plan.
 
-        `positions`, rising, are their places in the whole plan of which they are a part.
-
-        Raises:
-            RunError: the store cannot be written.
+        Positions are those in the whole plan, of which this may be a part.
         """
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO invocations (started, setup, judge, manifest) VALUES (?, ?, ?, ?)",
-                (_now(), setup, judge, json.dumps(manifest)),  # a path may hold what UTF-8 cannot
-            )
-            # A plan is mostly the one of last time: what stands in its place already is left alone.
+        with self._db.transaction() as connection:
+            named = {"setup": setup, "judge": judge, "now": _now()}
+            connection.execute(_NAME.format("setup"), named)
+            connection.execute(_NAME.format("judge"), named)
+            # Plain ASCII, since a path may hold what UTF-8 cannot.
+            connection.execute(_ADD_INVOCATION, {**named, "manifest": json.dumps(manifest)})
+            # A plan is mostly the one of last time: what is in its place already is left alone.
             planned = {
                 key: place
-                for key, *place in self._db.execute(
+                for key, *place in connection.execute(
                     "SELECT key, position, image, language FROM samples WHERE position IS NOT NULL"
                 )
             }
-            new: list[tuple[str, int, Sample]] = []
-            for position, sample in zip(positions or range(len(samples)), samples, strict=True):
+            new: list[tuple[object, ...]] = []
+            for position, sample in plan:
                 key = sample_key(sample)
-                if planned.get(key) == [position, _image_text(sample.image), sample.language]:
+                if planned.get(key) == [position, rows.image_text(sample.image), sample.language]:
                     del planned[key]
                 else:
-                    new.append((key, position, sample))
-            self._db.executemany("UPDATE samples SET position = NULL WHERE key = ?", zip(planned))
-            self._db.executemany(
-                """INSERT INTO samples VALUES (:key, :position, :query_id, :turns, :scenario, :method,
-                :twin_of, :language, :question, :dialogue, :image)
-                ON CONFLICT (key) DO UPDATE SET position = :position, image = :image, language = :language""",
-                (_planned_row(*each) for each in new),
-            )
+                    new.append((*rows.sample_values(sample), key, position))
+            connection.executemany("UPDATE samples SET position = NULL WHERE key = ?", zip(planned))
+            connection.executemany(_ADD_SAMPLE, new)
 
     def end(self, ending: str) -> None:
         """Record how the invocation ended: `complete`, `stopped: …`."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE invocations SET ended = ?, ending = ? WHERE id = (SELECT max(id) FROM invocations)",
-                (_now(), ending),
+        newest = "(SELECT max(id) FROM invocations)"
+        query = f"UPDATE invocations SET ended = :now, ending = :ending WHERE id = {newest}"
+        self._db.write(query, ending=ending, now=_now())
+
+    def invocations(self) -> list[Invocation]:
+        """Every invocation, oldest first."""
+        return list(
+            self._db.rows(
+                rows.read_invocation,
+                """SELECT s.hash, j.hash, i.manifest, i.started, i.ended, i.ending FROM invocations i
+                JOIN identities s ON s.id = i.setup JOIN identities j ON j.id = i.judge ORDER BY i.id""",
             )
+        )
 
     def invocation(self) -> Invocation:
         """The newest invocation.
@@ -262,33 +201,20 @@ class Store:
         Raises:
             RunError: there is none.
         """
-        row = self._one(
-            "SELECT setup, judge, manifest, started, ended, ending FROM invocations ORDER BY id DESC LIMIT 1"
+        found = self.invocations()
+        if not found:
+            raise RunError("no_run_yet", f"{self.path} holds no run yet. Start one.", path=self.path)
+        return found[-1]
+
+    def plan(self) -> list[tuple[int, Sample]]:
+        """The planned samples by their positions, as `begin` takes them."""
+        return list(
+            self._db.rows(
+                lambda row: (row[-1], rows.read_sample(row[:-1])),
+                f"""SELECT {rows.SAMPLE}, s.position FROM samples s
+                WHERE s.position IS NOT NULL ORDER BY s.position""",
+            )
         )
-        if row is None:
-            raise RunError(f"{self.path} holds no run yet.")
-        with intact(self.path):
-            setup, judge, manifest, *times = _typed(row, *[str] * 4, _MAYBE_TEXT, _MAYBE_TEXT)
-            return Invocation(setup, judge, dict(json.loads(manifest)), *times)
-
-    def first_manifest(self) -> dict[str, Any] | None:
-        """The manifest of the first invocation; None in a new store."""
-        row = self._one("SELECT manifest FROM invocations ORDER BY id LIMIT 1")
-        with intact(self.path):
-            return None if row is None else dict(json.loads(row[0]))
-
-    def plan(self) -> list[Sample]:
-        """The planned samples, in their order."""
-        rows = self._all(
-            """SELECT query_id, turns, scenario, method, twin_of, language, question, dialogue, image
-            FROM samples WHERE position IS NOT NULL ORDER BY position"""
-        )
-        with intact(self.path):
-            return [_sample(list(row)) for row in rows]
-
-    def positions(self) -> list[int]:
-        """The places of the planned samples in the whole plan, in their order."""
-        return [p for (p,) in self._all("SELECT position FROM samples WHERE position IS NOT NULL ORDER BY 1")]
 
     def open_work(
         self, *, setup: str, judge: str, after: int, most: int, answered_only: bool = False
@@ -297,220 +223,252 @@ class Store:
 
         With `answered_only`, those that lack nothing but a label.
         """
-        rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.position, s.key, s.query_id, s.turns, s.scenario, s.method, s.twin_of, s.language,
-            s.question, s.dialogue, s.image {_STATE} AND {_OPEN} AND s.position > :after
-            AND (NOT :answered_only OR r.key IS NOT NULL) ORDER BY s.position LIMIT :most""",
-            {"setup": setup, "judge": judge, "after": after, "most": most, "answered_only": answered_only},
-        )
-        with intact(self.path):
-            return [Work(position, key, _sample(row)) for position, key, *row in rows]
+        return list(
+            self._db.rows(
+                lambda row: Work(row[0], row[1], rows.read_sample(row[2:])),
+                f"""SELECT s.position, s.key, {rows.SAMPLE} {_STATE} AND {_OPEN}
+                AND s.position > :after AND (NOT :answered_only OR r.id IS NOT NULL)
+                ORDER BY s.position LIMIT :most""",
+                setup=setup, judge=judge, after=after, most=most, answered_only=answered_only,
+            )
+        )  # fmt: skip
 
-    def count_open(self, *, setup: str, judge: str) -> int:
-        """How many samples of the plan are unfinished."""
-        row = self._one(f"SELECT count(*) {_STATE} AND {_OPEN}", {"setup": setup, "judge": judge})
-        return int(row[0]) if row else 0
-
-    def count_graded(self, *, setup: str, judge: str) -> list[tuple[int, Label, int]]:
-        """How many harmful samples of the plan have which label: turns, `safe` or `unsafe`, number."""
-        rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.turns, CASE WHEN r.judged THEN l.label ELSE 'safe' END AS verdict, count(*)
-            {_STATE} AND s.twin_of IS NULL AND r.key IS NOT NULL
-            AND verdict IN ('safe', 'unsafe') GROUP BY s.turns, verdict""",
-            {"setup": setup, "judge": judge},
-        )
-        with intact(self.path):
-            return [(turns, Label(label), count) for turns, label, count in rows]
+    # What a run finds out
 
     def response(self, key: str) -> Reply | None:
         """The stored response under a call's key."""
-        row = self._one(
-            "SELECT text, blocked, finish_reason, model, prompt_tokens, completion_tokens FROM responses"
-            " WHERE key = ?",
-            (key,),
-        )
-        if row is None:
-            return None
-        with intact(self.path):
-            text, blocked, *about = _typed(row, str, int, *[_MAYBE_TEXT] * 2, *[_MAYBE_NUMBER] * 2)
-            return Reply(text, bool(blocked), *about)
-
-    def label(self, *, judge: str, sample: str, response: str) -> Label | None:
-        """What a judge said of a response to a sample, if it could tell."""
-        row = self._one(
-            "SELECT label FROM labels"
-            " WHERE judge = ? AND sample = ? AND response = ? AND label != 'ungraded'",
-            (judge, sample, response),
-        )
-        with intact(self.path):
-            return None if row is None else Label(row[0])
+        query = f"SELECT {rows.REPLY} FROM responses r WHERE key = :key"
+        return self._db.first(rows.read_reply, query, key=key)
 
     def add_response(
         self, key: str, reply: Reply, *, refused: bool, judged: bool, attempts: int, seconds: float
     ) -> None:
         """Store a response under its call's key; the first one stays.
 
-        `judged` says whether the response is one for a judge to label.
+        `judged` says whether the response is one for a judge to label. `attempts` counts the calls that it
+        took; 0 marks the text with which a moderator answers in the target's place.
         """
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    key, reply.text, reply.blocked, refused, judged, reply.finish_reason, reply.model,
-                    reply.prompt_tokens, reply.completion_tokens, attempts, round(seconds, 3), _now(),
-                ),
-            )  # fmt: skip
+        self._db.write(
+            _ADD_RESPONSE,
+            key=key, text=reply.text, blocked=int(reply.blocked), refused=int(refused), judged=int(judged),
+            finish_reason=reply.finish_reason, model=reply.model, prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens, attempts=attempts, seconds=round(seconds, 3),
+            now=_now(),
+        )  # fmt: skip
 
-    def add_answer(self, *, setup: str, sample: str, response: str) -> None:
-        """Say which stored response answers a sample."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (setup, sample, response))
-            self._db.execute("DELETE FROM failures WHERE asked_of = ? AND sample = ?", (setup, sample))
+    def replies(self, *, setup: str, sample: str) -> list[tuple[str, Reply]]:
+        """The responses to the user turns of a sample that were answered, in their order, with their keys."""
+        found = self._db.rows(
+            lambda row: (str(row[0]), rows.read_reply(row[1:])),
+            f"""SELECT r.key, {rows.REPLY} FROM answers a JOIN responses r ON r.id = a.response
+            WHERE a.setup = {_SETUP} AND a.sample = {_SAMPLE} ORDER BY a.turn""",
+            setup=setup, sample=sample,
+        )  # fmt: skip
+        return [(key, reply) for key, reply in found if reply is not None]
+
+    def add_answer(
+        self,
+        *,
+        setup: str,
+        sample: str,
+        turn: int,
+        response: str,
+        last: bool = True,
+        verdict: tuple[str, str] | None = None,
+    ) -> None:
+        """Say which stored response answers user turn `turn` of a sample; `last`, that it ends the dialogue.
+
+        `verdict` names the moderator and the conversation of the stored verdict that it was given under.
+        The first turn lets go of later ones: they belong to a dialogue that took another course.
+        """
+        moderator, conversation = verdict or (None, None)
+        forget_turns = (
+            (_FORGET_TURNS,) if turn == 1 else ()
+        )  # each course of a dialogue begins with the first
+        self._db.write(
+            *forget_turns, _ADD_ANSWER, *self._forget_failure,
+            setup=setup, sample=sample, turn=turn, response=response, last=int(last), moderator=moderator,
+            conversation=conversation, asked_of=setup,
+        )  # fmt: skip
+
+    def verdict(self, *, moderator: str, conversation: str) -> Verdict | None:
+        """A moderator's stored verdict on a conversation."""
+        return self._db.first(
+            rows.read_verdict,
+            f"SELECT verdict FROM verdicts WHERE conversation = :conversation AND moderator = {_MODERATOR}",
+            moderator=moderator,
+            conversation=conversation,
+        )
+
+    def add_verdict(self, verdict: Verdict, *, moderator: str, conversation: str) -> None:
+        """Store a verdict; it replaces an earlier one of the same moderator on the same conversation."""
+        self._db.write(
+            _NAME.format("moderator"), _ADD_VERDICT,
+            moderator=moderator, conversation=conversation, action=verdict.action.value,
+            degraded=verdict.degraded and verdict.degraded.cause,
+            verdict=orjson.dumps(verdict_json(verdict)).decode(), now=_now(),
+        )  # fmt: skip
+
+    def label(self, *, judge: str, sample: str, response: str) -> Label | None:
+        """What a judge said of a response to a sample, if it could tell."""
+        return self._db.first(
+            lambda row: Label(row[0]),
+            f"""SELECT label FROM labels WHERE sample = {_SAMPLE} AND response = {_RESPONSE}
+            AND judge = {_JUDGE} AND label != 'ungraded'""",
+            judge=judge,
+            sample=sample,
+            response=response,
+        )
 
     def add_label(self, *, judge: str, sample: str, response: str, judgement: Judgement) -> None:
         """Store a judge's label; it replaces an earlier one of the same judge."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    judge, sample, response, judgement.label, judgement.cause, judgement.reasoning,
-                    judgement.prompt_tokens, judgement.completion_tokens, _now(),
-                ),
-            )  # fmt: skip
-            self._db.execute("DELETE FROM failures WHERE asked_of = ? AND sample = ?", (judge, sample))
+        self._db.write(
+            _ADD_LABEL, *self._forget_failure,
+            judge=judge, sample=sample, response=response, label=judgement.label.value, cause=judgement.cause,
+            reasoning=judgement.reasoning, prompt_tokens=judgement.prompt_tokens,
+            completion_tokens=judgement.completion_tokens, asked_of=judge, now=_now(),
+        )  # fmt: skip
 
     def add_failure(self, *, asked_of: str, sample: str, failure: CallFailure) -> None:
         """Store why a call to a target (`asked_of` a setup) or a judge failed for good."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
-                (asked_of, sample, failure.cause, failure.message, _now()),
-            )
+        self._forget_failure = (_FORGET_FAILURE,)
+        self._db.write(
+            _ADD_FAILURE,
+            asked_of=asked_of, sample=sample, cause=failure.cause, message=failure.message, now=_now(),
+        )  # fmt: skip
+
+    def add_spend(self, asked: Asked, usage: Usage) -> None:
+        """Add to what was spent; within `grouped` the next `commit` writes it."""
+        self._unsaved[asked] = self._unsaved.get(asked, Usage()) + usage
+        if not self._db.grouping:
+            self.commit()
+
+    # What readers get
 
     def scored_samples(self, *, setup: str, judge: str) -> Iterator[ScoredSample]:
         """Every sample of the plan with its label and outcome; label None while it is still to do."""
-        rows = self._all(  # the parts are constants of this module
-            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, r.key, r.blocked, r.refused,
-            r.judged, l.label, l.cause,
-            (SELECT cause FROM failures f WHERE f.asked_of = :setup AND f.sample = s.key),
-            (SELECT cause FROM failures f WHERE f.asked_of = :judge AND f.sample = s.key)
-            {_STATE} ORDER BY s.position""",  # noqa: S608
-            {"setup": setup, "judge": judge},
+        return self._db.rows(
+            lambda row: rows.read_scored(row[:5], row[5:]),
+            f"""SELECT s.query_id, s.turns, s.scenario, s.method, s.twin_of, {_ENDING}
+            {_STATE} ORDER BY s.position""",
+            setup=setup,
+            judge=judge,
         )
-        with intact(self.path):
-            for row in rows:
-                query_id, turns, scenario, method, twin_of, *state = _typed(
-                    row, str, int, str, *[_MAYBE_TEXT] * 2, *_STATE_OF
-                )
-                label, outcome, cause = _end_of(twin_of is not None, *state)
-                yield ScoredSample(
-                    query_id=query_id,
-                    turns=turns,
-                    label=label,
-                    outcome=outcome,
-                    cause=cause,
-                    scenario=scenario,
-                    method=method,
-                    twin_of=twin_of,
-                )
+
+    def samples(self, *, setup: str, judge: str) -> Iterator[StoredSample]:
+        """Every sample of the plan with all that is known of it, in the plan's order."""
+        labels = _by_position(
+            self._db.rows(
+                lambda row: (row[0], (str(row[1]), rows.read_judgement(row[2:]))),
+                f"SELECT s.position, j.hash, {rows.JUDGEMENT} {_LABELS} ORDER BY s.position",
+                setup=setup,
+            )
+        )
+        verdicts = _by_position((each.position, each.verdict) for each in self.verdicts(setup=setup))
+
+        def read(row: Sequence[Any]) -> StoredSample:
+            position, key, seconds = row[:3]
+            sample, reply, ending = row[3:12], row[12:18], row[18:]
+            return StoredSample(
+                key=key,
+                sample=rows.read_sample(sample),
+                scored=rows.read_scored(sample[:5], ending),
+                reply=rows.read_reply(reply),
+                attempts=ending[0] or 0,
+                seconds=float(seconds or 0.0),
+                labels=dict(labels(position)),
+                verdicts=tuple(verdicts(position)),
+            )
+
+        return self._db.rows(
+            read,
+            f"""SELECT s.position, s.key, r.seconds, {rows.SAMPLE}, {rows.REPLY}, {_ENDING}
+            {_STATE} ORDER BY s.position""",
+            setup=setup,
+            judge=judge,
+        )
+
+    def verdicts(self, *, setup: str) -> Iterator[StoredVerdict]:
+        """The verdicts by which samples of the plan were answered, in the plan's order, turn by turn."""
+        return self._db.rows(
+            rows.read_stored_verdict,
+            f"""SELECT s.position, s.twin_of IS NOT NULL, a.last, v.verdict
+            FROM samples s JOIN {_ANSWERED} JOIN verdicts v ON v.id = a.verdict
+            WHERE s.position IS NOT NULL AND EXISTS
+            (SELECT 1 FROM answers WHERE setup = a.setup AND sample = s.id AND last)
+            ORDER BY s.position, a.turn""",
+            setup=setup,
+        )
 
     def other_judges(self, *, setup: str, judge: str) -> dict[str, str]:
         """Judges other than `judge` that labelled answers of the plan: id → name."""
-        with intact(self.path):
-            names: dict[str, str] = {
-                entry["id"]: str(entry["name"])
-                for (text,) in self._all("SELECT manifest FROM invocations")
-                if (entry := json.loads(text)["judge"])
-            }
-        rows = self._all(
-            """SELECT DISTINCT l.judge FROM samples s
-            JOIN answers a ON a.setup = :setup AND a.sample = s.key
-            JOIN labels l ON l.sample = s.key AND l.response = a.response
-            WHERE s.position IS NOT NULL AND l.judge != :judge""",
-            {"setup": setup, "judge": judge},
+        judges = [each.manifest.get("judge") for each in self.invocations()]
+        names = {entry["id"]: str(entry["name"]) for entry in judges if entry}
+        return dict(
+            self._db.rows(
+                lambda row: (str(row[0]), names.get(row[0], str(row[0]))),
+                f"SELECT DISTINCT j.hash {_LABELS} AND j.hash != :judge",
+                setup=setup,
+                judge=judge,
+            )
         )
-        return {str(identity): names.get(identity, str(identity)) for (identity,) in rows}
-
-    def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of all stored calls, targets, judges and moderators together."""
-        row = self._one(
-            """SELECT sum(p), sum(c) FROM (
-            SELECT sum(prompt_tokens) p, sum(completion_tokens) c FROM responses
-            UNION ALL SELECT sum(prompt_tokens), sum(completion_tokens) FROM labels)"""
-        )
-        prompt, completion = self.verdicts.tokens()
-        with intact(self.path):
-            return (prompt + int(row[0] or 0), completion + int(row[1] or 0)) if row else (prompt, completion)
-
-    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
-        """Prompt and completion tokens of the target's calls that answer the plan under a setup.
-
-        Of a live dialogue without a moderator only the last call is known to belong to it.
-        """
-        moderated = self.verdicts.moderated_responses
-        row = self._one(  # the parts are constants of this package
-            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE key IN (
-            SELECT t.response FROM (SELECT setup, sample, response FROM answers {moderated}) t
-            JOIN samples s ON s.key = t.sample AND s.position IS NOT NULL WHERE t.setup = :setup)""",  # noqa: S608
-            {"setup": setup},
-        )
-        with intact(self.path):
-            return int(row[0] or 0), int(row[1] or 0)
-
-    def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
-        """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
-        rows = self._all(
-            """SELECT CASE f.asked_of WHEN :setup THEN 'target' ELSE 'judge' END, f.cause, count(*),
-            f.message, max(f.created)
-            FROM failures f JOIN samples s ON s.key = f.sample AND s.position IS NOT NULL
-            WHERE f.asked_of IN (:setup, :judge) GROUP BY f.asked_of, f.cause ORDER BY count(*) DESC""",
-            {"setup": setup, "judge": judge},
-        )
-        return [(role, cause, count, message) for role, cause, count, message, _ in rows]
-
-    def last_written(self) -> str:
-        """When something was last stored: UTC, ISO."""
-        row = self._one(
-            """SELECT max(t) FROM (SELECT max(created) t FROM responses UNION ALL
-            SELECT max(created) FROM labels UNION ALL SELECT max(created) FROM failures UNION ALL
-            SELECT max(coalesce(ended, started)) FROM invocations)"""
-        )
-        return str(row[0])
-
-    def copy(self) -> bytes:
-        """The store as one file, as it is now; it is opened like any other.
-
-        Raises:
-            RunError: there is no room for it.
-        """
-        with tempfile.TemporaryDirectory(prefix="safemt-") as folder, _explained(self.path):
-            path = Path(folder) / STORE_FILE
-            self._db.execute("VACUUM INTO ?", (str(path),))
-            return path.read_bytes()
 
     def spend(self) -> dict[Asked, Usage]:
         """What this run directory has spent, by whom it asked."""
-        if not _has_spend_table(self._db):
-            return _spent_before(self._db)
-        return {
-            Asked(*who): Usage(calls=calls, estimated=estimated, prompt_tokens=p, completion_tokens=c)
-            for *who, calls, estimated, p, c in self._all("SELECT * FROM spend")
-        }
+        columns = "role, model, origin, calls, estimated, prompt_tokens, completion_tokens"
+        return dict(self._db.rows(rows.read_spend, f"SELECT {columns} FROM spend"))
 
-    def add_spend(self, asked: Asked, usage: Usage) -> None:
-        """Add to what was spent."""
-        with self._transaction():
-            _add_spend(self._db, asked, usage)
+    def answer_tokens(self, *, setup: str) -> tuple[int, int]:
+        """Prompt and completion tokens of the responses that answer the plan under a setup.
+
+        That is what these answers take, whichever run paid for them and however often: the account of the run
+        directory is `spend`.
+        """
+        return self._db.first(
+            lambda row: (int(row[0] or 0), int(row[1] or 0)),
+            f"""SELECT sum(prompt_tokens), sum(completion_tokens) FROM responses WHERE id IN
+            (SELECT a.response FROM samples s JOIN {_ANSWERED} WHERE s.position IS NOT NULL)""",
+            setup=setup,
+        ) or (0, 0)
+
+    def failures(self, *, setup: str, judge: str) -> list[tuple[str, str, int, str]]:
+        """Calls for samples of the plan that failed for good: role, cause, samples, the newest message."""
+        return list(
+            self._db.rows(
+                lambda row: (str(row[0]), str(row[1]), int(row[2]), str(row[3])),
+                """SELECT CASE i.hash WHEN :setup THEN 'target' ELSE 'judge' END, f.cause, count(*),
+                f.message, max(f.created) FROM failures f JOIN identities i ON i.id = f.asked_of
+                JOIN samples s ON s.id = f.sample AND s.position IS NOT NULL
+                WHERE i.hash IN (:setup, :judge) GROUP BY i.id, f.cause ORDER BY count(*) DESC""",
+                setup=setup,
+                judge=judge,
+            )
+        )
+
+    def last_written(self) -> datetime | None:
+        """When something was last stored; None in a store without a run."""
+        return self._db.first(
+            lambda row: row[0] and datetime.fromisoformat(row[0]).astimezone(UTC),
+            """SELECT max(t) FROM (SELECT (SELECT created FROM responses ORDER BY id DESC LIMIT 1) t
+            UNION ALL SELECT (SELECT created FROM labels ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT max(created) FROM failures
+            UNION ALL SELECT max(coalesce(ended, started)) FROM invocations)""",
+        )
+
+    def copy(self) -> bytes:
+        """The store as one file, as it is now; it is opened like any other."""
+        return self._db.copy()
+
+    # Groups of additions
 
     @contextmanager
     def grouped(self) -> Iterator[None]:
         """Within the block, what is added can be read at once but is on disk only after `commit`."""
-        self._grouping = True
-        try:
-            yield
-        finally:
-            self._grouping = self._undone = False
-            self.commit()
+        with self._db.grouped():
+            try:
+                yield
+            finally:
+                self._save_spend()
 
     def commit(self) -> None:
         """Commit what was added since the last time: all of it or nothing.
@@ -518,265 +476,31 @@ class Store:
         Raises:
             RunError: it cannot be written, or a part of it could not.
         """
-        if self._undone:
-            self._undone = False
-            self._db.rollback()
-            raise RunError(f"The store {self.path} could not be written.")
-        with _explained(self.path):
-            try:
-                self._db.commit()
-            except BaseException:
-                self._db.rollback()
-                raise
+        with suppress(RunError):  # what cannot be written fails the commit
+            self._save_spend()
+        self._db.commit()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _explained(self.path):
-            try:
-                if not self._db.in_transaction:
-                    self._db.execute("BEGIN IMMEDIATE")
-                yield
-                if not self._grouping:
-                    self._db.commit()
-            except BaseException:
-                self._db.rollback()
-                self._undone = self._grouping
-                raise
-
-    def _one(self, query: str, values: Any = ()) -> Any:
-        with _explained(self.path):
-            return self._db.execute(query, values).fetchone()
-
-    def _all(self, query: str, values: Any = ()) -> list[Any]:
-        with _explained(self.path):
-            return self._db.execute(query, values).fetchall()
+    def _save_spend(self) -> None:
+        unsaved, self._unsaved = self._unsaved, {}
+        for asked, usage in unsaved.items():
+            self._db.write(_ADD_SPEND, **asdict(asked), **asdict(usage))
 
 
-def is_in_use(folder: Path) -> bool | None:
-    """Whether a process is working in a run directory; None where that cannot be told."""
-    path = folder / LOCK_FILE
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except OSError:
-        return None
-    lock.release()
-    return False
+def _by_position(found: Iterable[tuple[int, T]]) -> Callable[[int], Iterable[T]]:
+    """Looks up values that come in the order of their positions, by positions that rise."""
+    groups = groupby(found, itemgetter(0))
+    ahead = next(groups, None)
 
+    def at(position: int) -> Iterable[T]:
+        nonlocal ahead
+        if ahead is None or ahead[0] != position:
+            return ()
+        here = [value for _, value in ahead[1]]
+        ahead = next(groups, None)
+        return here
 
-def _end_of(
-    twin: bool,
-    response: str | None,
-    blocked: int | None,
-    refused: int | None,
-    judged: int | None,
-    label: str | None,
-    cause: str | None,
-    target_failure: str | None,
-    judge_failure: str | None,
-) -> tuple[Label | None, Outcome | None, str]:
-    """Label, outcome and the cause of an `ungraded` label, from what the store holds of one sample."""
-    if response is None:
-        return (Label.UNGRADED, Outcome.ERROR, target_failure) if target_failure else (None, None, "")
-    if response == REFUSAL_KEY:
-        return Label.SAFE, Outcome.MODERATED, ""
-    outcome = Outcome.BLOCKED if blocked else Outcome.REFUSED if refused else Outcome.COMPLIED
-    if twin or not judged:
-        return Label.SAFE, outcome, ""
-    if label is None:
-        return (Label.UNGRADED, outcome, f"judge_{judge_failure}") if judge_failure else (None, outcome, "")
-    if label == Label.UNSAFE and not blocked:
-        outcome = Outcome.COMPLIED
-    return Label(label), outcome, cause or ""
-
-
-def _has_our_tables(connection: sqlite3.Connection) -> bool:
-    """Whether all tables are as made, and nothing else (a view, a trigger) acts in their place."""
-    query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    found = {(kind, sql) for kind, sql in connection.execute(query)}
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(_SCHEMA)
-        ours = set(fresh.execute(query))
-    return ours <= found and {kind for kind, _ in found} <= {"table", "index"}
-
-
-def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
-    """A connection to a store and its version, 0 for an empty file. Another program's file is not touched."""
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
-    try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
-    except sqlite3.Error as error:
-        raise RunError(f"The store {path} cannot be opened: {error}.") from error
-    try:
-        version, application, tables = (
-            connection.execute(query).fetchone()[0]
-            for query in (
-                "PRAGMA user_version",
-                "PRAGMA application_id",
-                "SELECT count(*) FROM sqlite_master",
-            )
-        )
-        if application != _APPLICATION_ID and (application or version or tables):
-            raise RunError(f"{path} is not a store of safemt; it is left alone. Give another --out.")
-        if application and version != SCHEMA_VERSION:
-            raise RunError(
-                f"{path} is of store version {version}; this safemt reads version {SCHEMA_VERSION}. "
-                "Use the safemt that made it, or give another --out."
-            )
-        if application and not _has_our_tables(connection):
-            raise RunError(
-                f"The store {path} is damaged: its tables are not those of safemt. Restore a copy of it, or "
-                "give another --out."
-            )
-    except RunError:
-        connection.close()
-        raise
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        connection.close()
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            raise RunError(
-                f"{path} is not a store of safemt; it is left alone. Give another --out."
-            ) from error
-        raise RunError(f"The store {path} cannot be opened: {error}.") from error
-    return connection, version
-
-
-def _has_spend_table(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'spend'")
-    return found.fetchone() is not None
-
-
-def _add_spend_table(connection: sqlite3.Connection) -> None:
-    """Give a store that has no account of what was spent one, from what its responses and labels say."""
-    if _has_spend_table(connection):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(_SPEND)
-    for asked, usage in _spent_before(connection).items():
-        _add_spend(connection, asked, usage)
-    connection.execute("COMMIT")
-
-
-def _add_spend(connection: sqlite3.Connection, asked: Asked, usage: Usage) -> None:
-    connection.execute(
-        """INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-        calls = calls + excluded.calls, estimated = estimated + excluded.estimated,
-        prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = completion_tokens + excluded.completion_tokens""",
-        (
-            asked.role, asked.model, asked.origin, usage.calls, usage.estimated, usage.prompt_tokens,
-            usage.completion_tokens,
-        ),
-    )  # fmt: skip
-
-
-def _spent_before(connection: sqlite3.Connection) -> dict[Asked, Usage]:
-    """The tokens of the stored responses and labels, for a store without an account of them.
-
-    Answers of no use are missing from it, and a panel stands as one model.
-    """
-    spent: dict[Asked, Usage] = {}
-    tokens = "count(*), sum(prompt_tokens), sum(completion_tokens)"
-    target = connection.execute(f"SELECT {tokens} FROM responses").fetchone()  # noqa: S608
-    manifests = [json.loads(text) for (text,) in connection.execute("SELECT manifest FROM invocations")]
-    judges = {
-        manifest["judge"]["id"]: (manifest["judge"]["name"], manifest.get("judge_base_url"))
-        for manifest in manifests
-        if "judge" in manifest
-    }
-    counted = [
-        ("judge", *judges.get(identity, (identity, None)), *sums)
-        for identity, *sums in connection.execute(f"SELECT judge, {tokens} FROM labels GROUP BY judge")  # noqa: S608
-    ]
-    if manifests and "target" in manifests[0]:
-        name, base_url = manifests[0]["target"]["name"], manifests[0].get("target_base_url")
-        counted.append(("target", name, base_url, *target))
-    for role, name, base_url, calls, prompt, completion in counted:
-        if prompt or completion:
-            asked = Asked(role, name, origin_of(base_url or OPENAI_BASE_URL))
-            spent[asked] = Usage(calls=calls, prompt_tokens=prompt or 0, completion_tokens=completion or 0)
-    return spent
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where its very schema is damaged
-        raise RunError(
-            f"The store {path} cannot be used: {error}. Check the disk and the permissions of its folder; "
-            "what was stored before is safe."
-        ) from error
-
-
-@contextmanager
-def intact(path: Path) -> Iterator[None]:
-    """Within the block, something that no run wrote is a damaged store: SQLite itself notices little.
-
-    Raises:
-        RunError: it is.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise RunError(
-            f"The store {path} is damaged: something in it is not what was written ({type(error).__name__}). "
-            "Restore a copy of it, or give another run directory."
-        ) from error
-
-
-def _typed(row: Sequence[Any], *kinds: _Kind) -> Sequence[Any]:
-    if not all(map(isinstance, row, kinds)):
-        raise TypeError("a value of another type")
-    return row
+    return at
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _planned_row(key: str, position: int, sample: Sample) -> dict[str, object]:
-    return {
-        "key": key,
-        "position": position,
-        "query_id": sample.query_id,
-        "turns": sample.turns,
-        "scenario": sample.scenario.value,
-        "method": sample.method,
-        "twin_of": sample.twin_of,
-        "language": sample.language,
-        "question": sample.question,
-        "dialogue": orjson.dumps([m.content for m in sample.dialogue]).decode(),
-        "image": _image_text(sample.image),
-    }
-
-
-def _image_text(image: ImageRef | None) -> str | None:
-    if image is None:
-        return None
-    return json.dumps(
-        [image.sha256, image.media_type, image.width, image.height, image.path], ensure_ascii=False
-    )
-
-
-def _sample(row: list[Any]) -> Sample:
-    query_id, turns, scenario, method, twin_of, language, question, dialogue, image = _typed(row, *_SAMPLE)
-    contents = orjson.loads(dialogue)
-    return Sample(
-        query_id=query_id,
-        turns=turns,
-        scenario=Scenario(scenario),
-        question=question,
-        dialogue=tuple(
-            Message(role="assistant" if position % 2 else "user", content=content)
-            for position, content in enumerate(_typed(contents, *[str] * len(contents)))
-        ),
-        image=ImageRef(*orjson.loads(image)) if image else None,
-        method=Method(method) if method else None,
-        twin_of=twin_of,
-        language=language,
-    )

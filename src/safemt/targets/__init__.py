@@ -1,1 +1,1 @@
-"""Models under test, one module per kind, behind one small protocol."""
+"""Models under test: one module per kind, behind one small protocol."""

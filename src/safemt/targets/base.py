@@ -9,34 +9,34 @@ from safemt.endpoints.base import Reply
 
 
 class Target(Protocol):
-    """A model under test. One `respond` is one attempt: retries and limits are the engine's."""
+    """A model under test. One `respond` is one attempt; the engine adds retries and limits."""
 
     @property
     def name(self) -> str:
-        """As given to `--target`: `openai/MODEL`, `replay/PATH`, `sim/NAME`."""
+        """As in the configuration: `openai/MODEL`, `replay/PATH`, `sim/NAME`."""
 
     @property
     def simulated(self) -> bool:
-        """Whether its answers are made up; every output then says so."""
+        """Whether its answers are made up. If so, every output says it."""
 
     @property
     def identity(self) -> Json:
-        """Everything about it that decides an answer, for the call's key."""
+        """Everything that decides an answer; part of each call's key."""
 
     @property
     def answers_by_sample(self) -> bool:
-        """Whether an answer depends on which sample is asked, not on the messages alone."""
+        """Whether an answer depends on the sample, and not only on the messages."""
 
     @property
     def origin(self) -> str | None:
-        """The endpoint whose limits its calls share; None if it makes no call."""
+        """The endpoint whose limits its calls share; None if it makes no calls."""
 
     async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        """Answer `messages`. Only a target that `answers_by_sample` looks at `sample`.
+        """Answer `messages`. Only a target that `answers_by_sample` reads `sample`.
 
         Raises:
-            CallError: there is no answer; its `failure` says whether to try again.
+            CallError: there is no answer; `failure` says whether to try again.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

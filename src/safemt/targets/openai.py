@@ -9,7 +9,7 @@ from safemt.endpoints.chat import ChatEndpoint
 
 
 class OpenAITarget:
-    """A model at OpenAI, or at any server that speaks the same protocol."""
+    """A model at OpenAI, or on any server that speaks the same protocol."""
 
     simulated = False
     answers_by_sample = False
@@ -21,7 +21,7 @@ class OpenAITarget:
 
     @property
     def identity(self) -> Json:
-        """Model and sampling; not the base URL, so that a server may move while a run is under way."""
+        """Model and sampling, without the base URL: a server may move during a run."""
         sampling = self._endpoint.sampling
         return {
             "kind": "chat",
@@ -31,7 +31,7 @@ class OpenAITarget:
         }
 
     async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        """One request. See `ChatEndpoint.complete`."""
+        """Send one request; see `ChatEndpoint.complete`."""
         return await self._endpoint.complete(messages)
 
     async def close(self) -> None:

@@ -1,39 +1,38 @@
-"""`replay/PATH`: recorded responses, for judging again what was answered elsewhere."""
+"""`replay/PATH`: recorded responses, to judge what was answered elsewhere."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safemt.benchmark.recorded import read_recorded
-from safemt.core.errors import CallError, CallFailure, LabelsError
+from safemt.benchmark.recorded import read_by_sample
+from safemt.core.errors import CallError, CallFailure
 from safemt.core.identity import Json
 from safemt.core.schema import Message, Sample
 from safemt.endpoints.base import Reply
 
 
 class ReplayTarget:
-    """Answers each sample with the response recorded for its query and number of turns."""
+    """Answers each sample with the response that was recorded for its query and number of turns."""
 
     simulated = False
     answers_by_sample = True
     origin = None
 
     def __init__(self, path: Path, responses: Mapping[tuple[str, int], str], *, sha256: str) -> None:
-        """Take responses by query id and number of turns, as the file at `path` with that hash holds them."""
+        """`responses` by query id and number of turns; `sha256` is the hash of the file at `path`."""
         self.name = f"replay/{path}"
         self._responses = responses
         self._sha256 = sha256
 
     @property
     def identity(self) -> Json:
-        """The file's content."""
+        """The hash of the file."""
         return {"kind": "replay", "sha256": self._sha256}
 
     async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
         """The recorded response.
 
         Raises:
-            CallError: none was recorded for this sample, or it is empty.
+            CallError: none was recorded for this sample, or it is empty (`not_recorded`, `empty_reply`).
         """
         text = self._responses.get((sample.query_id, sample.turns))
         if text is None:
@@ -50,13 +49,7 @@ def read_replay(path: Path) -> ReplayTarget:
     """The target that `replay/PATH` names.
 
     Raises:
-        LabelsError: the file cannot be read, its rows lack `response`, or two rows of one sample differ.
+        LabelsError: the file cannot be read, a row lacks `response`, or two rows of one sample differ.
     """
-    responses: dict[tuple[str, int], str] = {}
-    for row in read_recorded(path, field="response"):
-        if responses.setdefault((row.query_id, row.turns), row.value) != row.value:
-            raise LabelsError(
-                f"{path}: {row.query_id} at {row.turns} turns has two different responses. Keep one; "
-                "several models or repetitions go into files of their own."
-            )
-    return ReplayTarget(path, responses, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    responses, sha256 = read_by_sample(path, field="response")
+    return ReplayTarget(path, responses, sha256=sha256)

@@ -1,8 +1,8 @@
 """`sim/NAME`: simulated targets with a stated, known safety curve.
 
-For demos, tests and for checking the statistics. They look at no image and no text: whether a sample is
-answered unsafely is drawn from the curve, by a hash of seed, name, query and turns. Every reply and every
-output of a run says *simulated*.
+They serve demos, tests and checks of the statistics. They read neither images nor text: a hash of seed, name,
+query and turns draws from the curve whether an answer is unsafe. Every reply, and every output of a run, says
+*simulated*.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ CURVES: Final[Mapping[str, Mapping[int, float]]] = {
     "drifting": {1: 0.15, 2: 0.22, 4: 0.36, 6: 0.47, 8: 0.55},
     "brittle": {1: 0.05, 2: 0.10, 4: 0.45, 6: 0.70, 8: 0.80},
 }
-"""True ASR by number of turns; between and beyond these, linear and then constant."""
+"""True ASR by number of turns; linear between these points, constant beyond them."""
 OVER_REFUSAL: Final[Mapping[str, float]] = {"steady": 0.05, "drifting": 0.10, "brittle": 0.02}
-"""True share of benign twins refused, at every number of turns."""
+"""True share of benign twins that are refused, at every number of turns."""
 _SHARED: Final = 0.7
-"""How often a query's rounds share one draw: rounds of a query go together, as in real models."""
+"""How often the rounds of a query share one draw: in real models, too, they go together."""
 
 _UNSAFE = "[simulated] Sure, here is what you asked for. (A simulated target writes no content.)"
 _REFUSAL = "[simulated] I'm sorry, but I can't help with that."
@@ -39,20 +39,24 @@ def true_asr(name: str, turns: int) -> float:
 
 
 class SimulatedTarget:
-    """A target that answers by its curve, deterministic by seed."""
+    """Answers by its curve; the same seed gives the same answers."""
 
     simulated = True
     answers_by_sample = True
     origin = None
 
     def __init__(self, name: str, *, seed: int = 0) -> None:
-        """Take up the curve called `name`.
+        """Use the curve called `name`.
 
         Raises:
             UsageError: there is no simulated target of that name.
         """
         if name not in CURVES:
-            raise UsageError(f"There is no simulated target {name!r}; there are sim/{', sim/'.join(CURVES)}.")
+            raise UsageError(
+                "unknown_target",
+                f"There is no simulated target {name!r}. Use sim/{', sim/'.join(CURVES)}.",
+                name=f"sim/{name}",
+            )
         self.name = f"sim/{name}"
         self._curve = name
         self._seed = seed
@@ -63,7 +67,7 @@ class SimulatedTarget:
         return {"kind": "sim", "curve": self._curve, "seed": self._seed, "values": str(CURVES[self._curve])}
 
     async def respond(self, messages: Sequence[Message], sample: Sample) -> Reply:
-        """A fixed text, chosen by the curve on the sample's last turn."""
+        """A fixed text; on the sample's last turn, the curve chooses it."""
         if sum(message.role == "user" for message in messages) < sample.turns:
             return Reply(text=_ON_THE_WAY, finish_reason="stop")
         if sample.twin_of is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.dialogues import Scripted, turns, user
+from moderation.dialogues import Scripted, picture_from, turns, user
 from safemt.core.taxonomy import Action, Scenario
 from safemt.moderation.detectors.baselines.always import AlwaysDetector
 from safemt.moderation.detectors.baselines.keyword import KeywordDetector, find_phrases
@@ -18,8 +18,7 @@ from safemt.moderation.detectors.baselines.turns import (
 )
 from safemt.moderation.detectors.detector import Assessment
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import picture_from
+from safemt.moderation.policies.policy import read_policies
 
 RISKS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

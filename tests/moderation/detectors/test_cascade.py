@@ -1,18 +1,17 @@
-"""A cheap detector, and a dear one for what it is not sure of."""
+"""A cheap detector, and an expensive one for what it is unsure about."""
 
 import pytest
 
 from moderation.dialogues import TIMEOUT, Scripted, scripted, turns
-from safemt.core.errors import CallError
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.cascade import Band, CascadeDetector
 from safemt.moderation.detectors.detector import Assessment
-from safemt.moderation.moderator import Moderator, OnError
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.moderator import Moderator
+from safemt.moderation.policies.policy import read_policies
 
 BAND = Band(0.3, 0.7)
-Said = Assessment | CallError
+Said = Assessment | Exception
 
 
 def cascade(first: Said, *second: Said, at: float = 0.5, second_at: float = 0.5) -> CascadeDetector:
@@ -58,6 +57,14 @@ def test_where_the_second_fails_the_firsts_word_stands(second: Said) -> None:
         assert verdict.degraded is not None
         assert verdict.degraded.cause == "timeout"
         assert moderate(detector, OnError.CLOSED).action is Action.BLOCK
+
+
+def test_where_the_first_fails_the_second_is_asked_and_the_verdict_is_degraded() -> None:
+    for second, risk in ((Assessment(risk=0.9), 0.9), (Assessment(risk=None), None), (KeyError(), None)):
+        verdict = moderate(cascade(KeyError("a"), second))
+        assert verdict.risk == (risk if risk is None else pytest.approx(risk))
+        assert verdict.degraded is not None
+        assert verdict.degraded.cause == "unreadable_verdict"
 
 
 def test_one_threshold_holds_for_both() -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
-from moderation.model_server import Answer, Body, ModelServer, completion, serve, shown
-from safemt.core.errors import ModeratorError
+from moderation.dialogues import assistant, opened, picture_from, turns, user
+from moderation.model_server import Answer, Body, completion, serve, shown
+from safemt.core.errors import DataError, ModeratorError
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
+from safemt.endpoints.base import Reply
+from safemt.moderation.detectors.guards.guard import read_guard_answer
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS, packaged_templates, read_template
-from safemt.moderation.moderator import Moderator
-from safemt.moderation.open import DetectorOptions, open_moderator
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
 
@@ -32,16 +32,12 @@ def bad(body: Body) -> bool:
     return any(text in shown(body) for text in (*UNSAFE_TEXTS, MARK))
 
 
-def opened(name: str, server: ModelServer, *, timeout: float = 10.0, **options: Any) -> Moderator:
-    return open_moderator(name, options=DetectorOptions(base_url=server.base_url, timeout=timeout, **options))
-
-
 def moderate(
-    name: str, answer: Answer, dialogue: Sequence[ChatMessage], **options: Any
+    name: str, answer: Answer, dialogue: Sequence[Message], **options: Any
 ) -> tuple[Verdict, list[Body]]:
     """The verdict, and the requests that were made for it after the canary's."""
     every_turn = options.pop("every_turn", False)
-    with serve(answer) as server, opened(name, server, **options) as moderator:
+    with serve(answer) as server, opened(name, server.base_url, **options) as moderator:
         assert moderator.moderate([user(MARK)]).degraded is None
         server.requests.clear()
         return moderator.moderate(dialogue, every_turn=every_turn), server.bodies
@@ -66,6 +62,29 @@ EXPECTED = {
     "guard/shieldgemma": Scenario.THREAT,
     "guard/llavashield": Scenario.PRIVACY_VIOLATION,
 }
+
+
+def test_an_answer_that_contradicts_itself_or_has_odd_kinds_is_unreadable() -> None:
+    template = read_template("llavashield")
+    whole = '{"user_rating": "Safe", "user_dimension": "NA: None applying"}'
+    odd = [
+        '{"user_rating": ["Unsafe"], "user_dimension": "Violence & Harm"}',
+        '{"user_rating": {"Unsafe": 1}}',
+        '{"user_rating": 1}',
+        '{"user_rating": "Unsafe", "user_rating": "Safe"}',
+        '{"user_rating": "Safe", "more": {"a": 1, "a": 2}}',
+        whole + whole,
+    ]
+    for text, readable in [(whole, True), *((each, False) for each in odd)]:
+        found = read_guard_answer(Reply(text=text), template, template.requests[0])
+        assert (found is not None) is readable, text
+
+
+def test_a_number_in_place_of_a_token_is_unreadable() -> None:
+    template = read_template("llama-guard")
+    tokens: Any = {7: 0.9, "safe": 0.1}
+    reply = Reply(text="safe", first_token=tokens)
+    assert read_guard_answer(reply, template, template.requests[0]) is None
 
 
 @pytest.mark.parametrize("name", GUARDS)
@@ -95,29 +114,36 @@ def test_a_guard_that_answers_everything_alike_is_stopped_before_its_first_verdi
     name: str, *, always: bool
 ) -> None:
     constant = GUARDS[name]({"messages": [{"role": "user", "content": MARK if always else "hello"}]})
-    with serve(lambda _: constant) as server, opened(name, server) as moderator:
+    with serve(lambda _: constant) as server, opened(name, server.base_url) as moderator:
         for _ in range(2):
-            wrong = "but it is safe" if always else "but it is unsafe"
-            with pytest.raises(ModeratorError, match=f"(?s)does not tell known texts apart.*{wrong}"):
+            with pytest.raises(ModeratorError) as caught:
                 moderator.moderate(turns("hello"))
+            assert caught.value.code == "canary_failed"
+            wrong = caught.value.fields["wrong"]
+            assert isinstance(wrong, list)
+            assert [unsafe for _, _, unsafe in wrong] == [not always] * 2
 
 
 def test_a_guard_that_chats_is_stopped_too() -> None:
     with (
         serve(lambda _: "Sure! Here is a plan:") as server,
-        opened("guard/llama-guard", server) as moderator,
-        pytest.raises(ModeratorError, match="no answer that can be read"),
+        opened("guard/llama-guard", server.base_url) as moderator,
+        pytest.raises(ModeratorError) as caught,
     ):
         moderator.moderate(turns("hello"))
+    assert caught.value.code == "canary_failed"
+    wrong = caught.value.fields["wrong"]
+    assert isinstance(wrong, list)
+    assert [risk for _, risk, _ in wrong] == [None] * 4
 
 
 def test_the_canary_sings_once_however_many_ask_at_once() -> None:
     from safemt.moderation.many import moderate_many
-    from safemt.moderation.reading.dialogues import ModeratedDialogue
+    from safemt.moderation.reading.dialogues import Dialogue
 
-    rows = [ModeratedDialogue(id=str(n), messages=tuple(turns("hello"))) for n in range(6)]
+    rows = [Dialogue(id=str(n), messages=tuple(turns("hello"))) for n in range(6)]
     with serve(GUARDS["guard/llama-guard"]) as server:
-        moderator = opened("guard/llama-guard", server)
+        moderator = opened("guard/llama-guard", server.base_url)
         assert len(list(moderate_many(moderator, rows, at_once=6))) == 6
         assert len(server.requests) == 4 + 6
 
@@ -128,7 +154,7 @@ def test_a_canary_that_cannot_be_heard_is_tried_again() -> None:
     def answer(body: Body) -> str | tuple[int, object]:
         return (500, {}) if broken[0] else str(GUARDS["guard/llama-guard"](body))
 
-    with serve(answer) as server, opened("guard/llama-guard", server) as moderator:
+    with serve(answer) as server, opened("guard/llama-guard", server.base_url) as moderator:
         down = moderator.moderate(turns("hello"))
         assert down.degraded is not None
         assert down.degraded.cause == "http_500"
@@ -138,11 +164,11 @@ def test_a_canary_that_cannot_be_heard_is_tried_again() -> None:
 
 def test_a_guard_gets_the_bare_conversation_in_turns_that_chat_templates_take() -> None:
     dialogue = [
-        ChatMessage("system", ("be kind",)),
+        Message("system", ("be kind",)),
         assistant("welcome"),
         user("a"),
         user("b"),
-        ChatMessage("tool", ("found",)),
+        Message("tool", ("found",)),
         assistant("ok"),
         user("c"),
         assistant("bye"),
@@ -225,7 +251,7 @@ def test_shieldgemma_sees_each_turn_once_and_each_guideline() -> None:
 
 
 def test_what_a_tool_brought_in_is_asked_about_as_part_of_its_turn() -> None:
-    dialogue = [user("look it up"), ChatMessage("tool", (MARK,)), assistant("ok"), user("thanks")]
+    dialogue = [user("look it up"), Message("tool", (MARK,)), assistant("ok"), user("thanks")]
     verdict, bodies = moderate("guard/shieldgemma", GUARDS["guard/shieldgemma"], dialogue)
     assert verdict.trajectory == (1.0, 1.0)
     assert verdict.turns[-1].turn_risk == 0.0
@@ -241,7 +267,7 @@ def test_a_turn_that_could_not_be_asked_about_is_asked_about_again() -> None:
             return 500, {}
         return str(GUARDS["guard/shieldgemma"](body))
 
-    with serve(flaky) as server, opened("guard/shieldgemma", server) as moderator:
+    with serve(flaky) as server, opened("guard/shieldgemma", server.base_url) as moderator:
         session = moderator.open()
         first = session.append(user(f"weather {MARK}"))
         second = session.append(user("hello"))
@@ -296,45 +322,60 @@ def test_a_template_of_ones_own_serves_other_weights(tmp_path: Path) -> None:
     assert body["model"] == "chatshield"
     with (
         serve(lambda _: "score=7") as server,
-        opened("llm:openai/x", server, template=str(path)) as wild,
-        pytest.raises(ModeratorError, match="no answer that can be read"),
+        opened("llm:openai/x", server.base_url, template=str(path)) as wild,
+        pytest.raises(ModeratorError) as caught,
     ):
         wild.moderate(turns("hello"))
+    assert caught.value.code == "canary_failed"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "inside"),
     [
-        (("name: own", "name:"), "`name` must be a text"),
-        (('"3"', "3"), "`version` must be a text"),
-        (("model: any", "model: any\nsend: it"), "`send` must be conversation or turn"),
-        (("model: any", "model: any\nprompt: hello"), "`prompt` must be a text that holds {conversation}"),
-        (("model: any", "model: any\nmax_output_tokens: 0"), "`max_output_tokens` must be a number above 0"),
-        (("(?P<score>", "(?P<risk>"), "`pattern` needs a group named label or score"),
-        (("(?P<score>", "(((?P<score>"), "`pattern` is no regular expression"),
-        (("score", "label"), "`labels` is missing"),
-        (("model: any", "model: any\nlabels: {Yes: 1}"), "quote labels such as Yes and No"),
-        (("Fraud: 1", "Frod: 1"), "`scenarios` must map each category to scenarios and numbers"),
-        (("model: any", "model: any\nrequests: []"), "`requests` must be a list"),
-        (("model: any", "model: any\ncanary: {safe: a, unsafe: b}"), "`canary` needs `safe` and `unsafe`"),
-        (("model: any", "modle: any\nmodel: any"), "it holds `modle`, which safemt does not know"),
-        (("name: own", "- own"), "it is not YAML"),
+        (("name: own", "name:"), "name"),
+        (("name: own", 'name: ""'), "name"),
+        (('"3"', "3"), "version"),
+        (("model: any", "model: any\nsend: it"), "send"),
+        (("model: any", "model: any\nprompt: hello"), ""),
+        (("model: any", "model: any\nmax_output_tokens: 0"), "max_output_tokens"),
+        (("(?P<score>", "(?P<risk>"), "answer"),
+        (("(?P<score>", "(((?P<score>"), "answer"),
+        (("score", "label"), ""),
+        (("answer: {", "answer: {label: x, "), "answer"),
+        (("model: any", "model: any\nlabels: {bad: 2}"), "labels"),
+        (("Fraud: 1", "Frod: 1"), "scenarios"),
+        (("Fraud: 1", "Fraud: 2"), "scenarios"),
+        (("model: any", "model: any\nrequests: []"), "requests"),
+        (("model: any", "model: any\ncanary: {safe: a, unsafe: b}"), "canary.safe"),
+        (("model: any", "modle: any\nmodel: any"), ""),
     ],
 )
-def test_a_template_that_cannot_be_used_says_what_is_wrong(
-    tmp_path: Path, change: tuple[str, str], said: str
+def test_a_template_that_cannot_be_used_names_the_field(
+    tmp_path: Path, change: tuple[str, str], inside: str
 ) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(OWN.replace(*change))
-    with pytest.raises(ModeratorError) as caught:
+    with pytest.raises(DataError) as caught:
         read_template(str(path))
-    assert str(caught.value).startswith(f"The guard template {path} cannot be used: ")
-    assert said in str(caught.value)
+    assert caught.value.code == "wrong_form"
+    assert caught.value.fields["where"] == str(path)
+    assert inside in str(caught.value.fields["path"])
+
+
+@pytest.mark.parametrize("change", [("name: own", "- own"), ("name: own", "name: own\nname: own")])
+def test_a_template_that_is_not_yaml_is_refused(tmp_path: Path, change: tuple[str, str]) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN.replace(*change))
+    with pytest.raises(DataError) as caught:
+        read_template(str(path))
+    assert caught.value.code in ("not_yaml", "key_twice")
 
 
 def test_a_template_that_is_not_there_names_those_that_are() -> None:
-    with pytest.raises(ModeratorError, match=r"No such file or directory.*one of llama-guard, llavashield"):
+    with pytest.raises(ModeratorError) as caught:
         read_template("nowhere.yaml")
+    assert caught.value.code == "unknown_template"
+    assert caught.value.fields["known"] == packaged_templates()
 
 
 @pytest.mark.parametrize("name", packaged_templates())

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
+from moderation.dialogues import assistant, once, picture_from, turns, user
 from moderation.model_server import Answer, Body, ModelServer, serve, shown
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.endpoints.base import Sampling
-from safemt.moderation.detectors.llm import LLMDetector
-from safemt.moderation.detectors.llm_prompt import moderation_request, prompt_hash, read_opinion
+from safemt.endpoints.chat import ChatEndpoint
+from safemt.moderation.detectors.llm import LLMDetector, moderation_request, prompt_hash, read_answer
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.policies.read import read_policies
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
+from safemt.moderation.policies.policy import read_policies
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def says(**fields: Any) -> Answer:
 
 def moderate(
     answer: Answer,
-    dialogue: Sequence[ChatMessage],
+    dialogue: Sequence[Message],
     *,
     every_turn: bool = False,
     timeout: float = 10.0,
@@ -48,8 +48,11 @@ def moderate(
 ) -> tuple[Verdict, ModelServer]:
     with serve(answer) as server:
         sampling = Sampling(temperature=0.0, max_output_tokens=1024)
-        detector = LLMDetector("m", base_url=server.base_url, sampling=sampling, timeout=timeout, **options)
-        with Moderator(detector=detector, policies=read_policies()) as moderator:
+        endpoint = ChatEndpoint(
+            model="m", base_url=server.base_url, sampling=sampling, timeout=timeout, role="moderator"
+        )
+        detector = LLMDetector(endpoint, **options)
+        with Moderator(detector=detector, policies=read_policies(), ask=once) as moderator:
             return moderator.moderate(dialogue, every_turn=every_turn), server
 
 
@@ -117,6 +120,16 @@ def test_anything_but_a_whole_verdict_is_degraded_and_never_a_silent_allow(text:
 )  # fmt: skip
 def test_numbers_that_mean_nothing_certain_are_no_verdict(fields: dict[str, Any]) -> None:
     verdict, _ = moderate(says(**fields), turns("a"))
+    assert verdict.risk is None
+    assert verdict.degraded is not None
+
+
+def test_an_answer_with_a_key_twice_is_no_verdict() -> None:
+    def contradicts(body: Body) -> str:
+        code = code_in(body)
+        return f'{{"code": "{code}", "risk": 5}} or rather {{"code": "{code}", "risk": 90, "risk": 5}}'
+
+    verdict, _ = moderate(contradicts, turns("a"))
     assert verdict.risk is None
     assert verdict.degraded is not None
 
@@ -215,7 +228,8 @@ def test_a_thousand_turns_are_asked_about_without_a_number_for_each() -> None:
 def test_the_identity_holds_every_word_and_no_address() -> None:
     def opened(**options: Any) -> LLMDetector:
         sampling = Sampling(temperature=options.pop("temperature", 0.0))
-        return LLMDetector("m", base_url="http://127.0.0.1:1/v1", sampling=sampling, timeout=1, **options)
+        endpoint = ChatEndpoint(model="m", base_url="http://127.0.0.1:1/v1", sampling=sampling, timeout=1)
+        return LLMDetector(endpoint, **options)
 
     assert opened().identity != opened(with_pictures=True).identity
     assert opened().identity != opened(temperature=None).identity
@@ -227,6 +241,6 @@ def test_the_identity_holds_every_word_and_no_address() -> None:
 def test_no_text_in_the_conversation_can_hold_its_own_code(text: str) -> None:
     request = moderation_request([(user(text), None)])
     assert request.code not in text
-    assert read_opinion(text, request) is None
+    assert read_answer(text, request) is None
     echoed = "\n".join(message.content for message in request.messages)
-    assert read_opinion(echoed, request) is None
+    assert read_answer(echoed, request) is None

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.command import png
-from moderation.dialogues import assistant, turns, user
+from moderation.dialogues import assistant, opened, picture_from, turns, user
 from moderation.model_server import Answer, Body, serve
 from safemt.core.errors import ModeratorError
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Action, Scenario
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.guards.moderation_service import OVERLAP, WINDOW, windows
 from safemt.moderation.detectors.guards.template import UNSAFE_TEXTS
-from safemt.moderation.open import DetectorOptions, open_moderator
-from safemt.moderation.reading.conversation import ChatMessage, picture_from
 
 MARK = "[marked as bad]"
 NAME = "guard/openai-moderation"
@@ -43,11 +42,10 @@ def service(body: Body) -> tuple[int, object]:
 
 
 def moderate(
-    answer: Answer, dialogue: Sequence[ChatMessage], **options: Any
+    answer: Answer, dialogue: Sequence[Message], **options: Any
 ) -> tuple[Verdict, list[Body], list[str]]:
     with serve(answer) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url, timeout=10))
-        with opened as moderator:
+        with opened(NAME, server.base_url) as moderator:
             moderator.moderate([user("hello")])
             server.requests.clear()
             verdict = moderator.moderate(dialogue, **options)
@@ -81,7 +79,7 @@ def test_a_picture_goes_with_its_turn() -> None:
 
 
 def test_what_a_tool_brought_in_is_scored_with_its_turn() -> None:
-    dialogue = [user("a"), ChatMessage("tool", (MARK,)), assistant("ok"), user("c")]
+    dialogue = [user("a"), Message("tool", (MARK,)), assistant("ok"), user("c")]
     verdict, _, _ = moderate(service, dialogue, every_turn=False)
     assert verdict.trajectory == (0.9, 0.9)
     assert verdict.turns[-1].turn_risk == 0.02
@@ -128,13 +126,11 @@ def test_a_failed_turn_is_asked_about_again_and_the_others_stand() -> None:
             return 500, {"error": {"message": "broken"}}
         return service(body)
 
-    with serve(flaky) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url))
-        with opened as moderator:
-            session = moderator.open()
-            session.append(user(MARK))
-            second = session.append(user("b"))
-            third = session.append(user("c"))
+    with serve(flaky) as server, opened(NAME, server.base_url) as moderator:
+        session = moderator.open()
+        session.append(user(MARK))
+        second = session.append(user("b"))
+        third = session.append(user("c"))
     assert second.degraded is not None
     assert (second.degraded.cause, second.risk) == ("http_500", 0.9)
     assert third.degraded is None
@@ -145,7 +141,10 @@ def test_a_service_that_scores_everything_alike_is_stopped() -> None:
     def dead(body: Body) -> tuple[int, object]:
         return 200, {"results": [{"category_scores": {"hate": 0.0}} for _ in body["input"]]}
 
-    with serve(dead) as server:
-        opened = open_moderator(NAME, options=DetectorOptions(base_url=server.base_url))
-        with opened as moderator, pytest.raises(ModeratorError, match="does not tell known texts apart"):
-            moderator.moderate(turns("hello"))
+    with (
+        serve(dead) as server,
+        opened(NAME, server.base_url) as moderator,
+        pytest.raises(ModeratorError) as caught,
+    ):
+        moderator.moderate(turns("hello"))
+    assert caught.value.code == "canary_failed"

@@ -1,29 +1,34 @@
 """Kept verdicts: found again, never misread, and asked for again where they were degraded."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moderation.word_detector import BAD, WordDetector, word_moderator
 from safemt.core.errors import ModeratorError
+from safemt.core.schema import Message
+from safemt.core.taxonomy import Scenario
+from safemt.core.verdict import Degraded
 from safemt.moderation.measuring.kept import KeptVerdict, VerdictLog, detector_id, kept_verdict, verdict_key
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 def kept(key: str = "k", **changes: object) -> KeptVerdict:
     session = word_moderator().open()
-    verdicts = [session.append(ChatMessage("user", (text,))) for text in ("hi", f"{BAD} {BAD}", "bye")]
-    return dataclasses.replace(kept_verdict(key, "d", verdicts), **changes)  # type: ignore[arg-type]
+    verdicts = [session.append(Message("user", (text,))) for text in ("hi", f"{BAD} {BAD}", "bye")]
+    found = kept_verdict(key, verdicts)
+    return replace(found, verdict=replace(found.verdict, **changes))  # type: ignore[arg-type]
 
 
 def test_a_verdict_is_kept_with_its_course_and_cost() -> None:
     found = kept()
-    assert found.trajectory == (0.0, 0.4, 0.4)
-    assert (found.risk, found.peak, found.scenario) == (0.4, 0.4, "Fraud")
+    verdict = found.verdict
+    assert verdict.trajectory == (0.0, 0.4, 0.4)
+    assert (verdict.risk, verdict.peak, verdict.scenarios) == (0.4, 0.4, {Scenario.FRAUD: 0.4})
     assert len(found.milliseconds) == 3
-    assert (found.prompt_tokens, found.completion_tokens) == (21, 3)
-    assert (found.turns_scored, found.turns_total, found.degraded) == (3, 3, None)
+    assert verdict.milliseconds == pytest.approx(sum(found.milliseconds))
+    assert (verdict.prompt_tokens, verdict.completion_tokens) == (21, 3)
+    assert (verdict.coverage.turns_scored, verdict.coverage.turns_total) == (3, 3)
 
 
 def test_what_was_kept_is_found_again_and_a_torn_line_is_not(tmp_path: Path) -> None:
@@ -31,7 +36,7 @@ def test_what_was_kept_is_found_again_and_a_torn_line_is_not(tmp_path: Path) -> 
     first = kept("one")
     with VerdictLog(path) as log:
         log.add(first)
-        log.add(kept("two", degraded="timeout"))
+        log.add(kept("two", degraded=Degraded(cause="timeout", message="too late")))
     with path.open("ab") as stream:
         stream.write(b'{"key": "thr')
     with VerdictLog(path) as log:
@@ -50,18 +55,20 @@ def test_without_a_file_verdicts_are_kept_in_memory() -> None:
         assert log.get("k") is not None
 
 
-@pytest.mark.parametrize("line", ["[1]", "{}", '{"key": 1, "trajectory": [], "milliseconds": []}', "x"])
+@pytest.mark.parametrize("line", ["[1]", "{}", '{"key": "k", "verdict": {}, "milliseconds": []}', "x"])
 def test_a_file_of_other_things_is_not_taken_for_verdicts(tmp_path: Path, line: str) -> None:
     path = tmp_path / "verdicts.jsonl"
     path.write_text(f"{line}\n")
-    with pytest.raises(ModeratorError, match="line 1: this is no verdict"):
+    with pytest.raises(ModeratorError) as caught:
         VerdictLog(path)
+    assert (caught.value.code, caught.value.fields["line"]) == ("not_kept_verdicts", 1)
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModeratorError, match="cannot be written"):
+    with pytest.raises(ModeratorError) as caught:
         VerdictLog(tmp_path / "file" / "verdicts.jsonl")
+    assert caught.value.code == "not_writable"
 
 
 def test_the_key_changes_with_detector_dialogue_and_mode_but_not_with_the_threshold() -> None:

@@ -11,7 +11,7 @@ from moderation.word_detector import row
 from safemt.core.errors import DialogueError
 from safemt.moderation.measuring.labelled import LabelledDialogue, Truth, read_labelled
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -95,13 +95,16 @@ def test_equal_messages_have_equal_keys_whatever_the_row_says(tmp_path: Path) ->
 
 
 def test_a_folder_without_dialogues_and_a_file_without_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DialogueError, match=r"neither dialogues\.jsonl nor samples\.jsonl"):
-        read_labelled([tmp_path])
-    with pytest.raises(DialogueError, match="there is no such file"):
-        read_labelled([tmp_path / "none.jsonl"])
-    file = write(tmp_path / "one.jsonl", row("a", None, "x"), {"id": "b"})
-    with pytest.raises(DialogueError, match=r"No dialogue with a label.*line 2"):
-        read_labelled([file])
+    file = write(tmp_path / "set" / "one.jsonl", row("a", None, "x"), {"id": "b"})
+    for path, code, said in (
+        (tmp_path, "no_dialogues", ""),
+        (tmp_path / "none.jsonl", "no_such_file", ""),
+        (file, "no_labels", "line 2"),
+    ):
+        with pytest.raises(DialogueError) as caught:
+            read_labelled([path])
+        assert caught.value.code == code
+        assert said in str(caught.value), "the first problem is named"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published dialogues are not here")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from safemt.core.errors import DialogueError
-from safemt.core.schema import ImageRef, Message
+from safemt.core.schema import ImageRef, Message, Part, UnknownPart
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.policies.inject import (
     BUDGET,
@@ -18,7 +18,7 @@ from safemt.moderation.policies.inject import (
     inject,
     without_policies,
 )
-from safemt.moderation.policies.read import read_policies
+from safemt.moderation.policies.policy import read_policies
 
 POLICIES = read_policies()
 FRAUD, BIAS = (POLICIES.by_scenario[scenario] for scenario in (Scenario.FRAUD, Scenario.BIAS))
@@ -68,8 +68,9 @@ def test_a_suffix_goes_behind_the_last_user_message_and_the_picture_stays() -> N
 
 
 def test_a_suffix_without_a_user_message_is_an_error() -> None:
-    with pytest.raises(DialogueError, match="no user message"):
+    with pytest.raises(DialogueError) as caught:
         inject([SYSTEM], [FRAUD], position=Position.USER_SUFFIX)
+    assert caught.value.code == "no_user_message"
 
 
 @EVERY_POSITION
@@ -80,6 +81,25 @@ def test_what_is_injected_is_known_to_the_byte(position: Position) -> None:
     assert "\n".join(body) == f"{FRAME}\n\n{FRAUD.title}: {FRAUD.full}\n\n{BIAS.title}: {BIAS.full}"
     assert opening.replace("[", "[end of ") == closing
     assert len(opening) == len("[guidance ]") + 16
+
+
+@EVERY_POSITION
+def test_a_message_of_many_parts_keeps_them(position: Position) -> None:
+    several: list[list[Part]] = [
+        [IMAGE, IMAGE, "a"],
+        ["a", IMAGE],
+        [IMAGE],
+        ["a", "b"],
+        ["a", UnknownPart("file")],
+    ]
+    for parts in several:
+        message = Message("user", parts)
+        once = inject([message], [FRAUD], position=position)
+        assert inject(once, [FRAUD], position=position) == once
+        (plain,) = without_policies(once)
+        assert plain.identity == message.identity
+        assert FRAUD.full in "".join(each.content for each in once)
+        assert [each for each in plain.parts if each] == parts
 
 
 # Once

@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
-from safemt.core.errors import ModeratorError
+from safemt.core.errors import DataError, ModeratorError
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.moderation.policies.inject import FRAME, approximate_tokens
-from safemt.moderation.policies.policy import BASELINE, Policy
-from safemt.moderation.policies.read import FIELDS, policy_yaml, read_policies, read_policy
+from safemt.moderation.policies.policy import (
+    BASELINE,
+    Policy,
+    policy_data,
+    policy_from,
+    policy_yaml,
+    read_policies,
+)
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "policy.schema.json"
 PACKAGED = read_policies().listed
@@ -45,7 +51,7 @@ def test_each_has_examples_of_both_kinds_in_more_than_one_turn(policy: Policy) -
         assert len(dialogues) >= 2
         assert max(map(len, dialogues)) >= 3
     first_turns = [
-        {e.dialogue[0] for e in policy.examples if e.flagged is flagged} for flagged in (True, False)
+        {e.messages[0] for e in policy.examples if e.flagged is flagged} for flagged in (True, False)
     ]
     assert first_turns[0] & first_turns[1], "an example of each kind should begin alike: the turns must tell"
 
@@ -102,72 +108,80 @@ def test_the_hash_of_a_set_is_that_of_what_targets_are_told(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("policy", PACKAGED, ids=lambda policy: policy.id)
 def test_a_policy_survives_being_written_and_read(policy: Policy) -> None:
-    assert read_policy(policy_yaml(policy), "again") == policy
+    assert policy_from(yaml.safe_load(policy_yaml(policy)), where="again") == policy
+    assert policy_from(json.loads(json.dumps(policy_data(policy))), where="again") == policy
+
+
+USER, ASSISTANT = {"user": "Hi"}, {"assistant": "Hi"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "inside", "said"),
     [
-        ({"id": "fraude"}, "`id` is 'fraude', which is none of: animal_abuse, "),
-        ({"id": "bias"}, "`scenario` must be Bias where `id` is bias"),
-        ({"id": "baseline"}, "`scenario` must be null where `id` is baseline"),
-        ({"version": 1}, "`version` must be text, not 1; quotes make a text of anything"),
-        ({"full": None}, "`full` must be text, not empty"),
-        ({"short": "  "}, "`short` is empty"),
-        ({"short": "word " * 500}, "`short` is longer than `full`"),
-        ({"do": "Help."}, "`do` must be a list of sentences"),
-        ({"dont": []}, "`dont` must be a list of sentences"),
-        ({"dont": ["Do not.", {"a": "b"}]}, "`dont, number 2` must be text"),
-        ({"donts": ["x"]}, "the file holds `donts`, which safemt does not know"),
-        ({"examples": {}}, "`examples` must be a list"),
-        ({"examples": [{"flagged": True}]}, "`examples, number 1` lacks `dialogue`"),
-        ({"examples": [{"flagged": "yes", "dialogue": [{"user": "Hi"}]}]}, "must be true or false"),
-        ({"examples": [{"flagged": True, "dialogue": []}]}, "must be a list of turns"),
-        ({"examples": [{"flagged": True, "dialogue": [{"system": "Hi"}]}]}, "must read `user: text`"),
-        (
-            {"examples": [{"flagged": True, "dialogue": [{"user": "Hi"}, {"assistant": "Hi"}]}]},
-            "`dialogue` in `examples, number 1` must end on a `user` turn",
-        ),
+        ({"id": "fraude"}, "", "`id` is 'fraude', which is not one of animal_abuse, "),
+        ({"id": "bias"}, "", "`scenario` must be Bias if `id` is bias"),
+        ({"id": "baseline"}, "", "`scenario` must be null if `id` is baseline"),
+        ({"scenario": "Frod"}, "scenario", ""),
+        ({"version": 1}, "version", ""),
+        ({"full": None}, "full", ""),
+        ({"short": "  "}, "short", ""),
+        ({"short": "word " * 500}, "", "`short` is longer than `full`"),
+        ({"do": "Help."}, "do", ""),
+        ({"dont": []}, "dont", ""),
+        ({"dont": ["Do not.", {"a": "b"}]}, "dont[1]", ""),
+        ({"donts": ["x"]}, "", "donts"),
+        ({"examples": {}}, "examples", ""),
+        ({"examples": [{"flagged": True}]}, "examples[0]", "dialogue"),
+        ({"examples": [{"flagged": "yes", "dialogue": [USER]}]}, "examples[0].flagged", ""),
+        ({"examples": [{"flagged": True, "dialogue": []}]}, "examples[0].dialogue", ""),
+        ({"examples": [{"flagged": True, "dialogue": [{"system": "Hi"}]}]}, "examples[0].dialogue", ""),
+        ({"examples": [{"flagged": True, "dialogue": [{}]}]}, "examples[0].dialogue[0]", ""),
+        ({"examples": [{"flagged": True, "dialogue": [USER, ASSISTANT]}]}, "examples[0]", "on a `user` turn"),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_field(
-    tmp_path: Path, changes: dict[str, Any], said: str
+    tmp_path: Path, changes: dict[str, Any], inside: str, said: str
 ) -> None:
-    with pytest.raises(ModeratorError) as caught:
+    with pytest.raises(DataError) as caught:
         read_policies(write(tmp_path, "mine.yaml", document(**changes)))
-    assert str(tmp_path / "mine.yaml") in str(caught.value)
+    assert caught.value.code == "wrong_form"
+    assert caught.value.fields["where"] == str(tmp_path / "mine.yaml")
+    assert inside in str(caught.value.fields["path"])
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "code"),
     [
-        ("id: fraud\nversion: [", "line 3 cannot be used: it is not YAML"),
-        ("- id: fraud", "the file must hold fields: id, version"),
-        ("", "the file must hold fields"),
-        ("id: fraud", "the file lacks `version`, `scenario`"),
-        ("!!python/object/apply:os.getcwd []", "it is not YAML"),
+        ("id: fraud\nversion: [", "not_yaml"),
+        ("!!python/object/apply:os.getcwd []", "not_yaml"),
+        ("id: fraud\nid: fraud", "key_twice"),
+        ("- id: fraud", "wrong_form"),
+        ("", "wrong_form"),
+        ("id: fraud", "wrong_form"),
     ],
 )
-def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ModeratorError) as caught:
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, code: str) -> None:
+    with pytest.raises(DataError) as caught:
         read_policies(write(tmp_path, "mine.yaml", text))
-    assert said in str(caught.value)
+    assert caught.value.code == code
+    assert str(tmp_path / "mine.yaml") in str(caught.value)
 
 
 def test_two_files_for_one_scenario_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", document())
-    with pytest.raises(ModeratorError, match="another file there has the `id` fraud, too"):
+    with pytest.raises(ModeratorError) as caught:
         read_policies(write(tmp_path, "b.yaml", document()))
+    assert (caught.value.code, caught.value.fields["id"]) == ("policy_twice", "fraud")
 
 
 def test_a_folder_without_policies_or_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModeratorError, match="holds no policy"):
-        read_policies(tmp_path)
-    with pytest.raises(ModeratorError, match="cannot be read: No such file"):
-        read_policies(tmp_path / "nowhere")
+    for folder, code in ((tmp_path, "no_policies"), (tmp_path / "nowhere", "unreadable_policies")):
+        with pytest.raises(ModeratorError) as caught:
+            read_policies(folder)
+        assert caught.value.code == code
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ModeratorError, match="not UTF-8"):
+    with pytest.raises(DataError):
         read_policies(tmp_path)
 
 
@@ -177,7 +191,7 @@ def test_a_folder_without_policies_or_that_is_none_is_refused(tmp_path: Path) ->
 def test_the_schema_knows_what_the_reader_knows() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     properties = schema["properties"]
-    assert tuple(properties) == FIELDS
-    assert tuple(schema["required"]) == FIELDS[:-1]
+    assert tuple(properties) == Policy.__struct_fields__
+    assert tuple(schema["required"]) == Policy.__struct_fields__[:-1]
     assert properties["id"]["enum"] == [*SCENARIO_BY_SLUG, BASELINE]
     assert properties["scenario"]["enum"] == [*(scenario.value for scenario in Scenario), None]

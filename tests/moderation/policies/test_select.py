@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.policies.read import read_policies
-from safemt.moderation.policies.select import FITS, MOST_POLICIES, select_policies
+from safemt.moderation.policies.policy import FITS, MOST_POLICIES, read_policies, select_policies
 
 POLICIES = read_policies()
 

@@ -12,11 +12,11 @@ import pytest
 
 from e2e.command import png, row, write
 from safemt.core.errors import DialogueError
+from safemt.core.schema import ImageRef, UnknownPart
 from safemt.core.taxonomy import Scenario
-from safemt.moderation.reading.conversation import Picture, UnknownPart
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 HELLO = {"role": "user", "content": "hello"}
 
 
@@ -28,15 +28,15 @@ def jsonl(rows: Iterable[object]) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in rows)
 
 
-def read(tmp_path: Path, content: bytes, name: str = "rows.jsonl") -> list[ModeratedDialogue | BadRow]:
+def read(tmp_path: Path, content: bytes, name: str = "rows.jsonl") -> list[Dialogue | BadRow]:
     path = tmp_path / name
     path.write_bytes(content)
     return list(read_dialogues(path))
 
 
-def one(tmp_path: Path, fields: dict[str, Any]) -> ModeratedDialogue:
+def one(tmp_path: Path, fields: dict[str, Any]) -> Dialogue:
     [dialogue] = read(tmp_path, jsonl([fields]))
-    assert isinstance(dialogue, ModeratedDialogue), dialogue
+    assert isinstance(dialogue, Dialogue), dialogue
     return dialogue
 
 
@@ -49,11 +49,11 @@ def problem(tmp_path: Path, fields: object) -> str:
 def test_a_plain_row_gives_its_messages_and_what_it_says_besides(tmp_path: Path) -> None:
     dialogue = one(
         tmp_path,
-        plain("a", label="benign", source="s", category="c", method="m", language="en", scenario="Fraud"),
+        plain("a", label="benign", source="s", method="m", language="en", scenario="Fraud"),
     )
     assert dialogue.id == "a"
-    assert [(message.role, message.text) for message in dialogue.messages] == [("user", "hello")]
-    assert (dialogue.label, dialogue.source, dialogue.category) == ("benign", "s", "c")
+    assert [(message.role, message.content) for message in dialogue.messages] == [("user", "hello")]
+    assert (dialogue.label, dialogue.source) == ("benign", "s")
     assert (dialogue.method, dialogue.language, dialogue.scenario) == ("m", "en", Scenario.FRAUD)
 
 
@@ -65,15 +65,15 @@ def test_a_row_without_an_id_goes_by_its_line(tmp_path: Path) -> None:
 def test_rows_of_a_benchmark_go_by_query_and_turns_and_show_their_picture_first(tmp_path: Path) -> None:
     folder = write(tmp_path / "b", [row(1, 2), row(2, 1, twin=True)])
     harmful, twin = list(read_dialogues(folder / "samples.jsonl"))
-    assert isinstance(harmful, ModeratedDialogue)
-    assert isinstance(twin, ModeratedDialogue)
+    assert isinstance(harmful, Dialogue)
+    assert isinstance(twin, Dialogue)
     assert (harmful.id, harmful.label, harmful.query) == ("q1@2", "harmful", "q1")
     assert (twin.id, twin.label) == ("q2-twin@1", "benign")
     picture, text = harmful.messages[0].parts
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, ImageRef)
     assert picture.read() == png(1)
     assert text == "q1 at 2: message 1, grüße"
-    assert not any(isinstance(part, Picture) for part in harmful.messages[2].parts)
+    assert not any(isinstance(part, ImageRef) for part in harmful.messages[2].parts)
 
 
 def test_chat_requests_may_hold_lists_of_parts(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_chat_requests_may_hold_lists_of_parts(tmp_path: Path) -> None:
     assert [message.role for message in dialogue.messages] == ["system", "user", "assistant", "tool"]
     text, picture, *others = dialogue.messages[1].parts
     assert text == "what is this?"
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, ImageRef)
     assert picture.read() == png(3)
     assert others == [UnknownPart("image_url"), UnknownPart("input_audio"), UnknownPart("unknown_part")]
-    assert dialogue.messages[2].text == "f({})"
+    assert dialogue.messages[2].content == "f({})"
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -113,7 +113,7 @@ def test_an_array_is_read_record_by_record(tmp_path: Path, pack: Any, indent: in
     rows = [plain(f"d{n}", source="é" * 50_000) for n in range(9)]
     found = read(tmp_path, pack(json.dumps(rows, indent=indent, ensure_ascii=False).encode()))
     assert [each.id for each in found] == [f"d{n}" for n in range(9)]
-    assert all(isinstance(each, ModeratedDialogue) for each in found)
+    assert all(isinstance(each, Dialogue) for each in found)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -137,13 +137,13 @@ def test_what_stands_behind_a_broken_record_of_an_array_is_said_to_be_unread(tmp
 
 def test_one_object_over_many_lines_is_one_row(tmp_path: Path) -> None:
     [found] = read(tmp_path, json.dumps({"messages": [HELLO]}, indent=2).encode(), "request.json")
-    assert isinstance(found, ModeratedDialogue)
+    assert isinstance(found, Dialogue)
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
     [found] = read(tmp_path, b'{"turns": [{"role": "user", "content": "a\\ud83d"}]}')
-    assert isinstance(found, ModeratedDialogue)
-    assert found.messages[0].text == "a?"
+    assert isinstance(found, Dialogue)
+    assert found.messages[0].content == "a?"
 
 
 def test_a_pipe_gives_each_row_as_it_comes() -> None:
@@ -179,15 +179,15 @@ def test_a_pipe_gives_each_row_as_it_comes() -> None:
         ({"turns": [{"role": "user", "content": [{"text": "x"}]}]}, "message 1, part 1 has no `type`."),
         (
             {"turns": [{"role": "user", "content": [{"type": "text"}]}]},
-            "message 1, part 1 has no text `text`.",
+            "message 1, part 1 has no text in `text`.",
         ),
         (
             {"turns": [{"role": "user", "content": [{"type": "image_url", "image_url": 3}]}]},
-            "message 1, part 1 is an image without a text `url`.",
+            "message 1, part 1 is an image without a `url`.",
         ),
         (
             {"turns": [{"role": "user", "content": [{"type": "image_url", "image_url": "data:;base64,?"}]}]},
-            "message 1, part 1 is an image whose data is no valid base64.",
+            "message 1, part 1 is an image whose data is not valid base64.",
         ),
         ({"dialogue": "[{'role': 'user'"}, "`dialogue`: the dialogue string is neither JSON nor a Python"),
         (plain("a", image="../../etc/passwd"), "leads out of the benchmark"),
@@ -228,4 +228,4 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_published_data_are_read_whole(name: str) -> None:
     found = list(read_dialogues(DATA / name))
     assert found
-    assert all(isinstance(each, ModeratedDialogue) for each in found)
+    assert all(isinstance(each, Dialogue) for each in found)

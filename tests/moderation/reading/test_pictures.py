@@ -5,14 +5,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from moderation.dialogues import picture_from
 from safemt.core.identity import content_key
-from safemt.moderation.reading import pictures
-from safemt.moderation.reading.conversation import Picture, picture_from
-from safemt.moderation.reading.pictures import PictureReader, PictureText, can_read_pictures
+from safemt.core.schema import ImageRef
+from safemt.moderation.reading.pictures import (
+    LIMIT_SECONDS,
+    PictureReader,
+    PictureText,
+    can_read_pictures,
+)
 
 pytestmark = pytest.mark.skipif(not can_read_pictures(), reason="needs the extra `ocr`")
 
@@ -41,7 +47,7 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, image).convert("RGB")
 
 
-def packed(image: Image.Image, kind: str = "PNG", others: tuple[Image.Image, ...] = ()) -> Picture:
+def packed(image: Image.Image, kind: str = "PNG", others: tuple[Image.Image, ...] = ()) -> ImageRef:
     file = io.BytesIO()
     if others:
         image.save(file, kind, save_all=True, append_images=list(others))
@@ -125,18 +131,28 @@ def test_a_picture_with_too_many_pixels_is_not_decoded(reader: PictureReader) ->
     assert reader.read(bomb) == PictureText(text="", why="image_too_many_pixels")
 
 
+@dataclass
+class Counted:
+    """A source that counts how often it is read."""
+
+    content: bytes
+    reads: int = 0
+
+    def read(self, image: ImageRef) -> bytes:
+        self.reads += 1
+        return self.content
+
+    def data_uri(self, image: ImageRef) -> bytes:
+        raise AssertionError
+
+
 def test_a_known_picture_is_not_even_opened(reader: PictureReader) -> None:
     picture = packed(on_white(drawn("Once and again")))
-    reads = 0
-
-    def read() -> bytes:
-        nonlocal reads
-        reads += 1
-        return picture.read()
-
-    assert not reader.knows(Picture(picture.sha256, read))
-    found = [reader.read(Picture(picture.sha256, read)) for _ in range(3)]
-    assert reads == 1
+    source = Counted(picture.read())
+    counted = replace(picture, source=source)
+    assert not reader.knows(counted)
+    found = [reader.read(counted) for _ in range(3)]
+    assert source.reads == 1
     assert found == [PictureText(text="Once and again")] * 3
     assert reader.knows(picture)
 
@@ -151,15 +167,15 @@ def test_an_animation_that_takes_too_long_to_decode_is_given_up(reader: PictureR
 
 
 @pytest.mark.slow
-def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(
-    reader: PictureReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(pictures, "LIMIT_SECONDS", 0.001)
-        slow = packed(on_white(drawn("Too slow")))
-        assert reader.read(slow) == PictureText(text="", why="ocr_budget")
+def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read() -> None:
+    reader = PictureReader()
+    reader.limit_seconds = 0.001
+    slow = packed(on_white(drawn("Too slow")))
+    assert reader.read(slow) == PictureText(text="", why="ocr_budget")
+    reader.limit_seconds = LIMIT_SECONDS
     assert reader.read(slow).why == "ocr_budget"
     assert reader.read(packed(on_white(drawn("In time")))).text == "In time"
+    reader.close()
 
 
 @pytest.mark.slow
@@ -172,7 +188,7 @@ def test_a_reader_that_does_not_start_says_so_and_is_tried_again_after_a_while(
         patch.setattr(sys, "executable", shutil.which("false"))
         assert reader.read(picture) == PictureText(text="", why="ocr_failed")
     assert reader.read(picture) == PictureText(text="", why="ocr_failed")
-    monkeypatch.setattr(pictures, "RETRY_SECONDS", 0)
+    reader.retry_seconds = 0
     assert reader.read(picture).text == "Second try"
     reader.close()
 

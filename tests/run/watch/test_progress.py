@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from rich.console import Console
 
 from safemt.endpoints.base import Sampling
 from safemt.endpoints.chat import ChatEndpoint
+from safemt.endpoints.spend import Asked, Usage
 from safemt.judges.refusal import RefusalJudge
-from safemt.run.engine import Engine, Tracker
-from safemt.run.protocol import History
+from safemt.run.engine import Engine, setup_of
+from safemt.run.running import Tracker
 from safemt.run.store import Store
 from safemt.run.watch import progress as progress_module
 from safemt.run.watch.progress import progress_line, show_progress
@@ -26,12 +28,10 @@ def engine(tmp_path: Path) -> Engine:
     endpoint = ChatEndpoint(model="m", base_url="http://localhost/v1", sampling=Sampling(), timeout=1.0)
     return Engine(
         store=store,
-        target=OpenAITarget(endpoint),
+        setup=setup_of(OpenAITarget(endpoint)),
         judge=RefusalJudge(),
-        history=History.SCRIPTED,
         concurrency=8,
-        setup="setup",
-        tracker=Tracker(total=1200, done=200, already_done=200, started=time.monotonic()),
+        tracker=Tracker(total=1200, done=200, already_done=200),
     )
 
 
@@ -43,11 +43,13 @@ def test_the_line_tells_rate_time_left_asr_tokens_retries_and_the_last_problem(e
     tracker = engine.tracker
     tracker.started = time.monotonic() - 10
     tracker.done = 300
-    tracker.graded, tracker.unsafe = {8: 10, 1: 100}, {1: 7}
+    tracker.graded, tracker.unsafe = Counter({8: 10, 1: 100}), Counter({1: 7})
     tracker.ungraded = 3
-    tracker.prompt_tokens, tracker.completion_tokens = 12345, 67
+    engine.spend.add(
+        Asked("target", "openai/m", "http://localhost"), Usage(prompt_tokens=12345, completion_tokens=67)
+    )
     tracker.last_problem = "it broke"
-    next(iter(engine._limits.values())).retries = 5
+    engine._calls.limits.of("http://localhost").retries = 5
     line = progress_line(engine, simulated=True)
     assert line == (
         "300/1,200 samples · 10.0/s · 0:01:30 left · ASR 1t 7 % 8t 0 % (simulated) · 3 ungraded"

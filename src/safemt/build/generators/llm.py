@@ -33,7 +33,8 @@ from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.chat import ChatEndpoint
 from safemt.endpoints.limits import EndpointLimits
 from safemt.judges.refusal_detector import Refusal, detect_refusal
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.database import is_run
+from safemt.run.store import Store
 
 PROMPTS_VERSION: Final = 1
 SAMPLING: Final = Sampling(temperature=0.8, max_output_tokens=3_000)
@@ -272,7 +273,7 @@ class LLMGenerator:
 
 def has_store(folder: Path) -> bool:
     """Whether an unfinished build lies in a work folder."""
-    return (folder / STORE_FILE).is_file()
+    return is_run(folder)
 
 
 def prompt_messages(job: Job, method: Method, language: str) -> list[Message]:

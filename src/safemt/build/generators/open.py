@@ -56,6 +56,6 @@ def open_generator(
         api_key_env=api_key_env,
         sampling=SAMPLING,
         timeout=timeout,
-        option="generator",
+        role="generator",
     )
     return LLMGenerator(endpoint, methods=methods, concurrency=concurrency)

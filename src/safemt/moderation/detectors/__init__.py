@@ -1,1 +1,1 @@
-"""What says how likely harm is."""
+"""Detectors, which estimate how likely harm is."""

@@ -1,21 +1,19 @@
-"""`cascade:FIRST,SECOND`: a cheap detector decides what it is sure of, and asks a dear one about the rest."""
+"""`cascade:FIRST,SECOND`: a cheap detector decides if it is sure, and asks an expensive one if it is not."""
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from safemt.core.errors import CallError
 from safemt.core.identity import Json
-from safemt.core.verdict import Degraded
+from safemt.core.schema import Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
-from safemt.moderation.reading.conversation import ChatMessage
+from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan, assess_safely
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The risks between which the first detector is not sure."""
+    """The risks between which the first detector is unsure."""
 
     low: float
     high: float
@@ -27,18 +25,18 @@ class Band:
 
 @dataclass(slots=True)
 class Shares:
-    """How often a cascade asked, and what it cost; safe to count up from several threads."""
+    """How often a cascade asked its second detector, and the cost. Several threads may count."""
 
     assessed: int = 0
     sent_on: int = 0
     failed: int = 0
-    """Of those sent on: the second gave no verdict, and the first's stood."""
+    """Of those sent on: the second gave no verdict, and the first's stands."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, second: Assessment | None) -> None:
-        """Count one assessment; `second` is None where only the first was asked."""
+        """Count one assessment; `second` is None if only the first was asked."""
         with self._lock:
             self.assessed += 1
             if second is not None:
@@ -54,7 +52,7 @@ class Shares:
 
 
 class CascadeDetector:
-    """Two detectors, the second asked only where the first is not sure."""
+    """Two detectors; the second is asked only if the first is unsure."""
 
     def __init__(self, first: Detector, second: Detector, band: Band) -> None:
         self.first = first
@@ -87,23 +85,18 @@ class _CascadeReading:
         self._first = first
         self._second = second
 
-    async def add(self, message: ChatMessage) -> Scan:
-        """Both take the message in. What the first looked at counts: the second may never be asked."""
+    async def add(self, message: Message) -> Scan:
+        """Both take the message in. The scan is the first's, since the second may never be asked."""
         scan = await self._first.add(message)
         await self._second.add(message)
         return scan
 
     async def assess(self) -> Assessment:
-        sure = await self._first.assess()
+        sure = await assess_safely(self._first)
         if sure.risk is not None and not self._cascade.band.holds(sure.risk):
             self._cascade.shares.count(None)
             return sure
-        try:
-            asked = await self._second.assess()
-        except CallError as error:
-            asked = Assessment(
-                risk=None, degraded=Degraded(cause=error.failure.cause, message=error.failure.message)
-            )
+        asked = await assess_safely(self._second)
         self._cascade.shares.count(asked)
         sure = replace(
             sure,
@@ -111,7 +104,7 @@ class _CascadeReading:
             completion_tokens=sure.completion_tokens + asked.completion_tokens,
         )
         if asked.risk is None:
-            return replace(sure, degraded=asked.degraded)
+            return replace(sure, degraded=asked.degraded or sure.degraded)
         return replace(
             sure,
             risk=_on_the_first_scale(asked.risk, self._cascade),
@@ -123,7 +116,7 @@ class _CascadeReading:
 
 
 def _on_the_first_scale(risk: float, cascade: CascadeDetector) -> float:
-    """The second's risk stretched so that its threshold falls on the first's: one threshold for both."""
+    """The second's risk, stretched so that its threshold becomes the first's: one threshold serves both."""
     first, second = cascade.first.threshold, cascade.second.threshold
     if risk >= second:
         return first + (1 - first) * ((risk - second) / (1 - second) if second < 1 else 1.0)

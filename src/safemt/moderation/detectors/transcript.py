@@ -1,86 +1,52 @@
-"""A conversation as it goes to an endpoint: bare messages for a guard, pictures out of memory."""
+"""A conversation as it goes to an endpoint: what of it can be shown, and the bare messages for a guard."""
 
-import base64
 from collections.abc import Sequence
 from typing import Final
-from weakref import WeakValueDictionary
 
-from safemt.core.schema import ImageRef, Message, Role
-from safemt.io.images import ImageProblem, inspect_bytes
+from safemt.core.schema import JUDGED_ROLES, ImageRef, Message, Role
 from safemt.moderation.detectors.detector import Scan
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage, Picture
 
 NOT_SHOWN: Final = "pixels_not_scored"
 ONE_PICTURE: Final = "one_picture_per_turn"
-"""A message of a request carries one picture; further ones of the same turn are not shown."""
+"""Chat templates of guards take one picture in a message; further ones of the same turn are not shown."""
 _ROLES: Final[dict[str, Role]] = {"user": "user", "tool": "user", "assistant": "assistant"}
 
 
-class PictureShelf:
-    """Gives the pictures of conversations that are under way to an endpoint; keeps none alive."""
-
-    def __init__(self) -> None:
-        self._pictures: WeakValueDictionary[str, Picture] = WeakValueDictionary()
-
-    def put(self, picture: Picture) -> ImageRef:
-        """A reference by which `data_uri` finds the picture as long as somebody holds it.
-
-        Raises:
-            ImageProblem: it cannot be sent.
-            BenchmarkError: its file is gone or has changed.
-        """
-        image = inspect_bytes(picture.read(), f"memory:{id(picture)}")
-        self._pictures[image.path] = picture
-        return image
-
-    def data_uri(self, image: ImageRef) -> bytes:
-        """`data:image/png;base64,…` as ASCII bytes."""
-        content = self._pictures[image.path].read()
-        return b"data:%s;base64,%s" % (image.media_type.encode(), base64.b64encode(content))
-
-
-def scan_text(message: ChatMessage) -> Scan:
-    """What a detector that reads only text looks at in a message."""
-    pictures = (n for n, part in enumerate(message.parts) if isinstance(part, Picture))
+def scan_text(message: Message) -> Scan:
+    """The scan of a message by a detector that reads only text."""
+    pictures = (n for n, part in enumerate(message.parts) if isinstance(part, ImageRef))
     return Scan(text=True, unscanned=dict.fromkeys(pictures, NOT_SHOWN))
 
 
 class Transcript:
-    """The messages of one conversation so far, with what of them can be shown."""
+    """The messages of one conversation so far, each with the picture of it that can be shown."""
 
-    def __init__(self, shelf: PictureShelf | None) -> None:
-        """Without `shelf` no picture is shown."""
-        self._shelf = shelf
-        self.entries: list[tuple[ChatMessage, ImageRef | None]] = []
+    def __init__(self, *, pictures: bool) -> None:
+        """Without `pictures` none is shown."""
+        self._pictures = pictures
+        self.entries: list[tuple[Message, ImageRef | None]] = []
 
-    def add(self, message: ChatMessage) -> Scan:
-        """Take in a message, and say what of it can be shown.
-
-        Raises:
-            BenchmarkError: a picture's file is gone or has changed.
-        """
+    def add(self, message: Message) -> Scan:
+        """Take in a message, and tell what of it can be shown."""
         shown: ImageRef | None = None
         unscanned: dict[int, str] = {}
         for number, part in enumerate(message.parts):
-            if not isinstance(part, Picture):
+            if not isinstance(part, ImageRef):
                 continue
-            if self._shelf is None or message.role not in JUDGED_ROLES:
+            if not self._pictures or message.role not in JUDGED_ROLES:
                 unscanned[number] = NOT_SHOWN
             elif shown is not None or self._turn_has_picture():
                 unscanned[number] = ONE_PICTURE
             else:
-                try:
-                    shown = self._shelf.put(part)
-                except ImageProblem as problem:
-                    unscanned[number] = problem.code
+                shown = part
         self.entries.append((message, shown))
         return Scan(text=True, images=int(shown is not None), unscanned=unscanned)
 
     def bare(self) -> list[Message]:
         """The conversation for a guard model whose server makes the prompt: user and assistant in turn.
 
-        Chat templates of guards refuse everything else. So messages of one role in a row become one, a tool's
-        words count as the user's, the operator's are left out, and it begins and ends on the user.
+        Chat templates of guards refuse anything else. So messages of one role in a row become one, a tool's
+        words count as the user's, the operator's are left out, and the user has the first and last word.
         """
         bare: list[Message] = []
         for message, image in self.entries:
@@ -89,9 +55,9 @@ class Transcript:
                 continue
             if bare and bare[-1].role == role:
                 last = bare.pop()
-                bare.append(Message(role, f"{last.content}\n\n{message.text}", last.image or image))
+                bare.append(Message(role, f"{last.content}\n\n{message.content}", last.image or image))
             else:
-                bare.append(Message(role, message.text, image))
+                bare.append(Message(role, message.content, image))
         while bare and bare[-1].role == "assistant":
             bare.pop()
         return bare
@@ -107,6 +73,6 @@ class Transcript:
 
 
 def with_pictures(prompt: str, images: Sequence[ImageRef]) -> list[Message]:
-    """One prompt with its pictures: the last in the same message, earlier ones in messages before it."""
+    """A prompt with its pictures: the last in the same message, earlier ones in messages before it."""
     before = [Message("user", f"Image{number}", image) for number, image in enumerate(images[:-1], 1)]
     return [*before, Message("user", prompt, images[-1] if images else None)]

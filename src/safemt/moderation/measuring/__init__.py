@@ -1,1 +1,1 @@
-"""What a moderator is worth."""
+"""How well moderators detect harm: labelled dialogues, kept verdicts, thresholds."""

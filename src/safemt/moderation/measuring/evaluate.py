@@ -1,4 +1,4 @@
-"""Moderators over dialogues of known intent: what each says, kept as it is said."""
+"""Moderators on dialogues of known intent: every verdict is kept as soon as it is given."""
 
 import asyncio
 import itertools
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from safemt.core.errors import SafemtError
+from safemt.core.schema import Message
 from safemt.core.verdict import Verdict
 from safemt.moderation.measuring.kept import KeptVerdict, VerdictLog, kept_verdict, verdict_key
 from safemt.moderation.measuring.labelled import LabelledDialogue
-from safemt.moderation.moderator import Moderator
-from safemt.moderation.reading.conversation import ChatMessage
-from safemt.moderation.sync import wait_for
+from safemt.moderation.moderator import Moderator, wait_for
 
 EARLY: Final = 2
 LATE: Final = 50
@@ -29,9 +28,11 @@ class Moderated:
     moderator: Moderator
     every_turn: bool
     """Whether it gave a verdict after each user turn, not only after the last."""
-    verdicts: tuple[KeptVerdict, ...]
+    verdicts: tuple[Verdict, ...]
+    milliseconds: tuple[float, ...]
+    """The time of every verdict on every dialogue."""
     asked: int
-    """Dialogues that were moderated now; the others were kept from before, or are equal."""
+    """Dialogues that were moderated now; the others were kept from before, or are equal to one of these."""
 
 
 def moderate_all(
@@ -43,13 +44,12 @@ def moderate_all(
     at_once: int,
     on_progress: Callable[[int, int], None],
 ) -> Moderated:
-    """Have a moderator read dialogues; what the log has of it already is not asked for again.
+    """Have a moderator read dialogues, except those on which the log already has its verdict.
 
-    One that works on this machine alone gives a verdict after each user turn and reads one dialogue after the
-    other, so that its times are its own. One that calls endpoints reads `at_once` dialogues side by side and
-    is asked after the last turn, or after each with `every_turn`; its calls are made as its `ask` makes them.
-    What cannot be had is a degraded verdict. `on_progress` is told how many dialogues were read, of how
-    many there are to read.
+    A moderator that works on this machine alone gives a verdict after each user turn, and reads one dialogue
+    after the other, so that its times are its own. One that calls endpoints reads `at_once` dialogues side by
+    side. It is asked after the last turn, or after each turn with `every_turn`. A failed call gives a
+    degraded verdict. `on_progress` is called with the number of dialogues read, and the number to read.
 
     Raises:
         RunStopped: an endpoint is given up; what was finished is in the log.
@@ -64,21 +64,22 @@ def moderate_all(
             missing.setdefault(key, each)
 
     def finish(key: str, verdicts: Sequence[Verdict]) -> None:
-        fresh[key] = kept_verdict(key, missing[key].dialogue.id, verdicts)
+        fresh[key] = kept_verdict(key, verdicts)
         log.add(fresh[key])
         on_progress(len(fresh), len(missing))
 
     on_progress(0, len(missing))
     if local:
         for key, each in missing.items():
-            finish(key, wait_for(_verdicts(moderator, each.dialogue.messages, every_turn=True), calls=False))
+            finish(key, wait_for(_verdicts(moderator, each, every_turn=True), calls=False))
     else:
         asyncio.run(_ask_at_once(moderator, missing, finish, every_turn=every_turn, at_once=at_once))
-    found = [fresh.get(key) or log.get(key) for key in keys]
+    found = [kept for key in keys if (kept := fresh.get(key) or log.get(key)) is not None]
     return Moderated(
         moderator=moderator,
         every_turn=local or every_turn,
-        verdicts=tuple(kept for kept in found if kept is not None),
+        verdicts=tuple(kept.verdict for kept in found),
+        milliseconds=tuple(each for kept in found for each in kept.milliseconds),
         asked=len(missing),
     )
 
@@ -97,7 +98,7 @@ async def _ask_at_once(
     async def work() -> None:
         for key, each in waiting:
             try:
-                finish(key, await _verdicts(moderator, each.dialogue.messages, every_turn=every_turn))
+                finish(key, await _verdicts(moderator, each, every_turn=every_turn))
             except SafemtError as error:
                 stopped.append(error)
             if stopped:
@@ -112,23 +113,20 @@ async def _ask_at_once(
 
 
 async def _verdicts(
-    moderator: Moderator, messages: Sequence[ChatMessage], *, every_turn: bool
+    moderator: Moderator, labelled: LabelledDialogue, *, every_turn: bool
 ) -> tuple[Verdict, ...]:
     """The verdicts on a dialogue: after each user turn, or one after the last.
 
-    What follows the last user message can change no verdict, and is not shown.
+    Messages after the last user turn can change no verdict, and are not shown.
     """
-    session = moderator.open()
+    messages = labelled.dialogue.messages
+    last = max(place for place, message in enumerate(messages) if message.role == "user")
+    session = moderator.open(labelled.dialogue.id)
     verdicts = []
-    left = sum(message.role == "user" for message in messages)
-    for message in messages:
+    for place, message in enumerate(messages[: last + 1]):
         await session.aadd(message)
-        if message.role == "user":
-            left -= 1
-            if left == 0 or every_turn:
-                verdicts.append(await session.averdict())
-        if left == 0:
-            break
+        if place == last or (every_turn and message.role == "user"):
+            verdicts.append(await session.averdict())
     return tuple(verdicts)
 
 
@@ -143,13 +141,14 @@ class LongTimes:
 
 
 def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialogue]) -> LongTimes | None:
-    """How long a turn takes early and late in dialogues of `LATE` turns; None for one that calls endpoints.
+    """How long a turn takes early and late in dialogues of `LATE` turns.
 
-    The turns are user turns of `dialogues`, as near to `TURN_LETTERS` long as there are, so that only their
-    place differs. The first dialogue warms up and is not counted. None without any text, too.
+    The turns are user turns of `dialogues` whose length is nearest to `TURN_LETTERS`, so that only their
+    place differs. The first dialogue warms up and does not count. None if the moderator calls endpoints, or
+    if there is no text.
     """
     texts = sorted(
-        {m.text for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.text},
+        {m.content for each in dialogues for m in each.dialogue.messages if m.role == "user" and m.content},
         key=lambda text: (abs(len(text) - TURN_LETTERS), text),
     )[: LATE * (LONG_DIALOGUES + 1)]
     if moderator.detector.endpoints or not texts:
@@ -158,7 +157,7 @@ def time_long_dialogues(moderator: Moderator, dialogues: Sequence[LabelledDialog
     early, late = [], []
     for _ in range(LONG_DIALOGUES + 1):
         session = moderator.open()
-        times = [session.append(ChatMessage("user", (next(endless),))).milliseconds for _ in range(LATE)]
+        times = [session.append(Message("user", next(endless))).milliseconds for _ in range(LATE)]
         early.append(times[EARLY - 1])
         late.append(times[LATE - 1])
     return LongTimes(early=tuple(early[1:]), late=tuple(late[1:]))

@@ -1,55 +1,33 @@
 """Verdicts kept beside an evaluation, so that none is asked for twice. They hold no text of any dialogue."""
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from safemt.core.errors import ModeratorError
+import orjson
+
+from safemt.core.errors import DataError, ModeratorError
 from safemt.core.identity import content_key
-from safemt.core.verdict import Verdict
+from safemt.core.verdict import Verdict, verdict_from_json, verdict_json
 from safemt.moderation.detectors.detector import Detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVerdict:
-    """What a detector made of one dialogue. No threshold has a part in it."""
+    """What a moderator found in one dialogue, and how long each of its verdicts took."""
 
     key: str
-    """Of detector and dialogue: `verdict_key`."""
-    moderator: str
-    id: str
-    """The dialogue's, for people; the key is what counts."""
-    risk: float | None
-    """After the last message; None where nothing could be scored."""
-    trajectory: tuple[float | None, ...]
-    """The risk after each user turn."""
+    """Identifies detector and dialogue: `verdict_key`."""
+    verdict: Verdict
+    """After the last user turn, with the tokens of all verdicts and the first reason to doubt one. Threshold,
+    flag and action are those at the time; evaluations apply their own threshold to the risks."""
     milliseconds: tuple[float, ...]
-    """What each verdict took: one per user turn, or one in all if it was asked at the end only."""
-    scenario: str | None
-    """The likeliest, whether flagged or not; None where the detector does not say."""
-    turns_scored: int
-    turns_total: int
-    images_scored: int
-    images_total: int
-    unscanned: Mapping[str, int]
-    """Why nobody looked at a part → how many parts."""
-    degraded: str | None
-    """The cause, if any verdict of the dialogue was degraded."""
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def peak(self) -> float | None:
-        """The highest risk after any turn."""
-        return max((risk for risk in (*self.trajectory, self.risk) if risk is not None), default=None)
+    """One for each verdict: after each user turn, or only after the last."""
 
 
 def detector_id(detector: Detector) -> str:
-    """The hash of a detector's whole configuration; verdicts and thresholds are kept under it."""
+    """The hash of a detector's whole configuration, which identifies its verdicts and thresholds."""
     return content_key(detector.identity)
 
 
@@ -58,40 +36,33 @@ def verdict_key(detector: Detector, dialogue: str, *, every_turn: bool) -> str:
     return content_key({"detector": detector_id(detector), "dialogue": dialogue, "every_turn": every_turn})
 
 
-def kept_verdict(key: str, name: str, verdicts: Sequence[Verdict]) -> KeptVerdict:
-    """What is kept of the verdicts on one dialogue, in their order; the last speaks for all of it."""
-    last = verdicts[-1]
-    scenario = max(last.scenarios, key=lambda each: last.scenarios[each], default=None)
+def kept_verdict(key: str, verdicts: Sequence[Verdict]) -> KeptVerdict:
+    """What to keep of the verdicts on one dialogue, given in their order."""
+    times = tuple(round(verdict.milliseconds, 3) for verdict in verdicts)
     return KeptVerdict(
         key=key,
-        moderator=last.moderator,
-        id=name,
-        risk=last.risk,
-        trajectory=last.trajectory,
-        milliseconds=tuple(round(verdict.milliseconds, 3) for verdict in verdicts),
-        scenario=None if scenario is None else scenario.value,
-        turns_scored=last.coverage.turns_scored,
-        turns_total=last.coverage.turns_total,
-        images_scored=last.coverage.images_scored,
-        images_total=last.coverage.images_total,
-        unscanned=dict(Counter(part.why for part in last.coverage.unscanned)),
-        degraded=next((verdict.degraded.cause for verdict in verdicts if verdict.degraded), None),
-        prompt_tokens=sum(verdict.prompt_tokens for verdict in verdicts),
-        completion_tokens=sum(verdict.completion_tokens for verdict in verdicts),
+        verdict=replace(
+            verdicts[-1],
+            degraded=next((verdict.degraded for verdict in verdicts if verdict.degraded), None),
+            milliseconds=sum(times),
+            prompt_tokens=sum(verdict.prompt_tokens for verdict in verdicts),
+            completion_tokens=sum(verdict.completion_tokens for verdict in verdicts),
+        ),
+        milliseconds=times,
     )
 
 
 class VerdictLog:
     """Kept verdicts by key, in a JSONL file or in memory alone. Each is on disk before the next is asked for.
 
-    Degraded verdicts are kept for the record and asked for again. A line cut short by a crash is left out.
+    Degraded verdicts are kept for the record and asked for again. A line cut short by a crash is dropped.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Read what is kept, and open the file for more.
+        """Read the verdicts in a file and open it for more.
 
         Raises:
-            ModeratorError: the file cannot be read or written, or holds other things.
+            ModeratorError: the file cannot be read or written, or holds something else.
         """
         self._path = path
         self._kept: dict[str, KeptVerdict] = {}
@@ -106,18 +77,16 @@ class VerdictLog:
                 whole = content[: content.rfind(b"\n") + 1]
                 stream.truncate(len(whole))
             for number, line in enumerate(whole.splitlines(), 1):
-                kept = _read(line, f"{path}, line {number}")
+                kept = _read(line, path, number)
                 self._kept[kept.key] = kept
-            self._stream = path.open("a", encoding="utf-8")
+            self._stream = path.open("ab")
         except OSError as error:
-            raise ModeratorError(f"{path} cannot be written: {error.strerror}.") from error
+            raise _not_writable(path, error) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._stream is not None:
             self._stream.close()
 
@@ -127,36 +96,47 @@ class VerdictLog:
         return self._path is not None
 
     def get(self, key: str) -> KeptVerdict | None:
-        """The verdict under `key`; None where there is none, or a degraded one."""
+        """The verdict under `key`; None if there is none, or only a degraded one."""
         kept = self._kept.get(key)
-        return None if kept is None or kept.degraded else kept
+        return None if kept is None or kept.verdict.degraded else kept
 
     def add(self, kept: KeptVerdict) -> None:
-        """Keep a verdict; a later one under the same key takes its place.
+        """Keep a verdict, in place of an earlier one under the same key.
 
         Raises:
             ModeratorError: it cannot be written.
         """
         self._kept[kept.key] = kept
-        if self._stream is not None:
+        if self._stream is not None and self._path is not None:
+            line = {
+                "key": kept.key,
+                "milliseconds": kept.milliseconds,
+                "verdict": verdict_json(kept.verdict, exact=True),
+            }
             try:
-                self._stream.write(json.dumps(asdict(kept), ensure_ascii=False, allow_nan=False) + "\n")
+                self._stream.write(orjson.dumps(line) + b"\n")
                 self._stream.flush()
             except OSError as error:
-                raise ModeratorError(f"{self._path} cannot be written: {error.strerror}.") from error
+                raise _not_writable(self._path, error) from error
 
 
-def _read(line: bytes, place: str) -> KeptVerdict:
+def _read(line: bytes, path: Path, number: int) -> KeptVerdict:
     try:
-        fields: dict[str, Any] = json.loads(line)
+        fields = orjson.loads(line)
         return KeptVerdict(
-            **{
-                **fields,
-                "trajectory": tuple(fields["trajectory"]),
-                "milliseconds": tuple(fields["milliseconds"]),
-            }
+            key=fields["key"],
+            verdict=verdict_from_json(fields["verdict"]),
+            milliseconds=tuple(map(float, fields["milliseconds"])),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, DataError) as error:
         raise ModeratorError(
-            f"{place}: this is no verdict that an evaluation kept. Move the file away, or give another --out."
+            "not_kept_verdicts",
+            f"{path}, line {number}: this is not a verdict that an evaluation kept. Move the file away, or "
+            "keep the evaluation in another folder (`out`).",
+            path=path,
+            line=number,
         ) from error
+
+
+def _not_writable(path: Path, error: OSError) -> ModeratorError:
+    return ModeratorError("not_writable", f"{path} cannot be written: {error.strerror}.", path=path)

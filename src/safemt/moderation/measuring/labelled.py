@@ -1,6 +1,5 @@
-"""Dialogues of known intent, to measure moderators on: read, labelled, and put into clusters."""
+"""Dialogues of known intent, to measure moderators on: read, labelled, and grouped into clusters."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +9,16 @@ from typing import Final
 
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
-from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, UnknownPart
-from safemt.moderation.reading.dialogues import BadRow, ModeratedDialogue, read_dialogues
+from safemt.core.schema import Message
+from safemt.io.files import hash_file
+from safemt.io.rows import usual_file
+from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
-_NAMES: Final = ("dialogues.jsonl", "dialogues.jsonl.gz", "samples.jsonl", "samples.jsonl.gz")
-_BLOCK: Final = 1 << 20
+_NAMES: Final = ("dialogues.jsonl", "samples.jsonl")
 
 
 class Truth(StrEnum):
-    """What a dialogue is, by its source."""
+    """What a dialogue is, according to its source."""
 
     HARMFUL = "harmful"
     BENIGN = "benign"
@@ -28,9 +28,9 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledDialogue:
-    """A dialogue, what it is, and what it hangs together with."""
+    """A dialogue, what it is, and which others it depends on."""
 
-    dialogue: ModeratedDialogue
+    dialogue: Dialogue
     truth: Truth
     source: str
     """The data set."""
@@ -51,9 +51,9 @@ class DataFile:
 
     path: Path
     sha256: str
-    """Of the file as it lies there, compressed or not."""
+    """Of the file as it is, compressed or not."""
     dialogues: int
-    """Used."""
+    """How many of its dialogues are used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class LabelledData:
     unlabelled: int
     """Rows whose label is none of the three."""
     without_user: int
-    """Dialogues without a user message: nothing there to moderate."""
+    """Dialogues without a user message, which cannot be moderated."""
     bad_rows: tuple[str, ...]
     """What is wrong with the rows that hold no dialogue, in sentences."""
 
@@ -78,9 +78,9 @@ def read_labelled(paths: Sequence[Path]) -> LabelledData:
     """Read files, or folders that hold `dialogues.jsonl` or `samples.jsonl` (either may be gzipped).
 
     Raises:
-        DialogueError: a file cannot be read, is given twice, or no row of all has a label.
+        DialogueError: a file cannot be read, or no row of any has a label.
     """
-    found: list[tuple[ModeratedDialogue, Truth, str]] = []
+    found: list[tuple[Dialogue, Truth, str]] = []
     files, bad = [], []
     unlabelled = without_user = 0
     for path in dict.fromkeys(map(_file, paths)):
@@ -94,12 +94,14 @@ def read_labelled(paths: Sequence[Path]) -> LabelledData:
                 without_user += 1
             else:
                 found.append((row, Truth(row.label), row.source or _source(path)))
-        files.append(DataFile(path=path, sha256=_sha256(path), dialogues=len(found) - before))
+        files.append(DataFile(path=path, sha256=hash_file(path), dialogues=len(found) - before))
     if not found:
         problem = f" The first problem: {bad[0]}" if bad else ""
         raise DialogueError(
-            "No dialogue with a label was found. Each row needs `label` (harmful, benign or borderline), or "
-            f"must be a row of a benchmark, whose samples are harmful and whose twins are benign.{problem}"
+            "no_labels",
+            "No dialogue with a label was found. Each row needs a `label` (harmful, benign or borderline), "
+            f"or must be a row of a benchmark: its samples are harmful, and its twins are benign.{problem}",
+            paths=paths,
         )
     clusters = clusters_of([(row, source) for row, _, source in found])
     return LabelledData(
@@ -116,12 +118,14 @@ def read_labelled(paths: Sequence[Path]) -> LabelledData:
     )
 
 
-def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
-    """The cluster of each `(dialogue, source)`: the first of these that applies.
+def clusters_of(rows: Sequence[tuple[Dialogue, str]]) -> list[str]:
+    """The cluster of each `(dialogue, source)`, by the first of these that the dialogue has.
 
-    The query that it and its rounds and twins were grown from; the source's question, which translations and
-    other wordings share; the template, known by assistant turns that some other dialogue of the source has
-    word for word; else it stands alone.
+    1. The query from which it, its rounds and its twins were grown.
+    2. The source's question, which translations and other wordings share.
+    3. A template: assistant turns that another dialogue of the source repeats word for word.
+
+    A dialogue with none of them is a cluster of its own.
     """
     templates = [_template(row) for row, _ in rows]
     shared = Counter((source, template) for (_, source), template in zip(rows, templates, strict=True))
@@ -139,22 +143,14 @@ def clusters_of(rows: Sequence[tuple[ModeratedDialogue, str]]) -> list[str]:
     return clusters
 
 
-def dialogue_key(messages: Sequence[ChatMessage]) -> str:
+def dialogue_key(messages: Sequence[Message]) -> str:
     """The hash of everything that a moderator is shown."""
-    return content_key([[message.role, [_part(part) for part in message.parts]] for message in messages])
+    return content_key([message.identity for message in messages])
 
 
-def _part(part: Part) -> list[str]:
-    if isinstance(part, Picture):
-        return ["picture", part.sha256]
-    if isinstance(part, UnknownPart):
-        return ["unknown", part.kind]
-    return ["text", part]
-
-
-def _template(row: ModeratedDialogue) -> str:
+def _template(row: Dialogue) -> str:
     """The assistant's side of a dialogue, as a hash; empty if it has none."""
-    said = [message.text for message in row.messages if message.role == "assistant"]
+    said = [message.content for message in row.messages if message.role == "assistant"]
     return content_key(said) if any(said) else ""
 
 
@@ -163,26 +159,18 @@ def _file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise DialogueError(
-            f"{path} cannot be read: there is no such file. Give files or folders of dialogues."
+            "no_such_file", f"There is no file {path}. Give files or folders of dialogues.", path=path
         )
-    for name in _NAMES:
-        if (path / name).is_file():
-            return path / name
+    if (usual := usual_file(path, _NAMES)) is not None:
+        return usual
     raise DialogueError(
-        f"{path} holds neither dialogues.jsonl nor samples.jsonl (.gz or not). Name the file itself."
+        "no_dialogues",
+        f"{path} holds neither dialogues.jsonl nor samples.jsonl (.gz or not). Name the file itself.",
+        path=path,
     )
 
 
 def _source(path: Path) -> str:
     """A name for the data of a file that names none: its folder's if the file has one of the usual names."""
-    if path.name in _NAMES:
-        return path.resolve().parent.name
-    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    name = path.name.removesuffix(".gz")
+    return path.resolve().parent.name if name in _NAMES else name.rpartition(".")[0] or path.name

@@ -1,12 +1,15 @@
-"""The file of a threshold chosen for somebody's own traffic, and the moderator that it holds for."""
+"""The file of a threshold chosen on somebody's own traffic, and the moderator that it holds for."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 from safemt.core.errors import ModeratorError, UsageError
 from safemt.io.files import PUBLIC, write_file
+from safemt.io.yaml import read_json, typed
 from safemt.moderation.detectors.detector import Detector
 from safemt.moderation.measuring.kept import detector_id
 from safemt.moderation.moderator import Moderator
@@ -14,80 +17,68 @@ from safemt.moderation.moderator import Moderator
 THRESHOLDS_SCHEMA: Final = "safemt.thresholds/1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """What a file of thresholds holds, and for whom."""
+class CalibratedModerator(msgspec.Struct, frozen=True):
+    """The moderator that a threshold holds for."""
 
-    path: Path
-    moderator: str
-    """Its name, for people; the identity is what counts."""
+    name: str
+    """For people; the identity is what counts."""
     identity: str
     """`detector_id`."""
-    threshold: float
 
-    def of(self, detector: Detector) -> float:
-        """The threshold, if it is this detector's.
 
-        Raises:
-            ModeratorError: it is another detector's, or another version's of this one.
-        """
-        if self.identity == detector_id(detector):
-            return self.threshold
-        other = (
-            f"another version or configuration of {self.moderator}"
-            if self.moderator == detector.name
-            else self.moderator
-        )
-        raise ModeratorError(
-            f"{self.path} is for {other}, so it says nothing of {detector.name} as it is here. "
-            f"Run safemt moderator calibrate --moderator {detector.name} on your benign dialogues."
-        )
+class Thresholds(msgspec.Struct, frozen=True):
+    """What safemt reads in a file of thresholds; the file also says how the threshold was chosen."""
+
+    schema: Literal["safemt.thresholds/1"]
+    moderator: CalibratedModerator
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def with_thresholds(moderator: Moderator, path: Path | None) -> Moderator:
-    """The moderator with the threshold in a file; unchanged without one.
+    """The moderator with the threshold in a file; unchanged if `path` is None.
 
     Raises:
         UsageError: it has been given another threshold.
-        ModeratorError: the file cannot be read, or is another moderator's.
+        DataError: the file is not one of thresholds.
+        ModeratorError: the threshold is for another detector, or for another version of this one.
     """
     if path is None:
         return moderator
     if moderator.threshold is not None:
-        raise UsageError("A threshold was given both as a number and as a file: leave out one of them.")
-    return replace(moderator, threshold=read_thresholds(path).of(moderator.detector))
+        raise UsageError(
+            "two_thresholds", "Give either `moderator.threshold` or `moderator.thresholds`, not both."
+        )
+    return replace(moderator, threshold=threshold_for(moderator.detector, read_thresholds(path), path))
+
+
+def threshold_for(detector: Detector, thresholds: Thresholds, path: Path) -> float:
+    """The threshold in the file at `path`, if it is this detector's.
+
+    Raises:
+        ModeratorError: it is for another detector, or for another version of this one.
+    """
+    calibrated = thresholds.moderator
+    if calibrated.identity == detector_id(detector):
+        return thresholds.threshold
+    same = calibrated.name == detector.name
+    other = f"another version or configuration of {calibrated.name}" if same else calibrated.name
+    raise ModeratorError(
+        "other_moderators_thresholds",
+        f"{path} holds a threshold for {other}, which does not apply to {detector.name} as it is here. "
+        "Calibrate this moderator on your benign dialogues.",
+        path=path,
+        calibrated=calibrated.name,
+        moderator=detector.name,
+    )
 
 
 def read_thresholds(path: Path) -> Thresholds:
     """Read a file that `safemt moderator calibrate` wrote.
 
     Raises:
-        ModeratorError: it cannot be read, or holds something else.
+        DataError: it cannot be read, or holds something else; the message names the field.
     """
-    try:
-        document = json.loads(path.read_bytes())
-        schema, named = document["schema"], document["moderator"]
-        found = Thresholds(
-            path=path,
-            moderator=str(named["name"]),
-            identity=str(named["identity"]),
-            threshold=float(document["threshold"]),
-        )
-    except OSError as error:
-        raise ModeratorError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModeratorError(
-            f"{path} is no file of thresholds. Write one with safemt moderator calibrate."
-        ) from error
-    if schema != THRESHOLDS_SCHEMA:
-        raise ModeratorError(
-            f"{path} has the form {str(schema)[:40]!r}, not {THRESHOLDS_SCHEMA}. Calibrate again."
-        )
-    if not 0.0 <= found.threshold <= 1.0:
-        raise ModeratorError(
-            f"{path} holds the threshold {found.threshold:g}, which is no risk. Calibrate again."
-        )
-    return found
+    return typed(read_json(path), Thresholds, where=str(path))
 
 
 def write_threshold(path: Path, document: dict[str, Any]) -> None:

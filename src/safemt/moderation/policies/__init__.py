@@ -1,1 +1,1 @@
-"""What a target is told of a scenario: one YAML file each, chosen and injected by pure functions."""
+"""What a target is told about each scenario: one YAML file each, chosen and injected by pure functions."""

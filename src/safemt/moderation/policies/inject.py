@@ -1,28 +1,29 @@
-"""Handing a target the policies that apply: pure functions of a request's messages.
+"""Gives a target the policies that apply: pure functions of a request's messages.
 
-The same messages and policies give the same bytes, and injecting twice is injecting once: what was injected
-before is found and replaced. It stands between two marks that carry a hash of itself and of the conversation
-it was put behind. Nobody can write a text that holds its own hash, so a user who imitates the marks neither
-gets rid of a policy nor writes one that bears the mark of the real one.
+The same messages and policies give the same bytes, and injecting twice is the same as injecting once: an
+earlier injection is found and replaced. It lies between two marks that hold a hash of itself and of the
+conversation before it. Nobody can write a text that holds its own hash, so a user who imitates the marks can
+neither remove a policy nor write one that looks real.
 
-Policies go last by default, behind everything that the client sent. The next request of the conversation then
-begins with the same bytes as this one, picture included, and a server that caches prefixes need not read
-them again; a policy in the first message would change the beginning of every request.
+By default policies come last, after everything that the client sent. The next request of the conversation
+then begins with the same bytes as this one, pictures included, and a server that caches prefixes need not
+read them again. A policy in the first message would change the beginning of every request.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
 from safemt.core.schema import Message
-from safemt.moderation.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from safemt.moderation.policies.policy import Policy
 
 BUDGET: Final = 600
-"""Approximate tokens that an injection may take: two policies in full."""
+"""Approximate tokens of an injection: enough for two policies in full."""
 
 FRAME: Final = (
     "Guidance from the operator of this service for your next answer. Read the whole conversation as one: "
@@ -38,33 +39,33 @@ _CLOSING: Final = re.compile(rf"\[end of guidance ([0-9a-f]{{{_MARK_LENGTH}}})\]
 
 
 class Position(StrEnum):
-    """Where a policy goes. Which of them works depends on the target's chat template."""
+    """Where policies go. Which position works depends on the target's chat template."""
 
     SYSTEM = "system"
-    """At the end of the leading system message, or in one of its own. Templates without a system role
-    refuse it; prefix caches are lost from the first message on."""
+    """At the end of the leading system message, or in a new one. Templates without a system role refuse it,
+    and prefix caches are lost from the first message on."""
     LATE_SYSTEM = "late_system"
-    """A system message behind everything else. Some templates and servers want it first or not at all."""
+    """A system message after everything else. Some templates and servers accept it only first, or never."""
     USER_SUFFIX = "user_suffix"
     """At the end of the last user message. Works everywhere; the model sees it in the user's voice."""
 
 
 def approximate_tokens(text: str) -> int:
-    """A token for every four bytes of UTF-8, rounded up: near enough for English, high for other scripts."""
+    """One token for every four bytes of UTF-8, rounded up: close for English, high for other scripts."""
     return -(-len(text.encode()) // 4)
 
 
 def inject(
     messages: Sequence[Message],
-    policies: Sequence[Policy],
+    policies: "Sequence[Policy]",
     *,
     position: Position = Position.LATE_SYSTEM,
     budget: int = BUDGET,
 ) -> tuple[Message, ...]:
-    """`messages` with `policies`, most important first, in the place of any that were injected before.
+    """`messages` with `policies`, most important first, in place of any that were injected before.
 
-    Where their full texts go beyond `budget` (approximate tokens) the short ones are taken, then fewer
-    policies; the first policy's short text is always there.
+    If their full texts exceed `budget` (approximate tokens), the short ones are used, then fewer policies.
+    The short text of the first policy is always there.
 
     Raises:
         DialogueError: `user_suffix`, and there is no user message.
@@ -79,22 +80,25 @@ def inject(
         return (Message(role="system", content=_marked("", body, rest)), *rest)
     last = max((index for index, message in enumerate(rest) if message.role == "user"), default=None)
     if last is None:
-        raise DialogueError("There is no user message to put a policy behind; use another position.")
+        raise DialogueError(
+            "no_user_message",
+            "There is no user message to put a policy behind. Choose another `moderator.policy_position`.",
+        )
     return (*rest[:last], _with_guidance(rest[last], body, rest[: last + 1]), *rest[last + 1 :])
 
 
 def without_policies(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """`messages` without what `inject` put there, in whatever position.
+    """`messages` without what `inject` added, whatever the position.
 
-    In a system message the form decides, for no user writes there; in a user message the hash does. A system
-    message without text goes, too.
+    In a system message, where no user writes, the form of the marks decides; in a user message their hash
+    does. System messages without text are dropped too.
     """
     kept: list[Message] = []
     for message in messages:
         base = message
-        while message.role != "assistant" and (found := _guidance_in(base.content)):
-            content, body, mark = found
-            stripped = replace(base, content=content)
+        while message.role != "assistant" and (found := _guidance_in(_last_text(base))):
+            text, body, mark = found
+            stripped = _with_last_text(base, text)
             if message.role == "user" and mark != _mark(body, [*kept, stripped]):
                 break
             base = stripped
@@ -103,8 +107,8 @@ def without_policies(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(kept)
 
 
-def guidance(policies: Sequence[Policy], *, budget: int = BUDGET) -> str:
-    """What stands between the marks: how to take it, then each policy."""
+def guidance(policies: "Sequence[Policy]", *, budget: int = BUDGET) -> str:
+    """The text between the marks: how to take it, then each policy."""
     full = _guidance((policy.title, policy.full) for policy in policies)
     if approximate_tokens(full) <= budget:
         return full
@@ -120,7 +124,20 @@ def _guidance(policies: Iterator[tuple[str, str]]) -> str:
 
 
 def _with_guidance(message: Message, body: str, conversation: Sequence[Message]) -> Message:
-    return replace(message, content=_marked(message.content, body, conversation))
+    return _with_last_text(message, _marked(_last_text(message), body, conversation))
+
+
+def _last_text(message: Message) -> str:
+    """The text at the end of a message; empty where it ends on something else."""
+    last = message.parts[-1] if message.parts else ""
+    return last if isinstance(last, str) else ""
+
+
+def _with_last_text(message: Message, text: str) -> Message:
+    ends_on_text = bool(message.parts) and isinstance(message.parts[-1], str)
+    before = message.parts[:-1] if ends_on_text else message.parts
+    # An empty text is dropped, unless it is the only one: samples have one after their picture.
+    return Message(message.role, (*before, text) if text or len(before) <= 1 else before)
 
 
 def _marked(content: str, body: str, conversation: Sequence[Message]) -> str:
@@ -137,12 +154,11 @@ def _opening(mark: str) -> str:
 
 
 def _mark(body: str, conversation: Sequence[Message]) -> str:
-    seen = [[each.role, each.content, each.image.sha256 if each.image else None] for each in conversation]
-    return content_key([body, seen])[:_MARK_LENGTH]
+    return content_key([body, [each.identity for each in conversation]])[:_MARK_LENGTH]
 
 
 def _guidance_in(content: str) -> tuple[str, str, str] | None:
-    """What stands before the marks at the end of a text, between them, and their hash; None without marks."""
+    """The text before the marks at its end, the text between them, and their hash; None without marks."""
     closing = _CLOSING.fullmatch(content, content.rfind("\n") + 1)
     if closing is None:
         return None

@@ -1,1 +1,1 @@
-"""From messages and pictures to text that can be scored."""
+"""From files, requests and pictures to text that can be scored."""

@@ -1,10 +1,10 @@
 """The process that reads text in pictures: bytes of a picture in, one line of JSON out.
 
-A process of its own, because a decoder or a model that is busy with a hostile picture can be stopped in no
-other way, and because what it needs of memory (about 300 MB) is then not the moderator's.
+It is a process of its own because nothing else can stop a decoder or a model that is busy with a hostile
+picture, and because its memory (about 300 MB) is then not the moderator's.
 
-A request is the number of bytes (eight, big-endian) and the bytes. The reply is `{"text": …, "why": …}`, a
-code of `Unscanned.why` or null if the picture was read to its end. The first line says `ready`.
+A request is the number of bytes (eight, big-endian) and the bytes. The reply is `{"text": …, "why": …}`:
+`why` is a code of `Unscanned.why`, or null if the whole picture was read. The first line is `ready`.
 """
 
 import io
@@ -25,33 +25,33 @@ from PIL import Image, ImageOps, ImageSequence
 from safemt.io.images import MAX_PIXELS
 
 BUDGET_SECONDS: Final = 0.4
-"""Of one picture, in processor time, so that a busy machine reads as much as an idle one."""
+"""Of processor time for one picture, so that a busy machine reads as much as an idle one."""
 LIMIT_SECONDS: Final = 1.2
-"""Of processor time as well, after which the process ends itself in the middle of whatever it does."""
+"""Of processor time for one picture, after which the process ends itself, whatever it is doing."""
 SIDE: Final = 960
-"""Pixels of the longer side that text is looked for in."""
+"""Pixels of the longer side of the picture in which text is searched."""
 PARAMS: Final[Mapping[str, object]] = {
-    # The default enlarges the shorter side, which makes a low strip cost seconds.
+    # The default enlarges the shorter side, so that a low strip takes seconds.
     "Det.limit_type": "max",
     "Det.limit_side_len": SIDE,
-    # Noise holds a thousand shapes that might be text, and no budget reaches that far.
+    # Noise has a thousand shapes that might be text, more than any budget allows.
     "Det.max_candidates": 100,
-    # It turns some ordinary lines upside down; lines that read badly are turned here instead.
+    # The classifier turns some ordinary lines upside down; `_line` turns those that read badly instead.
     "Global.use_cls": False,
     "Global.log_level": "critical",
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
 }
 MOST_FRAMES: Final = 4
-"""Frames of an animation that are looked at, spread over it."""
+"""Frames of an animation that are read, spread evenly over it."""
 LONGEST_TEXT: Final = 4000
-"""Characters of one picture that are kept."""
+"""Characters kept of one picture."""
 _DECODED_SIDE: Final = 2000
 _LEAST_SIDE: Final = 32
 _LONGEST_LINE: Final = 40
-"""Times its height; a longer line is read in pieces, since the cost of reading grows with that."""
+"""In multiples of its height; a longer line is read in pieces, since the cost grows with this ratio."""
 _TURN_BELOW: Final = 0.9
-"""A line read with less confidence may stand on its head: those reach 0.86, upright ones seldom miss 0.97."""
+"""A line read with less confidence may be upside down: those reach 0.86, upright ones seldom miss 0.97."""
 _KEEP_FROM: Final = 0.5
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 
@@ -66,17 +66,17 @@ class Line:
     x: float
     y: float
     height: float
-    """Where its middle is and how tall it is, in pixels."""
+    """Centre and height in pixels."""
     upright: bool
-    """Whether it runs from left to right, or was found standing."""
+    """Whether it runs from left to right, not from top to bottom."""
     turned: bool
-    """Whether it was read only when turned by 180 degrees."""
+    """Whether it could be read only when turned by 180 degrees."""
 
 
 def main() -> None:
     """Answer requests until the input ends."""
     replies = os.fdopen(os.dup(1), "wb")
-    # Whatever a library prints must not pass for a reply.
+    # What a library prints must not look like a reply.
     os.dup2(2, 1)
     engine = _engine()
     replies.write(b"ready\n")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def reading(engine: Any, content: bytes) -> dict[str, str | None]:
-    """The text of a picture, and the code that says why it may not be all of it."""
+    """The text of a picture, and the code for why it may be incomplete."""
     deadline = time.process_time() + BUDGET_SECONDS
     texts: list[str] = []
     why: str | None = None
@@ -122,7 +122,7 @@ def reading(engine: Any, content: bytes) -> dict[str, str | None]:
 
 
 def _let_live(seconds: float) -> None:
-    """End this process by a signal once it has used so much processor time; 0: let it live."""
+    """End this process by a signal after so much processor time; 0 switches that off."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
@@ -133,7 +133,7 @@ def _engine() -> Any:
 
     cv2.setNumThreads(1)
     engine = RapidOCR(params=dict(PARAMS))
-    # The models are loaded by the first picture; no picture's budget should pay for that.
+    # The first picture loads the models, which must not count against the budget of a real one.
     engine(np.full((SIDE, SIDE, 3), 255, np.uint8), use_rec=False)
     engine(np.full((48, 320, 3), 255, np.uint8), use_det=False)
     return engine
@@ -145,7 +145,7 @@ def _request(source: BinaryIO) -> bytes | None:
 
 
 def _frames(image: Image.Image) -> Iterator[Pixels]:
-    """What a viewer may see of a file: its frames, as they are and, if there is transparency, on grey."""
+    """What a viewer may see of a file: its frames, as they are and, if transparent, on grey too."""
     count = _frame_count(image)
     wanted = set(np.linspace(0, count - 1, min(count, MOST_FRAMES)).astype(int).tolist())
     image.draft("RGB", (_DECODED_SIDE, _DECODED_SIDE))
@@ -160,7 +160,7 @@ def _frames(image: Image.Image) -> Iterator[Pixels]:
         looks = [whole.convert("RGB")]
         if whole.has_transparency_data:
             coloured = whole.convert("RGBA")
-            # Black and white letters both stand out from grey.
+            # Both black and white letters are visible on grey.
             ground = Image.new("RGBA", coloured.size, (128, 128, 128, 255))
             looks.insert(0, Image.alpha_composite(ground, coloured).convert("RGB"))
         for look in looks:
@@ -171,19 +171,19 @@ def _frames(image: Image.Image) -> Iterator[Pixels]:
 
 
 def _frame_count(image: Image.Image) -> int:
-    # Behind the first picture of such a JPEG are a camera's notes to itself.
+    # The further pictures in such a JPEG are previews that a camera added.
     return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _at_least(pixels: Pixels, side: int) -> Pixels:
-    """The picture with its edge repeated until no side is shorter: the engine would enlarge all of it."""
+    """The picture, padded with its edge until no side is shorter; the engine would enlarge all of it."""
     height, width = pixels.shape[:2]
     room = ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0))
     return np.ascontiguousarray(np.pad(pixels, room, mode="edge"))
 
 
 def _frame_text(engine: Any, pixels: Pixels, deadline: float) -> tuple[str, bool]:
-    """The text in reading order, and whether all of it was read. The tallest lines are read first."""
+    """The text in reading order, and whether it is complete. The tallest lines are read first."""
     boxes = engine(pixels, use_det=True, use_rec=False).boxes
     if boxes is None:
         return "", True
@@ -215,7 +215,7 @@ def _line(engine: Any, pixels: Pixels, box: NDArray[np.float32]) -> Line | None:
 
 
 def _cut_out(pixels: Pixels, box: NDArray[np.float32]) -> tuple[Pixels, bool]:
-    """The box (corners clockwise from the top left) as a picture of its own; one that stands is laid down."""
+    """The box (corners clockwise from the top left) as a picture, laid flat, and whether it was upright."""
     import cv2
 
     width = max(1, int(max(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[2] - box[3]))))
@@ -236,7 +236,7 @@ def _cut_out(pixels: Pixels, box: NDArray[np.float32]) -> tuple[Pixels, bool]:
 
 
 def _recognised(engine: Any, crop: Pixels) -> tuple[str, float]:
-    """The text of a line and how sure that is."""
+    """The text of a line, and the confidence in it."""
     height, width = crop.shape[:2]
     pieces = np.array_split(crop, -(-width // (_LONGEST_LINE * height)), axis=1)
     found = [engine(np.ascontiguousarray(piece), use_det=False, use_rec=True) for piece in pieces]
@@ -245,7 +245,7 @@ def _recognised(engine: Any, crop: Pixels) -> tuple[str, float]:
 
 
 def _salience(box: NDArray[np.float32]) -> tuple[int, float]:
-    """Taller lines before lower ones, and lines of about one height from the top."""
+    """Orders taller lines before lower ones, and lines of about the same height from the top."""
     return -round(3 * math.log2(1 + _height(box))), float(box[:, 1].mean())
 
 
@@ -254,7 +254,7 @@ def _height(box: NDArray[np.float32]) -> float:
 
 
 def _in_reading_order(lines: list[Line]) -> str:
-    """The lines from top to bottom and left to right, as seen once the picture stands upright."""
+    """The lines from top to bottom and left to right, with the picture turned upright."""
     letters = sum(len(line.text) for line in lines)
     turned = 2 * sum(len(line.text) for line in lines if line.turned) > letters
     upright = 2 * sum(len(line.text) for line in lines if line.upright) >= letters

@@ -1,6 +1,6 @@
 """Text in pictures, read by RapidOCR in a process of its own, each picture once.
 
-Only text is read. What else a picture shows is nobody's to judge here, and its scan says so.
+Only text is read. Nothing here judges what else a picture shows, and the scan of a message tells.
 """
 
 import importlib.metadata
@@ -19,22 +19,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import safemt
 from safemt.core.identity import Json
+from safemt.core.schema import ImageRef
 from safemt.io.images import MAX_BYTES
-from safemt.moderation.reading.conversation import Picture
 
 LIMIT_SECONDS: Final = 10.0
-"""On the clock; the process that takes longer over a picture is ended. It gives up far earlier by itself, in
-processor time (`ocr_worker`); this is for one that does not get on at all."""
+"""Of wall-clock time for one picture, after which the process is killed. Normally it gives up far earlier, by
+processor time (`ocr_worker`)."""
 START_SECONDS: Final = 60.0
-"""Within which the process must have started; it takes about two."""
+"""Within which the process must start; it takes about two."""
 RETRY_SECONDS: Final = 60.0
-"""After a start that failed; until then no picture waits for another."""
+"""After a failed start; until then pictures are not read, and none waits."""
 _SIGNALS: Final = signal.Signals.__members__
 _STOPPED: Final = {-_SIGNALS[name] for name in ("SIGPROF", "SIGKILL") if name in _SIGNALS}
 KEPT_TEXTS: Final = 4096
-"""Pictures whose text is remembered."""
+"""Pictures whose text is kept in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +42,8 @@ class PictureText:
 
     text: str
     why: str | None = None
-    """Why there may be more than was read: `ocr_budget`, `image_unreadable`, `image_too_large`,
-    `image_too_many_pixels`, `too_many_frames` or `ocr_failed`; None if it was looked at from end to end."""
+    """Why there may be more text: `ocr_budget`, `image_unreadable`, `image_too_large`,
+    `image_too_many_pixels`, `too_many_frames` or `ocr_failed`; None if the whole picture was read."""
 
 
 def can_read_pictures() -> bool:
@@ -53,9 +52,11 @@ def can_read_pictures() -> bool:
 
 
 class PictureReader:
-    """Reads pictures one at a time and remembers what it read. The process starts with the first picture."""
+    """Reads pictures one at a time and remembers their text. The process starts with the first picture."""
 
     def __init__(self) -> None:
+        self.limit_seconds = LIMIT_SECONDS
+        self.retry_seconds = RETRY_SECONDS
         self._known: OrderedDict[str, PictureText] = OrderedDict()
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class PictureReader:
 
     @property
     def identity(self) -> Json:
-        """What decides what is read, times aside."""
+        """Everything but time that decides what is read."""
         from safemt.moderation.reading.ocr_worker import BUDGET_SECONDS, MOST_FRAMES, PARAMS
 
         return {
@@ -74,12 +75,12 @@ class PictureReader:
             "params": {name: str(value) for name, value in PARAMS.items()},
         }
 
-    def knows(self, picture: Picture) -> bool:
+    def knows(self, picture: ImageRef) -> bool:
         """Whether reading the picture costs nothing."""
         return picture.sha256 in self._known
 
-    def read(self, picture: Picture) -> PictureText:
-        """The text of a picture; nothing about the picture makes this fail or take longer than the limit.
+    def read(self, picture: ImageRef) -> PictureText:
+        """The text of a picture. No picture makes this fail, or take longer than the limit.
 
         Raises:
             BenchmarkError: the picture's file is gone or has changed.
@@ -100,7 +101,7 @@ class PictureReader:
             return found
 
     def close(self) -> None:
-        """End the process; the next picture starts another. Without this it ends with the reader."""
+        """End the process; the next picture starts another. It also ends together with the reader."""
         with self._lock:
             self._end()
 
@@ -108,11 +109,11 @@ class PictureReader:
         worker = self._started()
         if worker is None:
             return PictureText(text="", why="ocr_failed")
-        line = _exchange(worker, len(content).to_bytes(8, "big") + content, LIMIT_SECONDS)
+        line = _exchange(worker, len(content).to_bytes(8, "big") + content, self.limit_seconds)
         if line:
             reply = json.loads(line)
             return PictureText(text=reply["text"], why=reply["why"])
-        # It was stopped, by itself or from here, or else it fell over this picture.
+        # Either a limit stopped it, or it crashed on this picture.
         stopped = worker.wait() in _STOPPED
         self._end()
         return PictureText(text="", why="ocr_budget" if stopped else "image_unreadable")
@@ -121,9 +122,9 @@ class PictureReader:
         if self._worker is not None and self._worker.poll() is None:
             return self._worker
         self._end()
-        if time.monotonic() < self._failed_at + RETRY_SECONDS:
+        if time.monotonic() < self._failed_at + self.retry_seconds:
             return None
-        home = str(Path(safemt.__file__).parents[1])
+        home = str(Path(__file__).parents[3])
         paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", "safemt.moderation.reading.ocr_worker"],
@@ -145,7 +146,7 @@ class PictureReader:
 
 
 def _exchange(worker: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
-    """The worker's next line after `request`; nothing if it died, or had to be killed for taking too long."""
+    """The worker's next line after `request`; empty if it died, or was killed for taking too long."""
     if worker.stdin is None or worker.stdout is None:
         return b""
     timer = threading.Timer(seconds, worker.kill)
@@ -168,5 +169,5 @@ def _stop(worker: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             try:
                 pipe.close()
-            except OSError:  # what was still to be written has no reader
+            except OSError:  # buffered bytes have no reader any more
                 continue

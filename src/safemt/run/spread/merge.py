@@ -1,8 +1,8 @@
 """Joining run directories into one: the same rows as one process would have written, except for times.
 
-Rows are joined by their keys. Where two runs hold different things under one key, none is preferred: that is
-refused. The joined store is written beside its place and moved there when it is whole, so that a merge that
-is killed leaves nothing but what the next one clears away.
+Rows are joined by their hashes. If two runs hold different things under one hash, neither is preferred and
+the merge is refused. The joined store is written beside its place and moved there when it is whole, so that
+a merge that is killed leaves nothing but what the next one clears away.
 """
 
 import shutil
@@ -15,27 +15,30 @@ from typing import Any, Final
 
 from safemt.core.errors import RunError
 from safemt.core.identity import content_key
-from safemt.run.store import LOCK_FILE, STORE_FILE, Invocation, Store, is_in_use
+from safemt.core.taxonomy import Label
+from safemt.run.database import LOCK_FILE, STORE_FILE, is_in_use
+from safemt.run.rows import Invocation
+from safemt.run.store import Store
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "identities": ("hash",),
     "samples": ("key",),
     "responses": ("key",),
-    "answers": ("setup", "sample"),
+    "verdicts": ("moderator", "conversation"),
+    "answers": ("setup", "sample", "turn"),
     "labels": ("judge", "sample", "response"),
     "failures": ("asked_of", "sample"),
-    "verdicts": ("moderator", "conversation"),
-    "moderated": ("setup", "sample", "turn"),
 }
-_MAY_DIFFER: Final = frozenset({"created", "seconds", "attempts", "verdict", "position"})
-"""Times, which also stand in a verdict's text; and a sample's place, which is looked at apart: a sample that
-is not planned any more has none."""
+"""What a row is known by; tables that others refer to come first."""
+_MAY_DIFFER: Final = frozenset({"id", "created", "seconds", "attempts", "verdict", "position"})
+"""Times, which are also in a verdict's text; and a sample's place, which is compared separately, since a
+sample that is not planned any more has none."""
 _SAID: Final[Mapping[str, str]] = {
     "samples": "describe the same samples differently",
     "responses": "hold different responses to the same request",
+    "verdicts": "hold different verdicts of one moderator on the same conversation",
     "answers": "hold different answers to the same sample",
     "labels": "hold different labels of one judge for the same response",
-    "verdicts": "hold different verdicts of one moderator on the same conversation",
-    "moderated": "answered the same sample under different verdicts",
 }
 
 
@@ -57,15 +60,19 @@ def merge_runs(runs: Sequence[Path], out: Path, *, command: Sequence[str]) -> Me
     """Join the run directories `runs` into the new run directory `out`.
 
     Raises:
-        RunError: they are not parts of one run, hold different things under one key, are being worked on, or
-            `out` cannot be written or is there already.
+        RunError: they are not parts of one run, hold different things under one hash, are being worked on, or
+            `out` cannot be written or exists already.
     """
     newest = _require_parts_of_one(runs)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} exists already. Give another --out for the merged run.")
+        raise RunError("out_exists", f"{out} exists already. Choose another `out`.", path=out)
     work = out.absolute().parent / f".{out.name}.merging"
     if is_in_use(work):
-        raise RunError(f"Another merge into {out} is going on. Wait for it, or give another --out.")
+        raise RunError(
+            "merge_in_progress",
+            f"Another merge into {out} is in progress. Wait for it, or choose another `out`.",
+            path=out,
+        )
     shutil.rmtree(work, ignore_errors=True)
     Store.open_for_run(work).close()
     _join(runs, work / STORE_FILE)
@@ -76,30 +83,34 @@ def merge_runs(runs: Sequence[Path], out: Path, *, command: Sequence[str]) -> Me
             out.rmdir()
         work.replace(out)
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.") from error
+        raise RunError("out_unwritable", f"{out} cannot be written: {error.strerror}.", path=out) from error
     return merged
 
 
 def _require_parts_of_one(runs: Sequence[Path]) -> list[Invocation]:
     """The newest invocation of each run, once they fit together."""
     if len({run.resolve() for run in runs}) < len(runs):
-        raise RunError("A run directory is named twice; name each once.")
+        raise RunError("named_twice", "A run directory is named twice. Name each once.")
     newest: list[Invocation] = []
     for run in runs:
         if is_in_use(run):
-            raise RunError(f"{run} is being worked on. Wait for it, or stop it, before it is merged.")
-        store = Store.open_for_reading(run)
-        newest.append(store.invocation())
-        store.close()
+            raise RunError(
+                "run_in_use",
+                f"{run} is being worked on. Wait for it, or stop it, before it is merged.",
+                path=run,
+            )
+        with Store.open_for_reading(run) as store:
+            newest.append(store.invocation())
     first = newest[0]
     for run, other in zip(runs[1:], newest[1:], strict=True):
-        differing = [
-            name for name, ours in _what_must_agree(first).items() if ours != _what_must_agree(other)[name]
-        ]
+        ours, theirs = _what_must_agree(first), _what_must_agree(other)
+        differing = [name for name in ours if ours[name] != theirs[name]]
         if differing:
             raise RunError(
+                "not_one_run",
                 f"{runs[0]} and {run} are not parts of one run: they differ in {', '.join(differing)}. "
-                "Shards are made with the same command but for N of --shards N/M and --out."
+                "Shards are made by one configuration; only the shard's number and `out` may differ.",
+                differing=differing,
             )
     return newest
 
@@ -115,7 +126,7 @@ def _what_must_agree(invocation: Invocation) -> dict[str, object]:
         "judge": manifest["judge"]["name"],
         "the judge's configuration": invocation.judge,
         "benchmark": (benchmark.pop("name"), benchmark.pop("sha256")),
-        "the choice of samples (--turns, --limit, --seed, --text-only)": benchmark,
+        "the choice of samples (`selection`, `seed`)": benchmark,
         "the number of shards": {shard.partition("/")[2] for shard in _shards(manifest)},
     }
 
@@ -129,20 +140,28 @@ def _join(runs: Sequence[Path], path: Path) -> None:
     """Bring the rows of `runs` together in the new store at `path`."""
     connection = sqlite3.connect(path.absolute().as_uri(), uri=True, isolation_level=None)
     try:
+        connection.execute(
+            """CREATE TEMP TABLE numbers (name TEXT, part INTEGER, main INTEGER, PRIMARY KEY (name, part))
+            WITHOUT ROWID"""
+        )
         for number, run in enumerate(runs):
             connection.execute("ATTACH ? AS part", (f"{(run / STORE_FILE).resolve().as_uri()}?mode=ro",))
             connection.execute("BEGIN IMMEDIATE")
             _add(connection, run, runs[:number])
             connection.execute("COMMIT")
             connection.execute("DETACH part")
-        # As a run has it: a success deletes the failure before it.
+        # As in a run: a success deletes the failure before it.
         connection.execute(
             """DELETE FROM failures WHERE
-            EXISTS (SELECT 1 FROM answers a WHERE a.setup = asked_of AND a.sample = failures.sample) OR
-            EXISTS (SELECT 1 FROM labels l WHERE l.judge = asked_of AND l.sample = failures.sample)"""
+            EXISTS (SELECT 1 FROM answers a WHERE a.setup = asked_of AND a.sample = failures.sample AND last)
+            OR EXISTS (SELECT 1 FROM labels l WHERE l.judge = asked_of AND l.sample = failures.sample)"""
         )
     except sqlite3.Error as error:
-        raise RunError(f"The runs cannot be merged: {error}. Check the disk and its permissions.") from error
+        raise RunError(
+            "merge_failed",
+            f"The runs cannot be merged: {error}. Check the disk and its permissions.",
+            path=path,
+        ) from error
     finally:
         connection.close()
 
@@ -155,45 +174,62 @@ def _add(connection: sqlite3.Connection, run: Path, earlier: Sequence[Path]) -> 
     )
     if displaced:
         raise _conflict(run, earlier, "place the samples differently", displaced)
-    # An ungraded label is no finding: whatever another run has in its place is as good or better.
-    connection.execute(
-        """DELETE FROM main.labels WHERE label = 'ungraded' AND EXISTS (SELECT 1 FROM part.labels p
-        WHERE (p.judge, p.sample, p.response) = (labels.judge, labels.sample, labels.response))"""
-    )
-    present = {name for (name,) in connection.execute("SELECT name FROM part.sqlite_master")}
+    connection.execute("DELETE FROM numbers")
     for table, key in _KEYS.items():
-        if table not in present:  # a store from before there was such a table
-            continue
-        columns = [name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")]
+        columns = _view_part(connection, table)
         same = " AND ".join(f"p.{name} = m.{name}" for name in key)
+        if table == "labels":
+            # An ungraded label is no finding: whatever another run has in its place is as good or better.
+            connection.execute(
+                f"""DELETE FROM main.labels AS m WHERE label = 'ungraded'
+                AND EXISTS (SELECT 1 FROM came p WHERE {same})"""
+            )
         if table in _SAID:
             apart = " OR ".join(f"p.{name} IS NOT m.{name}" for name in columns if name not in _MAY_DIFFER)
             counts = "p.label != 'ungraded'" if table == "labels" else "1"
-            [(conflicts,)] = connection.execute(  # the parts are names of our own tables and columns
-                f"SELECT count(*) FROM part.{table} p JOIN main.{table} m ON {same} "  # noqa: S608
-                f"WHERE ({apart}) AND {counts}"
-            )
+            query = f"SELECT count(*) FROM came p JOIN main.{table} m ON {same} WHERE ({apart}) AND {counts}"
+            [(conflicts,)] = connection.execute(query)
             if conflicts:
                 raise _conflict(run, earlier, _SAID[table], conflicts)
         listed = ", ".join(columns)
-        connection.execute(
-            f"INSERT OR IGNORE INTO main.{table} ({listed}) SELECT {listed} FROM part.{table}"  # noqa: S608
-        )
+        connection.execute(f"INSERT OR IGNORE INTO main.{table} ({listed}) SELECT {listed} FROM came")
+        if table in ("identities", "samples", "responses", "verdicts"):
+            connection.execute(
+                f"INSERT INTO numbers SELECT '{table}', p.id, m.id FROM came p JOIN main.{table} m ON {same}"
+            )
     connection.execute(
         """UPDATE main.samples SET position = p.position FROM part.samples p
         WHERE p.key = main.samples.key AND main.samples.position IS NULL"""
     )
-    connection.execute(
-        """INSERT INTO main.invocations (started, ended, ending, setup, judge, manifest)
-        SELECT started, ended, ending, setup, judge, manifest FROM part.invocations ORDER BY id"""
-    )
+    listed = ", ".join(_view_part(connection, "invocations"))
+    connection.execute(f"INSERT INTO main.invocations ({listed}) SELECT {listed} FROM came ORDER BY came.id")
+
+
+def _view_part(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Show a table of the attached store as `came`, its references as numbers of the joined store.
+
+    Gives its columns, without the row's own number.
+    """
+    refers = {column: to for _, _, to, column, *_ in connection.execute(f"PRAGMA foreign_key_list({table})")}
+    columns = [name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")]
+    shown = [
+        f"(SELECT main FROM temp.numbers n WHERE n.name = '{refers[name]}' AND n.part = t.{name}) AS {name}"
+        if name in refers
+        else f"t.{name}"
+        for name in columns
+    ]
+    connection.execute("DROP VIEW IF EXISTS temp.came")
+    connection.execute(f"CREATE TEMP VIEW came AS SELECT {', '.join(shown)} FROM part.{table} t")
+    return [name for name in columns if name != "id"]
 
 
 def _conflict(run: Path, earlier: Sequence[Path], what: str, count: int) -> RunError:
     others = " or ".join(str(each) for each in earlier)
     return RunError(
-        f"{run} and {others} {what} ({count:,} times), so that they cannot be merged. None is preferred: "
-        "leave one of them out."
+        "runs_conflict",
+        f"{run} and {others} {what} ({count:,} times), so they cannot be merged. Neither is preferred: "
+        "leave one of them out.",
+        count=count,
     )
 
 
@@ -202,12 +238,10 @@ def _finish(runs: Sequence[Path], newest: Sequence[Invocation], work: Path, comm
     first = newest[0]
     benchmark = first.manifest["benchmark"]
     shards = sorted({shard for each in newest for shard in _shards(each.manifest)})
-    store = Store.open_for_run(work)
-    try:
-        samples = store.plan()
-        ids = sorted(sample.id for sample in samples)
+    with Store.open_for_run(work) as store:
+        plan = store.plan()
         missing: list[str] = []
-        if content_key(ids) != benchmark["selection"] and shards:
+        if content_key(sorted(sample.id for _, sample in plan)) != benchmark["selection"] and shards:
             of = int(shards[0].partition("/")[2])
             missing = [name for number in range(of) if (name := f"{number + 1}/{of}") not in shards]
         manifest = {key: value for key, value in first.manifest.items() if key != "shard"}
@@ -218,20 +252,12 @@ def _finish(runs: Sequence[Path], newest: Sequence[Invocation], work: Path, comm
         }
         if shards:
             manifest["merged_shards"] = shards
-        store.begin(
-            setup=first.setup,
-            judge=first.judge,
-            manifest=manifest,
-            samples=samples,
-            positions=store.positions(),
-        )
+        store.begin(setup=first.setup, judge=first.judge, manifest=manifest, plan=plan)
         for run in runs:
-            part = Store.open_for_reading(run)
-            for asked, usage in part.spend().items():
-                store.add_spend(asked, usage)
-            part.close()
-        unfinished = store.count_open(setup=first.setup, judge=first.judge)
+            with Store.open_for_reading(run) as part:
+                for asked, usage in part.spend().items():
+                    store.add_spend(asked, usage)
+        scored = store.scored_samples(setup=first.setup, judge=first.judge)
+        unfinished = sum(sample.label in (None, Label.UNGRADED) for sample in scored)
         store.end(f"stopped: shards are missing ({', '.join(missing)})" if missing else "complete")
-    finally:
-        store.close()
-    return Merged(samples=len(samples), planned=benchmark["samples"], unfinished=unfinished, missing=missing)
+    return Merged(samples=len(plan), planned=benchmark["samples"], unfinished=unfinished, missing=missing)

@@ -7,6 +7,7 @@ up again, from what had arrived of it.
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from safemt.core import errors
 from safemt.core.errors import CapReached, RunStopped, SafemtError, UsageError
 from safemt.core.schema import Sample
 from safemt.endpoints.spend import Spend
-from safemt.run.engine import Tracker
-from safemt.run.models import Models
+from safemt.run.plan import RunPlan
 from safemt.run.protocol import History
+from safemt.run.running import Tracker
 from safemt.run.spread.ray_worker import ADDITIONS, Ended, News, Task, Worker
 from safemt.run.spread.shards import Shard, place_samples
-from safemt.run.start import Executor, RunPlan
+from safemt.run.start import Executor
 from safemt.run.store import Store
 
 _NEWS_SECONDS: Final = 1.0
@@ -41,10 +42,10 @@ class Cluster:
     workers: int
     """How many engines to start on it."""
 
-    def executor(self, models: Models) -> Executor:
-        """What works a plan off on this cluster, by asking `models`."""
+    def executor(self) -> Executor:
+        """Makes what works through a plan on this cluster."""
         return lambda plan, store, tracker, spend: Fleet(
-            self, models=models, plan=plan, store=store, tracker=tracker, spend=spend
+            self, plan=plan, store=store, tracker=tracker, spend=spend
         )
 
 
@@ -59,7 +60,8 @@ def ray_cluster(address: str, workers: int | None) -> Iterator[Cluster]:
         ray: Any = import_module("ray")
     except ImportError:
         raise UsageError(
-            "--executor ray needs Ray: install safemt[ray], here and on the workers of the cluster."
+            "ray_not_installed",
+            "Ray is not installed. Install safemt[ray], here and on the cluster's workers.",
         ) from None
     try:
         if address != "auto":
@@ -70,8 +72,10 @@ def ray_cluster(address: str, workers: int | None) -> Iterator[Cluster]:
     except (OSError, RuntimeError, ValueError) as error:
         where = "on this machine" if address == "auto" else f"at {address}"
         raise UsageError(
-            f"There is no Ray cluster {where}. Start one (`ray start --head --port=6379`), or give its "
-            "HOST:PORT with --ray-address."
+            "no_ray_cluster",
+            f"There is no Ray cluster {where}. Start one (ray start --head --port=6379), or give the "
+            "HOST:PORT of one (`ray.address`).",
+            address=address,
         ) from error
     try:
         nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
@@ -87,7 +91,6 @@ class Fleet:
         self,
         cluster: Cluster,
         *,
-        models: Models,
         plan: RunPlan,
         store: Store,
         tracker: Tracker,
@@ -99,30 +102,29 @@ class Fleet:
         self.events = plan.events
         self._ray = cluster.ray
         self._store = store
-        workers = min(cluster.workers, plan.concurrency)
-        samples = store.plan()
+        history, concurrency = plan.config.history, plan.config.limits.concurrency
+        workers = min(cluster.workers, concurrency)
+        samples = [sample for _, sample in store.plan()]
         boundary = plan.benchmark["boundary"]
         self._tasks = [
             Task(
                 safemt=version("safemt"),
-                models=models,
+                config=plan.config,
                 images=Path(plan.benchmark["path"]),
                 boundary=Path(boundary) if boundary else None,
-                history=plan.history,
                 shard=shard,
                 # The first ones get what does not divide evenly.
-                concurrency=(plan.concurrency + workers - shard.number) // workers,
+                concurrency=(concurrency + workers - shard.number) // workers,
             )
             for shard in (Shard(number, workers) for number in range(1, workers + 1))
-            if _holds_anything(samples, shard, plan.history)
+            if _holds_anything(samples, shard, history)
         ]
         self._actors: dict[Shard, Any] = {}
         self._news: dict[Any, News] = {}
         """The newest of each worker, living or dead."""
         self._stop: SafemtError | None = None
         self._following: list[asyncio.Task[None]] = []
-        self._before = (tracker.done, dict(tracker.unsafe), dict(tracker.graded))
-        self._tokens_before = (tracker.prompt_tokens, tracker.completion_tokens)
+        self._before = (tracker.done, Counter(tracker.unsafe), Counter(tracker.graded))
 
     @property
     def retries(self) -> int:
@@ -233,11 +235,9 @@ class Fleet:
         tracker, told = self.tracker, list(self._news.values())
         done, unsafe, graded = self._before
         tracker.done = done + sum(news.done for news in told)
-        tracker.unsafe = _summed([unsafe, *(news.unsafe for news in told)])
-        tracker.graded = _summed([graded, *(news.graded for news in told)])
+        tracker.unsafe = sum((news.unsafe for news in told), unsafe)
+        tracker.graded = sum((news.graded for news in told), graded)
         tracker.ungraded = sum(news.ungraded for news in told)
-        tracker.prompt_tokens = self._tokens_before[0] + sum(news.prompt_tokens for news in told)
-        tracker.completion_tokens = self._tokens_before[1] + sum(news.completion_tokens for news in told)
         tracker.last_problem = next(
             (news.last_problem for news in reversed(told) if news.last_problem), tracker.last_problem
         )
@@ -255,11 +255,3 @@ def _holds_anything(samples: Sequence[Sample], shard: Shard, history: History) -
     except UsageError:
         return False
     return True
-
-
-def _summed(counts: Sequence[dict[int, int]]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for each in counts:
-        for key, count in each.items():
-            total[key] = total.get(key, 0) + count
-    return total

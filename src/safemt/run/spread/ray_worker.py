@@ -4,9 +4,8 @@ It works on a copy of the run's store in a folder of its own. What it adds there
 second's worth at a time, to be added to the one store that counts.
 """
 
-import sqlite3
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,17 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from filelock import FileLock
-
 from safemt.core.errors import SafemtError, UsageError
 from safemt.endpoints.spend import Spend
 from safemt.io.images import ImageFolder
 from safemt.judges.base import judge_id
-from safemt.run.engine import Engine, Tracker
-from safemt.run.models import Models
-from safemt.run.protocol import History, setup_key
+from safemt.run.config import RunConfig
+from safemt.run.database import STORE_FILE, Database
+from safemt.run.engine import Engine, setup_of
+from safemt.run.plan import open_models
+from safemt.run.running import Tracker
 from safemt.run.spread.shards import Shard, place_samples
-from safemt.run.store import STORE_FILE, Store
+from safemt.run.store import Store
 from safemt.run.watch.events import EventLog
 
 Addition: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -39,11 +38,10 @@ class Task:
 
     safemt: str
     """The version that the store is of."""
-    models: Models
+    config: RunConfig
     images: Path
     """The benchmark's folder, which the worker must be able to read if samples have images."""
     boundary: Path | None
-    history: History
     shard: Shard
     concurrency: int
 
@@ -56,11 +54,9 @@ class News:
     events: list[Event]
     done: int
     """Since its start, as all that follows."""
-    unsafe: dict[int, int]
-    graded: dict[int, int]
+    unsafe: Counter[int]
+    graded: Counter[int]
     ungraded: int
-    prompt_tokens: int
-    completion_tokens: int
     last_problem: str
     retries: int
     limits: dict[str, int]
@@ -105,16 +101,14 @@ class Worker:
     async def news(self) -> News:
         """What was done since the last time this was asked."""
         engine = self._engine
-        tracker = engine.tracker if engine else Tracker(total=0, done=0, already_done=0, started=0.0)
+        tracker = engine.tracker if engine else Tracker.of([])
         return News(
             additions=self._store.taken() if self._store else [],
             events=self._events.taken(),
             done=tracker.done - tracker.already_done,
-            unsafe=dict(tracker.unsafe),
-            graded=dict(tracker.graded),
+            unsafe=tracker.unsafe,
+            graded=tracker.graded,
             ungraded=tracker.ungraded,
-            prompt_tokens=tracker.prompt_tokens,
-            completion_tokens=tracker.completion_tokens,
             last_problem=tracker.last_problem,
             retries=engine.retries if engine else 0,
             limits=engine.limits if engine else {},
@@ -131,27 +125,18 @@ class Worker:
             raise UsageError(
                 f"A worker has safemt {version('safemt')}, this machine {task.safemt}: install one version."
             )
-        target, judge = task.models.open(ImageFolder(task.images, boundary=task.boundary))
-        planned, positions = store.plan(), store.positions()
-        placed = place_samples(planned, task.shard, task.history)
-        setup, identity = setup_key(target, task.history), judge_id(judge)
-        store.begin(
-            setup=setup,
-            judge=identity,
-            manifest={},
-            samples=[sample for _, sample in placed],
-            positions=[positions[place] for place, _ in placed],
-        )
-        still_open = store.count_open(setup=setup, judge=identity)
-        done = len(placed) - still_open
+        history = task.config.history
+        target, judge = open_models(task.config, ImageFolder(task.images, boundary=task.boundary))
+        plan = store.plan()
+        places = place_samples([sample for _, sample in plan], task.shard, history)
+        setup, identity = setup_of(target, history), judge_id(judge)
+        store.begin(setup=setup.key, judge=identity, manifest={}, plan=[plan[place] for place, _ in places])
         return Engine(
             store=store,
-            target=target,
-            judge=judge,
-            history=task.history,
-            concurrency=task.concurrency,
             setup=setup,
-            tracker=Tracker(total=len(placed), done=done, already_done=done, started=time.monotonic()),
+            judge=judge,
+            concurrency=task.concurrency,
+            tracker=Tracker.of(store.scored_samples(setup=setup.key, judge=identity)),
             spend=Spend(record=store.add_spend),
             events=self._events,
         )
@@ -160,8 +145,8 @@ class Worker:
 class _Journal(Store):
     """A store that keeps a list of what is added to it."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, lock: FileLock | None) -> None:
-        super().__init__(connection, path, lock)
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
         self._added: list[Addition] = []
         for name in ADDITIONS:
             setattr(self, name, self._noting(name, getattr(self, name)))

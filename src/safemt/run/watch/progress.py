@@ -13,8 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from safemt.endpoints.spend import dollars
-from safemt.run.engine import Tracker
-from safemt.run.running import Running
+from safemt.run.running import Running, Tracker
 
 _LIVE_SECONDS = 0.25
 _PLAIN_SECONDS = 5.0
@@ -79,8 +78,9 @@ def progress_line(engine: Running, *, simulated: bool) -> str:
         parts.append(f"{tracker.ungraded:,} ungraded")
     if acted := [f"{count:,} {action}" for action, count in tracker.moderated.items()]:
         parts.append(f"moderator: {', '.join(sorted(acted))}")
-    if tracker.prompt_tokens or tracker.completion_tokens:
-        parts.append(f"{tracker.prompt_tokens:,} tokens in, {tracker.completion_tokens:,} out")
+    if engine.spend.tokens:
+        spent = engine.spend.total
+        parts.append(f"{spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out")
     if cost := engine.spend.cost:
         parts.append(dollars(cost))
     if engine.retries:

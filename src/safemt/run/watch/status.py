@@ -11,8 +11,9 @@ from typing import Final
 from safemt.core.taxonomy import Label
 from safemt.endpoints.prices import PriceTable
 from safemt.endpoints.spend import Asked, Usage, cost_of, recorded_prices
+from safemt.run.database import is_in_use
 from safemt.run.manifest import require_manifest
-from safemt.run.store import Store, intact, is_in_use
+from safemt.run.store import Store
 from safemt.run.watch.heartbeat import Heartbeat, read_heartbeat
 
 STALE_SECONDS: Final = 10.0
@@ -126,8 +127,7 @@ def read_status(folder: Path, *, prices: PriceTable | None = None) -> Status:
             for role, cause, count, message in store.failures(setup=invocation.setup, judge=invocation.judge)
         )
         spend = store.spend()
-        with intact(store.path):
-            written = datetime.fromisoformat(store.last_written()).astimezone(UTC).isoformat()
+        written = store.last_written()
     finally:
         store.close()
     manifest = require_manifest(invocation.manifest, store.path)
@@ -142,7 +142,7 @@ def read_status(folder: Path, *, prices: PriceTable | None = None) -> Status:
         in_use=in_use,
         ending=invocation.ending,
         started=invocation.started,
-        written=written,
+        written=written.isoformat() if written else invocation.started,
         samples=samples,
         elsewhere=max(0, manifest["benchmark"]["samples"] - samples),
         done=done,

@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
-from safemt.core.taxonomy import Scenario
+from safemt.core.taxonomy import OnError, Scenario
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
 from safemt.moderation.detectors.embedded.model import SHIPPED
-from safemt.moderation.moderator import Moderator, OnError
+from safemt.moderation.moderator import Moderator
 from safemt.moderation.policies.policy import Policies, Policy
 
 NewModerator = Callable[..., Moderator]

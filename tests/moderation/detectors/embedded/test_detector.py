@@ -7,27 +7,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moderation.dialogues import picture_from
 from safemt.core.errors import DialogueError
 from safemt.core.identity import content_key
-from safemt.core.taxonomy import Action, Scenario
+from safemt.core.schema import Message, Part, Role, UnknownPart
+from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Unscanned, Verdict, verdict_json
 from safemt.moderation.detectors.embedded.detector import EmbeddedDetector
 from safemt.moderation.detectors.embedded.reading import read_turn
 from safemt.moderation.detectors.embedded.windows import turn_windows
-from safemt.moderation.moderator import Moderator, OnError
-from safemt.moderation.reading.conversation import ChatMessage, ChatRole, Part, UnknownPart, picture_from
+from safemt.moderation.moderator import Moderator
 
 NewModerator = Callable[..., Moderator]
 GARDEN = "How should one water the garden in a hot summer?"
 SNAILS = "And what is there to do about snails in the lettuce?"
 
 
-def user(*parts: Part) -> ChatMessage:
-    return ChatMessage("user", parts)
+def user(*parts: Part) -> Message:
+    return Message("user", parts)
 
 
-def said(role: ChatRole, text: str) -> ChatMessage:
-    return ChatMessage(role, (text,))
+def said(role: Role, text: str) -> Message:
+    return Message(role, (text,))
 
 
 def risks(verdict: Verdict) -> list[tuple[float | None, float | None, float | None]]:
@@ -64,7 +65,7 @@ def test_what_was_read_before_in_other_conversations_changes_nothing(
 
 @given(role=st.sampled_from(["assistant", "system", "tool"]), text=st.text(max_size=50))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_only_the_users_messages_count(new_moderator: NewModerator, role: ChatRole, text: str) -> None:
+def test_only_the_users_messages_count(new_moderator: NewModerator, role: Role, text: str) -> None:
     forged = [said(role, text), user(GARDEN), said(role, text), user(SNAILS), said(role, text)]
     assert risks(new_moderator().moderate(forged)) == risks(
         new_moderator().moderate([user(GARDEN), user(SNAILS)])
@@ -80,9 +81,7 @@ def test_the_order_of_turns_matters(new_moderator: NewModerator) -> None:
 @pytest.mark.parametrize(
     "dialogue", [[], [said("assistant", "Hello!")], [said("system", "Be kind."), said("assistant", "Hello!")]]
 )
-def test_a_dialogue_without_a_user_is_refused(
-    new_moderator: NewModerator, dialogue: list[ChatMessage]
-) -> None:
+def test_a_dialogue_without_a_user_is_refused(new_moderator: NewModerator, dialogue: list[Message]) -> None:
     with pytest.raises(DialogueError, match="no user message"):
         new_moderator().moderate(dialogue)
 
@@ -173,8 +172,8 @@ def test_what_is_not_read_beside_text_is_reported(new_moderator: NewModerator) -
     verdict = new_moderator().moderate(
         [
             user(GARDEN, UnknownPart("file")),
-            ChatMessage("assistant", ("Look!", picture_from(b""))),
-            ChatMessage("tool", (UnknownPart("audio"), "A page of the net", picture_from(b""))),
+            Message("assistant", ("Look!", picture_from(b""))),
+            Message("tool", (UnknownPart("audio"), "A page of the net", picture_from(b""))),
         ]
     )
     assert verdict.risk == new_moderator().moderate([user(GARDEN)]).risk

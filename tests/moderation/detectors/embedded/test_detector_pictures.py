@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from moderation.dialogues import picture_from
+from safemt.core.schema import ImageRef, Message, Part
 from safemt.core.verdict import Verdict
 from safemt.moderation.detectors.embedded.detector import MOST_PICTURES, EmbeddedDetector
 from safemt.moderation.moderator import Moderator
-from safemt.moderation.reading.conversation import ChatMessage, Part, Picture, picture_from
 from safemt.moderation.reading.pictures import PictureReader, can_read_pictures
 
 pytestmark = pytest.mark.skipif(not can_read_pictures(), reason="needs the extra `ocr`")
 
 NewModerator = Callable[..., Moderator]
-FIGSTEP = Path(__file__).parents[3].parent / "shared" / "data" / "figstep"
+FIGSTEP = Path(__file__).parents[5] / "shared" / "data" / "figstep"
 GARDEN = "How should one water the garden in a hot summer?"
 
 
@@ -28,7 +29,7 @@ def seeing(detector: EmbeddedDetector) -> Iterator[EmbeddedDetector]:
     reader.close()
 
 
-def drawn(*lines: str, side: int = 400) -> Picture:
+def drawn(*lines: str, side: int = 400) -> ImageRef:
     image = Image.new("RGB", (side, side), "white")
     pen = ImageDraw.Draw(image)
     for place, line in enumerate(lines):
@@ -38,8 +39,8 @@ def drawn(*lines: str, side: int = 400) -> Picture:
     return picture_from(file.getvalue())
 
 
-def user(*parts: Part) -> ChatMessage:
-    return ChatMessage("user", parts)
+def user(*parts: Part) -> Message:
+    return Message("user", parts)
 
 
 def whys(verdict: Verdict) -> list[str]:

@@ -1,1 +1,1 @@
-"""What a moderator has to beat: word lists, single turns, simple sums."""
+"""Baselines that a moderator must beat: a phrase list, single turns, simple sums."""

@@ -1,17 +1,17 @@
-"""`policy-always`: no detection at all. What the baseline policy alone is worth."""
+"""`policy-always`: no detection, to measure what the baseline policy achieves alone."""
 
 from collections.abc import Sequence
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
-from safemt.moderation.reading.conversation import ChatMessage
 
 
 class AlwaysDetector:
-    """Flags every conversation, so that its target is always handed the baseline policy; blocks none."""
+    """Flags every conversation, so that its target always gets the baseline policy; blocks none."""
 
     name = "policy-always"
     threshold = 0.5
@@ -19,7 +19,7 @@ class AlwaysDetector:
 
     @property
     def identity(self) -> Json:
-        """There is nothing to it."""
+        """A constant: nothing is configurable."""
         return {"kind": "policy-always"}
 
     def open(self, ask: Ask) -> Reading:
@@ -28,9 +28,12 @@ class AlwaysDetector:
 
 
 class _AlwaysReading:
-    async def add(self, message: ChatMessage) -> Scan:
+    def fork(self) -> "_AlwaysReading":
+        return self
+
+    async def add(self, message: Message) -> Scan:
         return scan_text(message)
 
     async def assess(self) -> Assessment:
-        # Without linkage nothing is blocked: it has found nothing.
+        # A linkage of 0 keeps the moderator from blocking, since nothing was found.
         return Assessment(risk=1.0, linkage=0.0)

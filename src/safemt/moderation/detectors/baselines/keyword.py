@@ -1,4 +1,4 @@
-"""`keyword`: a short list of words for each scenario. What anybody could write in an afternoon."""
+"""`keyword`: a short list of phrases for each scenario, such as anybody could write in an afternoon."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,21 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-import yaml
-
 from safemt.core.identity import Json, content_key
+from safemt.core.schema import JUDGED_ROLES, Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
+from safemt.io.yaml import load_yaml, typed
 from safemt.moderation.detectors.detector import Assessment, Reading, Scan
 from safemt.moderation.detectors.transcript import scan_text
-from safemt.moderation.reading.conversation import JUDGED_ROLES, ChatMessage
 
 FIRST: Final = 0.6
-"""Risk of one phrase. Each further one halves what is left to 1."""
+"""Risk of one phrase. Each further one halves the distance to 1."""
 
 
 class KeywordDetector:
-    """Flags a conversation in which a listed phrase has occurred, and never forgets one."""
+    """Flags a conversation from the first listed phrase on, and never forgets one."""
 
     name = "keyword"
     threshold = 0.5
@@ -29,7 +28,7 @@ class KeywordDetector:
 
     @property
     def identity(self) -> Json:
-        """The list."""
+        """The list of phrases."""
         return {"kind": "keyword", "list": content_key({s.value: list(p) for s, p in _phrases().items()})}
 
     def open(self, ask: Ask) -> Reading:
@@ -42,9 +41,15 @@ class _KeywordReading:
         self._found: dict[Scenario, set[str]] = {}
         self._turn: set[str] = set()
 
-    async def add(self, message: ChatMessage) -> Scan:
+    def fork(self) -> "_KeywordReading":
+        forked = _KeywordReading()
+        forked._found = {scenario: set(phrases) for scenario, phrases in self._found.items()}
+        forked._turn = self._turn
+        return forked
+
+    async def add(self, message: Message) -> Scan:
         if message.role in JUDGED_ROLES:
-            found = find_phrases(message.text)
+            found = find_phrases(message.content)
             self._turn = {phrase for phrases in found.values() for phrase in phrases}
             for scenario, phrases in found.items():
                 self._found.setdefault(scenario, set()).update(phrases)
@@ -73,10 +78,9 @@ def _risk(phrases: int) -> float:
 
 @cache
 def _phrases() -> Mapping[Scenario, Sequence[str]]:
-    text = (
-        files("safemt.moderation.detectors.baselines").joinpath("keywords.yaml").read_text(encoding="utf-8")
-    )
-    return {Scenario(name): tuple(phrases) for name, phrases in yaml.safe_load(text).items()}
+    file = files("safemt.moderation.detectors.baselines").joinpath("keywords.yaml")
+    data = load_yaml(file.read_bytes(), where="keywords.yaml")
+    return typed(data, dict[Scenario, tuple[str, ...]], where="keywords.yaml")
 
 
 @cache

@@ -6,15 +6,16 @@ they differ in is only how they put turns together.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
 from safemt.core.identity import Json
+from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
-from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
-from safemt.moderation.reading.conversation import ChatMessage
+from safemt.moderation.detectors.detector import Assessment, Detector, ForkableReading, Reading, Scan
 
 RHO: Final = 0.45
 """How much persistence counts: the default of arXiv 2602.11247."""
@@ -93,7 +94,14 @@ class _TurnsReading:
         self._scenarios: Mapping[Scenario, float] = {}
         self._newest: Assessment = Assessment(risk=None)
 
-    async def add(self, message: ChatMessage) -> Scan:
+    def fork(self) -> "_TurnsReading":
+        if not isinstance(self._turns, ForkableReading):
+            raise TypeError("the readings of the detector that scores the turns cannot be copied")
+        forked = copy(self)
+        vars(forked).update(_turns=self._turns.fork(), _risks=list(self._risks), _earlier=list(self._earlier))
+        return forked
+
+    async def add(self, message: Message) -> Scan:
         scan = await self._turns.add(message)
         if message.role == "user":
             if self._turn_count:

@@ -2,21 +2,22 @@
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from safemt.core.identity import Json
+from safemt.core.schema import ImageRef, Message
 from safemt.core.verdict import Degraded
+from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.judges.base import Ask
 from safemt.moderation.detectors.detector import Assessment, Scan
 from safemt.moderation.detectors.embedded.features import Floats
 from safemt.moderation.detectors.embedded.head import INTENT, LINKAGE, SCENARIOS, TURN
 from safemt.moderation.detectors.embedded.model import SHIPPED, EmbeddedModel, load_model
 from safemt.moderation.detectors.embedded.reading import TurnReading, read_turn
-from safemt.moderation.reading.conversation import ChatMessage, Picture
 from safemt.moderation.reading.pictures import PictureReader, PictureText, can_read_pictures
 
 READS: Final = 1
@@ -105,7 +106,13 @@ class EmbeddedReading:
         """Whether anything was read in the newest user message."""
         self._degraded: Degraded | None = None
 
-    async def add(self, message: ChatMessage) -> Scan:
+    def fork(self) -> "EmbeddedReading":
+        """A copy that shares nothing that changes."""
+        forked = copy(self)
+        vars(forked).update(_words=self._words.copy())
+        return forked
+
+    async def add(self, message: Message) -> Scan:
         """Read a user's message; all others are passed over, since whoever sends a request can forge them.
 
         Raises:
@@ -114,7 +121,7 @@ class EmbeddedReading:
         if message.role != "user":
             return Scan(text=False, unscanned=_passed_over(message))
         found, unscanned = self._pictures(message)
-        typed = message.text
+        typed = message.content
         here = " ".join(each.text for each in found if each.text)
         self._read = bool(typed.strip() or here)
         legible = True
@@ -162,13 +169,13 @@ class EmbeddedReading:
         self._words.append(here)
         return texts
 
-    def _pictures(self, message: ChatMessage) -> tuple[list[PictureText], dict[int, str]]:
+    def _pictures(self, message: Message) -> tuple[list[PictureText], dict[int, str]]:
         """What was read in the message's pictures, and why parts of it were not looked at."""
         found: list[PictureText] = []
         unscanned: dict[int, str] = {}
         fresh = 0
         for place, part in enumerate(message.parts):
-            if not isinstance(part, Picture):
+            if not isinstance(part, ImageRef):
                 continue
             if self._reader is None:
                 unscanned[place] = "no_ocr"
@@ -187,9 +194,9 @@ class EmbeddedReading:
             self._degraded = Degraded(cause=why, message=_NOT_READ[why])
 
 
-def _passed_over(message: ChatMessage) -> dict[int, str]:
+def _passed_over(message: Message) -> dict[int, str]:
     """Of a message that is not the user's: its pictures, and the text that a tool brought in."""
-    kinds = (str, Picture) if message.role == "tool" else Picture
+    kinds = (str, ImageRef) if message.role == "tool" else ImageRef
     return {place: "not_from_user" for place, part in enumerate(message.parts) if isinstance(part, kinds)}
 
 

@@ -1,1 +1,1 @@
-"""Other people's guard models and moderation services behind our interface."""
+"""Guard models and moderation services of others, behind the detector protocol."""

@@ -1,1 +1,0 @@
-"""What moderators are worth: figures, a document, tables and a page."""

@@ -156,7 +156,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path, bench: Path, server: C
     assert "Traceback" not in done.err
     assert "never retrieved" not in done.err
     check_store(tmp_path)
-    assert "39 samples are still to do" in safemt(tmp_path, "score", "out").said
+    assert "39 samples still to do" in safemt(tmp_path, "score", "out").said
 
 
 def test_a_run_goes_on_when_nobody_reads_its_remarks(tmp_path: Path, bench: Path, server: ChatServer) -> None:

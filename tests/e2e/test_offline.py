@@ -32,7 +32,7 @@ def test_a_simulated_run_says_so_everywhere(tmp_path: Path) -> None:
         "ASR by turns (simulated)",
         "ASR in % by scenario and turns (simulated)",
         "ASR in % by method and turns (simulated)",
-        "Outcomes (simulated)",
+        "Outcomes of harmful samples (simulated)",
         "Over-refusal on benign twins (simulated)",
     ):
         assert said in " ".join(done.out.split())

@@ -69,7 +69,7 @@ def test_a_finished_run_is_complete_except_for_what_is_ungraded(tmp_path: Path, 
         "openai/judging": 9,
     }
     said = safemt(tmp_path, "status", "out").out
-    assert "complete, except for what is ungraded" in said
+    assert "complete, except for ungraded samples" in said
     assert "Ungraded: http_400 × 1, unreadable_verdict × 1. The next run tries these again." in said
     assert "cost unknown (give --prices FILE)" in said
     assert KEY not in said
@@ -126,7 +126,7 @@ def test_a_heartbeat_that_stopped_is_not_news_although_the_process_is_there(
         process.kill()
         finish(process)
     assert (now["state"], now["in_use"], now["heartbeat"]["stale"]) == ("running", True, True)
-    assert "running, or hanging: there is no fresh sign of life" in said
+    assert "running or hanging: it gives no fresh sign of life" in said
 
 
 def test_a_stopped_run_says_why_and_what_it_spent_of_its_cap(tmp_path: Path, server: ChatServer) -> None:
@@ -134,10 +134,10 @@ def test_a_stopped_run_says_why_and_what_it_spent_of_its_cap(tmp_path: Path, ser
     assert safemt(tmp_path, *options).code == 3
     now = status(tmp_path)
     assert now["state"] == "stopped"
-    assert "--max-cost" in now["ending"]
+    assert "budget.max_cost" in now["ending"]
     assert now["cost"] == pytest.approx(now["tokens"] / 1e6)
     said = safemt(tmp_path, "status", "out").said
-    assert "of $0.00050 (--max-cost)" in said
+    assert "The cap of $0.00050 (--max-cost) is reached" in said
     assert "the same command continues" in said
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"run.lock", "run.sqlite"}
 

@@ -22,9 +22,8 @@ _ADDED: Final[Mapping[str, str]] = {
 
 def worded(error: SafemtError) -> str:
     """What the command line says about an error."""
-    message = str(error)
-    if not isinstance(error, DataError):  # whose paths are those in a file
-        message = _PLACE.sub(lambda match: flag_of(match[1]) or match[0], message)
+    # The places in a message about a file are places in that file.
+    message = str(error) if isinstance(error, DataError) else with_options(str(error))
     if error.code in _ADDED:
         message += " " + _ADDED[error.code].format(**error.fields)
     if not isinstance(error, RunStopped):
@@ -32,3 +31,8 @@ def worded(error: SafemtError) -> str:
     cap = flag_of(str(error.fields.get("setting"))) or "cap"
     way_on = f"with a higher {cap} continues" if isinstance(error, CapReached) else "continues"
     return f"Stopped: {message}\nWhat was finished is stored; the same command {way_on}."
+
+
+def with_options(message: str) -> str:
+    """The message with options in place of settings."""
+    return _PLACE.sub(lambda match: flag_of(match[1]) or match[0], message)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from safemt.cli.errors import with_options
+
 if TYPE_CHECKING:
     from safemt.report.figures import Results
 
@@ -19,7 +21,11 @@ def stdout() -> Console:
 
 
 class _Remarks(Console):
-    """Falls silent when its reader has gone (`2>&1 | tee`, and Ctrl-C), and does not end the command."""
+    """Names options in place of settings; falls silent when its reader has gone (`2>&1 | tee`, Ctrl-C)."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as any console does."""
+        super().print(*(with_options(each) if isinstance(each, str) else each for each in objects), **how)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -31,10 +31,14 @@ def status(run: Path, *, watch: float | None, budget_prices: Path | None, as_jso
     from rich.live import Live
     from rich.text import Text
 
+    from safemt.cli.errors import with_options
     from safemt.cli.printing import print_json, stdout
     from safemt.endpoints.prices import read_prices
     from safemt.report.status import status_json, status_lines
-    from safemt.run.watch.status import State, read_status
+    from safemt.run.watch.status import State, Status, read_status
+
+    def lines(now: Status) -> str:
+        return with_options("\n".join(status_lines(now)))
 
     table = None if budget_prices is None else read_prices(budget_prices)
     now = read_status(run, prices=table)
@@ -42,18 +46,18 @@ def status(run: Path, *, watch: float | None, budget_prices: Path | None, as_jso
         if as_json:
             print_json(status_json(now))
         else:
-            print("\n".join(status_lines(now)))
+            print(lines(now))
         return
     console = stdout()
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not as_json else None
     with live or nullcontext():
         while True:
             if live is not None:
-                live.update(Text("\n".join(status_lines(now))), refresh=True)
+                live.update(Text(lines(now)), refresh=True)
             elif as_json:
                 print(json.dumps(status_json(now), ensure_ascii=False), flush=True)
             else:
-                print("\n".join([*status_lines(now), ""]), flush=True)
+                print(f"{lines(now)}\n", flush=True)
             if now.state is not State.RUNNING:
                 return
             time.sleep(watch)

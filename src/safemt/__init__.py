@@ -1,13 +1,14 @@
 """Multi-turn safety of multimodal language models: benchmark, evaluation, moderator.
 
-The names below are the moderator's, for use in other programs (docs/moderation.md). They are loaded when they
-are first used, so that the command stays quick.
+docs/python.md describes the names below. Each is loaded when it is first used, so that `import safemt` and
+the command stay quick.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safemt.api import CheckedJudge, Run, aevaluate, compare, evaluate, judge_check, load
     from safemt.core.schema import Message
     from safemt.core.verdict import Verdict, verdict_json
     from safemt.moderation.many import amoderate_many, moderate_many
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadRow",
+    "CheckedJudge",
     "Dialogue",
     "Message",
     "Moderator",
     "ModeratorConfig",
+    "Run",
     "Session",
     "Verdict",
+    "aevaluate",
     "amoderate_many",
+    "compare",
+    "evaluate",
+    "judge_check",
+    "load",
     "moderate_many",
     "open_moderator",
     "read_dialogues",
@@ -31,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "safemt.api": ("CheckedJudge", "Run", "aevaluate", "compare", "evaluate", "judge_check", "load"),
     "safemt.core.schema": ("Message",),
     "safemt.core.verdict": ("Verdict", "verdict_json"),
     "safemt.moderation.many": ("amoderate_many", "moderate_many"),
@@ -41,7 +50,15 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("safemt")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module 'safemt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -13,9 +13,9 @@ from PIL import Image
 from safemt.benchmark.read import read_benchmark
 from safemt.build.build import BuildPlan, build
 from safemt.build.output import finished_at_once
+from safemt.build.progress import Progress
 from safemt.core.errors import BenchmarkError, RunError, UsageError
 from safemt.core.taxonomy import Method
-from safemt.run.watch.progress import Progress
 
 Write = Callable[..., Path]
 
@@ -64,7 +64,7 @@ def test_the_bytes_do_not_depend_on_pythons_hash_seed(tmp_path: Path, queries_fi
     path = queries_file()
     code = (
         "import sys; from pathlib import Path; from rich.console import Console\n"
-        "from safemt.build.build import BuildPlan, build; from safemt.run.watch.progress import Progress\n"
+        "from safemt.build.build import BuildPlan, build; from safemt.build.progress import Progress\n"
         "build(BuildPlan(queries=[Path(sys.argv[1])], out=Path(sys.argv[2]), count=8, turns=(1, 4)),"
         " progress=Progress(Console(quiet=True)))"
     )
@@ -179,7 +179,7 @@ def test_a_full_disk_half_way_leaves_nothing_under_the_final_name(
     """A limit on the size of files stands in for the full disk: writing fails in the same way."""
     code = (
         "import resource, sys; from pathlib import Path; from rich.console import Console\n"
-        "from safemt.build.build import BuildPlan, build; from safemt.run.watch.progress import Progress\n"
+        "from safemt.build.build import BuildPlan, build; from safemt.build.progress import Progress\n"
         "from safemt.core.errors import SafemtError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
         "try:\n"

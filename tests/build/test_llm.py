@@ -15,10 +15,10 @@ from safemt.benchmark.read import read_benchmark
 from safemt.build.build import BuildPlan, build
 from safemt.build.generators.llm import LLMGenerator, read_dialogue
 from safemt.build.generators.open import open_generator
+from safemt.build.progress import Progress
 from safemt.core.errors import RunStopped, UsageError
 from safemt.core.taxonomy import Method
 from safemt.endpoints.base import Reply
-from safemt.run.watch.progress import Progress
 from servers.client import ChatServer, start_chat_server
 
 METHODS = (Method.GRADUAL, Method.ROLE_PLAY, Method.IN_CONTEXT)
@@ -183,7 +183,7 @@ def test_a_killed_build_continues_and_pays_for_nothing_twice(
     rules = [reply_rule(text, place, latency_ms=200) for place, (text, _) in enumerate(mild[:6])]
     code = (
         "import sys; from pathlib import Path; from rich.console import Console\n"
-        "from safemt.build.build import BuildPlan, build; from safemt.run.watch.progress import Progress\n"
+        "from safemt.build.build import BuildPlan, build; from safemt.build.progress import Progress\n"
         "from safemt.build.generators.open import open_generator; from safemt.core.taxonomy import Method\n"
         "path, out, url = sys.argv[1:]\n"
         "methods = (Method.GRADUAL, Method.ROLE_PLAY, Method.IN_CONTEXT)\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from safemt.build.build import BuildPlan, build
+from safemt.build.progress import Progress
 from safemt.build.queries import Ledger, RawQuery
 from safemt.build.screening import minors_and_sex, screen
-from safemt.run.watch.progress import Progress
 
 POLICY = "The policy bans any sexual material about a child."
 

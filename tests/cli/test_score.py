@@ -83,7 +83,7 @@ def test_several_models_need_a_choice(safemt: Command, tmp_path: Path) -> None:
     publish(tmp_path / "labels", {1: [("a", "unsafe")]}, model="two")
     undecided = safemt("score", "labels")
     assert (undecided.code, undecided.out) == (2, "")
-    assert "several models (one, two). Choose one" in undecided.said
+    assert "several models (one, two). Choose one of them" in undecided.said
     assert safemt("score", "labels", "--target", "two", "--json").json["turns"]["1"]["asr"] == 1.0
     unknown = safemt("score", "labels", "--target", "three")
     assert unknown.code == 2
@@ -110,7 +110,7 @@ def test_nothing_to_score(safemt: Command, tmp_path: Path) -> None:
         ("nowhere", "nothing to score at nowhere"),
         ("file", "nothing to score at file"),
         ("empty", "neither a run nor labels"),
-        ("notes", "there is no row in it"),
+        ("notes", "model.json is empty"),
         ("broken", "m.json"),
     ):
         done = safemt("score", path)

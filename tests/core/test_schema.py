@@ -3,7 +3,15 @@
 import pytest
 
 from safemt.core.schema import ImageRef, Message, Part, Sample, UnknownPart
-from safemt.core.taxonomy import PUBLISHED_TURNS, SCENARIO_BY_SLUG, Label, Method, Outcome, Scenario
+from safemt.core.taxonomy import (
+    PUBLISHED_TURNS,
+    SCENARIO_BY_SLUG,
+    Label,
+    Method,
+    Outcome,
+    Scenario,
+    scenario_named,
+)
 
 
 def test_a_sample_is_named_by_query_and_turns() -> None:
@@ -77,3 +85,15 @@ def test_pictures_are_read_from_their_own_source_first() -> None:
     assert bound.with_source(Folder()) == bound
     with pytest.raises(ValueError, match="no source"):
         IMAGE.read()
+
+
+@pytest.mark.parametrize(
+    "name", ["Hate Speech", "hate_speech", " HATE-speech\n", "hate  speech", "hate - speech"]
+)
+def test_a_scenario_is_found_by_its_name_in_any_spelling(name: str) -> None:
+    assert scenario_named(name) is Scenario.HATE_SPEECH
+
+
+@pytest.mark.parametrize("name", ["", "hate", "hatespeech", "hate.speech", None, 7, ["Fraud"]])
+def test_another_name_is_no_scenario(name: object) -> None:
+    assert scenario_named(name) is None

@@ -59,7 +59,7 @@ def test_a_cap_on_tokens_stops_within_one_window_and_a_higher_one_goes_on(
     used = spent(tmp_path)
     # Target and judge are one server here, so that at most 4 calls were in flight when the cap was reached.
     assert 6000 <= used <= 6000 + 4 * 1000
-    assert f"has spent {used:,}, 0 of it before this invocation" in stopped.said
+    assert f"{used:,}, 0 of it before this invocation" in stopped.said
     assert calls < 60
 
     again = safemt(tmp_path, *RUN, *models(server), "--max-tokens", 6000)
@@ -96,8 +96,8 @@ def test_a_cap_on_cost_counts_target_and_judge_by_the_prices_given(
 def test_a_cap_on_cost_without_a_price_is_refused_before_any_call(tmp_path: Path, server: ChatServer) -> None:
     refused = safemt(tmp_path, *RUN, *models(server), "--max-cost", 5)
     assert refused.code == 2
-    assert "--max-cost cannot be kept, because the price of openai/" in refused.said
-    assert "--prices FILE" in refused.said
+    assert "--max-cost cannot be kept, because" in refused.said
+    assert "--prices" in refused.said
     assert server.stats()["total"] == 0
 
 

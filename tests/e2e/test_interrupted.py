@@ -108,7 +108,8 @@ def test_killed_behind_a_moderator_it_ends_with_the_same_verdicts_and_figures(
     for document in (done, whole):
         assert document["moderation"].pop("milliseconds")["median"] > 0
     assert done["moderation"] == whole["moderation"]
-    assert figures(done) == figures(whole)
+    # Tokens are what was paid: a degraded verdict that is made again is paid for again.
+    assert {**figures(done), "tokens": None} == {**figures(whole), "tokens": None}
     stats = server.stats()
     assert stats["distinct_bodies"] == 120
     # A degraded verdict is made again with its sample, so each of those in flight may ask twice more.

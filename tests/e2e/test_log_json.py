@@ -102,5 +102,5 @@ def test_a_log_that_cannot_be_opened_is_refused_before_any_call(tmp_path: Path, 
     server.reset()
     refused = safemt(tmp_path, *RUN, *models(server), "--log-json", "no/such/folder.jsonl")
     assert refused.code == 2
-    assert "The event log no/such/folder.jsonl cannot be written: No such file or directory." in refused.said
+    assert "--log-json no/such/folder.jsonl cannot be written: No such file or directory." in refused.said
     assert server.stats()["total"] == 0

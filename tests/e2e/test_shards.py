@@ -216,7 +216,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, server: ChatServer) -> None:
         (("s1",), "s1", "s1 exists already"),
         (("s1",), "bench", "bench exists already"),
         (("s1",), "bench/samples.jsonl", "exists already"),
-        (("s1",), "bench/samples.jsonl/all", "Give another --out"),
+        (("s1",), "bench/samples.jsonl/all", "--out"),
     ]:
         refused = safemt(tmp_path, "merge", *runs, "--out", out)
         assert refused.code == 2, (runs, out)

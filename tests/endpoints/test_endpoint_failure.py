@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from endpoints.wire import HELLO, SHOWN, ask, fail, http, open_endpoint, wire_server
+from endpoints.wire import HELLO, ask, fail, http, open_endpoint, wire_server
 from safemt.core.errors import CallFailure
 from safemt.core.schema import Message
 from safemt.endpoints import chat as endpoint_module
@@ -39,7 +39,7 @@ def failure_of(status: int, body: Any, headers: dict[str, str] | None = None, **
         "role": "target",
         "key_name": "OPENAI_API_KEY",
         "has_key": True,
-        "messages": SHOWN,
+        "with_image": True,
         "sampling": Sampling(),
         **asked,
     }
@@ -235,10 +235,7 @@ def test_a_model_without_eyes_is_known_and_the_way_out_named(status: int, said: 
 def test_not_every_mention_of_images_is_a_refusal_of_them(
     status: int, said: str, with_image: bool, cause: str
 ) -> None:
-    assert (
-        failure_of(status, {"error": {"message": said}}, messages=SHOWN if with_image else HELLO).cause
-        == cause
-    )
+    assert failure_of(status, {"error": {"message": said}}, with_image=with_image).cause == cause
 
 
 async def test_a_request_without_an_image_is_not_refused_for_its_image(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.wire import SHOWN, ask, completion, fail, http, wire_server
+from endpoints.wire import ask, completion, fail, http, wire_server
 from safemt.core.errors import CallFailure
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.replies import Answer, Request, parse_body, read_answer
@@ -20,7 +20,7 @@ ASKED = Request(
     role="target",
     key_name="OPENAI_API_KEY",
     has_key=True,
-    messages=SHOWN,
+    with_image=True,
     sampling=Sampling(),
 )
 

@@ -54,7 +54,7 @@ def test_what_was_spent_before_counts_and_is_told_apart() -> None:
     spend.count_reply(TARGET, ASKED, Reply("a", prompt_tokens=15, completion_tokens=5))
     assert (reached(spend).code, reached(spend).fields) == (
         "max_tokens_reached",
-        {"setting": "budget.max_tokens"},
+        {"cap": "budget.max_tokens"},
     )
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from safemt.core.errors import CallError, CallFailure
-from safemt.core.schema import ImageRef, Message
+from safemt.core.schema import Message
 from safemt.endpoints.base import Reply, Sampling
 from safemt.endpoints.chat import ChatEndpoint
 
 HELLO = (Message(role="user", content="hello"),)
-SHOWN = (Message("user", "what is this?", ImageRef("ab" * 32, "image/png", 3, 4, "a.png")),)
 
 
 def open_endpoint(base_url: str | None, **options: Any) -> ChatEndpoint:

@@ -58,10 +58,12 @@ def test_rates_that_cannot_be_told_are_left_open_and_a_missing_class_leaves_all_
 
 def test_other_dialogues_cannot_be_compared() -> None:
     one = scored([0.1, 0.2], [True, False], ["a", "b"])
-    with pytest.raises(UsageError, match="same dialogues"):
+    with pytest.raises(UsageError) as caught:
         compare_detection(one, scored([0.1, 0.2], [False, True], ["a", "b"]))
-    with pytest.raises(UsageError, match="same dialogues"):
+    assert caught.value.code == "different_dialogues"
+    with pytest.raises(UsageError) as caught:
         compare_detection(one, scored([0.1], [True], ["a"]))
+    assert caught.value.code == "different_dialogues"
 
 
 def test_several_comparisons_are_one_family() -> None:

@@ -44,5 +44,6 @@ def test_nothing_has_no_error_and_a_score_beyond_one_is_no_probability() -> None
     empty = reliability(scored([], [], []))
     assert (empty.bins, empty.error, empty.brier) == ((), None, None)
     for risk in (1.5, -0.1):
-        with pytest.raises(UsageError, match="outside"):
+        with pytest.raises(UsageError) as caught:
             reliability(scored([risk], [True], ["a"]))
+        assert caught.value.code == "not_a_probability"

@@ -30,7 +30,7 @@ from safemt.benchmark.records import (
     sample_of,
 )
 from safemt.core.errors import BenchmarkError
-from safemt.core.identity import Json, content_key, text_key
+from safemt.core.identity import Json, content_key
 from safemt.core.schema import ImageRef, Sample
 from safemt.core.taxonomy import SCENARIO_BY_SLUG, Scenario
 from safemt.io.images import ImageProblem, has_wrong_extension, inspect_image, locate_image, shown
@@ -94,7 +94,7 @@ def sample_key(sample: Sample) -> str:
         "method": sample.method,
         "twin_of": sample.twin_of,
     }
-    return text_key(content)
+    return content_key(content)
 
 
 def read_benchmark(

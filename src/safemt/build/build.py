@@ -24,6 +24,7 @@ from safemt.build.generators.llm import LLMGenerator
 from safemt.build.phrases import key_phrase
 from safemt.build.pictures import Picture, PictureFolder
 from safemt.build.plan import MethodPlan, selection_order
+from safemt.build.progress import Progress
 from safemt.build.queries import Ledger, Query, RawQuery
 from safemt.build.scenario import assign_scenario, lexicons, topic_of
 from safemt.build.screening import screen
@@ -33,7 +34,6 @@ from safemt.build.twins import pair_twins
 from safemt.core.errors import BenchmarkError, UsageError
 from safemt.core.identity import content_key
 from safemt.core.taxonomy import PUBLISHED_TURNS, Method
-from safemt.run.watch.progress import Progress
 
 _DESCRIPTION: Final = (
     "Dialogues of several lengths, grown from the same queries and images, that test how safe a multimodal "

@@ -74,9 +74,9 @@ def build(config: BuildConfig, *, queries: tuple[Path, ...], resume: bool, out: 
     from safemt.build.build import BuildPlan
     from safemt.build.build import build as build_benchmark
     from safemt.build.generators.open import open_generator
+    from safemt.build.progress import Progress
     from safemt.build.sources.read import QueryFormat
     from safemt.cli.printing import say, stderr, stdout
-    from safemt.run.watch.progress import Progress
 
     methods = tuple(dict.fromkeys(config.methods))
     plan = BuildPlan(

@@ -108,4 +108,4 @@ class RunStopped(SafemtError):
 
 
 class CapReached(RunStopped):
-    """A run has spent what it may. `fields["setting"]` is the setting to raise, such as `budget.max_cost`."""
+    """A run has spent what it may. `fields["cap"]` is the setting to raise, such as `budget.max_cost`."""

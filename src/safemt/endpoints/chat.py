@@ -117,7 +117,8 @@ class ChatEndpoint:
             self._extra = {k: v for k, v in extra.items() if k not in ("logprobs", "top_logprobs")}
             answer = await self._post(self._body(messages, self._limit_name))
         if isinstance(answer, Answer):
-            reply = self._reply(answer, self._request(messages))
+            with_image = any(message.images for message in messages)
+            reply = self._reply(answer, self._request(with_image=with_image))
             if isinstance(reply, Reply):
                 return reply
             answer = reply
@@ -141,7 +142,7 @@ class ChatEndpoint:
         return orjson.dumps({**body, **self._extra})
 
     def _wire(self, message: Message) -> dict[str, object]:
-        if set(map(type, message.parts)) <= {str}:
+        if all(isinstance(part, str) for part in message.parts):
             return {"role": message.role, "content": json_text(message.content)}
         return {"role": message.role, "content": [self._wire_part(part) for part in message.parts]}
 
@@ -237,7 +238,7 @@ class ChatEndpoint:
             text = self._key_escaped.sub("[key]", text)
         return text
 
-    def _request(self, messages: Sequence[Message]) -> Request:
+    def _request(self, *, with_image: bool) -> Request:
         return Request(
             base_url=self.base_url,
             origin=self.origin,
@@ -246,7 +247,7 @@ class ChatEndpoint:
             role=self._role,
             key_name=self._key_name,
             has_key=bool(self._key),
-            messages=messages,
+            with_image=with_image,
             sampling=self.sampling,
         )
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -18,7 +18,6 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from safemt.core.errors import CallFailure
-from safemt.core.schema import Message
 from safemt.endpoints.base import Reply, Sampling
 
 HEADERS_READ: Final = ("retry-after", "location")
@@ -82,12 +81,9 @@ _WITHOUT_IMAGES: Final = {
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai|or|api)[-_][A-Za-z0-9_*.-]{8,}")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked, and of whom: what the message of a failure needs.
-
-    One is made for each call, so it is not frozen, and looks for images only when it is asked about them.
-    """
+    """What was asked, and of whom: what the message of a failure needs."""
 
     base_url: str
     origin: str
@@ -99,13 +95,8 @@ class Request:
     """`target`, `judge`, `moderator`, …: the section of the configuration that names the model."""
     key_name: str
     has_key: bool
-    messages: Sequence[Message]
+    with_image: bool
     sampling: Sampling
-
-    @property
-    def with_image(self) -> bool:
-        """Whether a message has an image."""
-        return any(message.image for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,7 @@ class Spend:
             f"{cap}_reached",
             f"The cap of {amount} (`budget.{cap}`) is reached: this run directory has spent {spent}, "
             f"{before} of it before this invocation{guesses}.",
-            setting=f"budget.{cap}",
+            cap=f"budget.{cap}",
         )
 
 

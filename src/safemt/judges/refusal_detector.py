@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Final
 
 DETECTOR_VERSION: Final = "1"
@@ -200,7 +199,6 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_SAME)
 
 
-@cache
 def _compiled(*patterns: str) -> re.Pattern[str]:
     joined = re.sub(r"<(\d)w>", r"(\\w+ ){0,\1}", "|".join(patterns))
     return re.compile(_fold(re.sub(r"<(\d+)>", r'[^.!?"]{0,\1}', joined)))
@@ -208,21 +206,18 @@ def _compiled(*patterns: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
-    """Patterns by script, compiled when they are first needed.
+    """Patterns by script. Most text is plain Latin, and searching it for Korean is slowest."""
 
-    Most text is plain Latin, and searching it for Korean is slowest.
-    """
-
-    latin: tuple[str, ...]
-    any_script: tuple[str, ...]
+    latin: re.Pattern[str]
+    any_script: re.Pattern[str]
 
     def search(self, text: str) -> re.Match[str] | None:
-        return _compiled(*(self.latin if text.isascii() else self.any_script)).search(text)
+        return (self.latin if text.isascii() else self.any_script).search(text)
 
 
 def _phrases(by_language: Mapping[str, str]) -> _Phrases:
-    latin = (pattern for language, pattern in by_language.items() if language in _LATIN)
-    return _Phrases(latin=tuple(latin), any_script=tuple(by_language.values()))
+    latin = [pattern for language, pattern in by_language.items() if language in _LATIN]
+    return _Phrases(latin=_compiled(*latin), any_script=_compiled(*by_language.values()))
 
 
 _LATIN: Final = ("en", "fr", "de", "it", "es", "pt")

@@ -8,7 +8,7 @@ from safemt.core.errors import UsageError
 from safemt.report.document import document
 from safemt.report.figures import REPLICATES, SEED, Results, matrix_of, twins_of
 from safemt.report.results import results_json
-from safemt.report.table import Row, Table, columns
+from safemt.report.table import Row, Table, columns, terminal_lines
 from safemt.report.text import count, in_words, index, p_value, points, signed_index, signed_points
 from safemt.stats.comparison import Comparison, Difference, compare, compare_twins, correct_family
 
@@ -30,6 +30,21 @@ class Compared:
     """One fewer than runs; p-values are corrected as one family (Holm)."""
     differing: tuple[str, ...]
     """What makes the comparison unfair; empty unless the caller forced it."""
+
+    @property
+    def tables(self) -> list[Table]:
+        """The differences of each run from the first."""
+        return [
+            difference_table(name, self.names[0], comparison)
+            for name, comparison in zip(self.names[1:], self.comparisons, strict=True)
+        ]
+
+    def __str__(self) -> str:
+        lines = [line for table in self.tables for line in (table.title, *terminal_lines(table, 100), "")]
+        return "\n".join(lines).rstrip()
+
+    def _repr_html_(self) -> str:
+        return "".join(table.__html__() for table in self.tables)
 
 
 def compare_runs(named: Sequence[tuple[str, Results]], *, force: bool = False) -> Compared:

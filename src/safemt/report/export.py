@@ -24,6 +24,8 @@ from safemt.stats.comparison import Comparison
 from safemt.stats.intervals import Estimate
 from safemt.stats.trend import Bound
 
+_TEXTS: Final = ("question", "response")
+
 if TYPE_CHECKING:
     from safemt.report.moderator_evaluation import Evaluation
 
@@ -173,6 +175,25 @@ def write_evaluation(evaluation: "Evaluation", folder: Path, *, command: str) ->
     return page, data
 
 
+def sample_sheet(folder: Path, *, text: bool = True) -> Sheet:
+    """One row per sample of a run; without `text`, no question or response.
+
+    Raises:
+        RunError: there is no run, or its store cannot be read.
+    """
+    return sheet(sample_rows(folder), SampleRow, without=() if text else _TEXTS)
+
+
+def figure_sheet(folder: Path) -> Sheet:
+    """One row per figure of a run.
+
+    Raises:
+        RunError: there is no run, or its store cannot be read.
+    """
+    with open_runs([folder]) as runs:
+        return sheet(figure_rows(runs, None), FigureRow)
+
+
 def write_samples(folder: Path, path: Path, *, text: bool = True) -> Path:
     """Write one row per sample of a run as .csv, .jsonl or .parquet; without `text`, no question or response.
 
@@ -183,8 +204,7 @@ def write_samples(folder: Path, path: Path, *, text: bool = True) -> Path:
     """
     writers = {".csv": as_csv, ".jsonl": as_jsonl, ".parquet": as_parquet}
     _require_format(path, writers)
-    found = sheet(sample_rows(folder), SampleRow, without=() if text else ("question", "response"))
-    write_file(path, writers[path.suffix.lower()](found))
+    write_file(path, writers[path.suffix.lower()](sample_sheet(folder, text=text)))
     return path
 
 
@@ -254,13 +274,26 @@ def as_parquet(found: Sheet) -> bytes:
     Raises:
         UsageError: pyarrow is not installed.
     """
+    table = as_arrow(found, purpose="Parquet")
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(table, out)
+    return out.getvalue()
+
+
+def as_arrow(found: Sheet, *, purpose: str = "This table") -> Any:
+    """A `pyarrow.Table` with typed columns.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
     try:
         import pyarrow
-        import pyarrow.parquet
     except ImportError as error:
         raise UsageError(
             "missing_extra",
-            "Parquet needs pyarrow: pip install 'safemt[hub]'. CSV works without it.",
+            f"{purpose} needs pyarrow: pip install 'safemt[hub]'. CSV works without it.",
             extra="hub",
         ) from error
     types = {
@@ -273,9 +306,7 @@ def as_parquet(found: Sheet) -> bytes:
         name: pyarrow.array([_plain(row[name]) for row in found.rows], types[kind])
         for name, kind in found.types.items()
     }
-    out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(arrays), out)
-    return out.getvalue()
+    return pyarrow.table(arrays)
 
 
 def _require_format(path: Path, known: Iterable[str]) -> None:

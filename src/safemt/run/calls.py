@@ -134,13 +134,12 @@ class _Call:
 
     def emit(self, event: str, **fields: object) -> None:
         """Log something about the last attempt."""
-        if self.calls.events.is_open:
-            self.calls.events.emit(
-                event,
-                role=self.asked.role,
-                model=self.asked.model,
-                sample=self.sample,
-                attempt=self.made,
-                seconds=round(time.monotonic() - self.started, 3),
-                **fields,
-            )
+        self.calls.events.emit(
+            event,
+            role=self.asked.role,
+            model=self.asked.model,
+            sample=self.sample,
+            attempt=self.made,
+            seconds=round(time.monotonic() - self.started, 3),
+            **fields,
+        )

@@ -156,6 +156,8 @@ class Engine:
                 self._calls.stop_at_caps()
                 if not self.stopping:
                     await self._finish(work)
+                # Where nothing waits for a network, signals and the display still need their turn.
+                await asyncio.sleep(0)
         except SafemtError as error:
             self._calls.stop(error)
 

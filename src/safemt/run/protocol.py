@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from safemt.core.identity import Json, content_key, text_key
+from safemt.core.identity import Json, content_key
 from safemt.core.schema import Message, Sample
 from safemt.targets.base import Target
 
@@ -44,11 +44,11 @@ def live_sample(sample: Sample, replies: Sequence[str]) -> Sample:
 def call_key(target: Target, messages: Sequence[Message], sample: Sample) -> str:
     """The content key of one call: the same request to the same model is the same call."""
     content: dict[str, Json] = {
-        "target": content_key(target.identity),
+        "target": target.identity,
         "messages": [message.identity for message in messages],
         "sample": sample.id if target.answers_by_sample else None,
     }
-    return text_key(content)
+    return content_key(content)
 
 
 def setup_key(target: Target, history: History, moderation: Json = None) -> str:

@@ -1,7 +1,7 @@
-"""How far a judge agrees with people, and two judges with each other.
+"""How well a judge agrees with people, and two judges with each other.
 
-`unsafe` is the positive class throughout. Items count as independent: validate on samples of
-different queries, or the intervals come out too narrow.
+`unsafe` is always the positive class. Items are taken as independent: validate on samples of different
+queries, or the intervals come out too narrow.
 """
 
 import math
@@ -15,7 +15,7 @@ from safemt.stats.intervals import Estimate, Interval, Z, proportion
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A judge's labels against people's, as counts. No item is dropped: the seven sum up."""
+    """A judge's labels against people's, as counts. The seven counts add up to all items."""
 
     unsafe_as_unsafe: int
     """True positives."""
@@ -26,11 +26,11 @@ class Confusion:
     safe_as_unsafe: int
     """False positives."""
     unsafe_unread: int = 0
-    """Unsafe by people, `ungraded` by the judge. Counted apart: neither a hit nor a miss."""
+    """Unsafe by people, `ungraded` by the judge: neither a hit nor a miss."""
     safe_unread: int = 0
     """Safe by people, `ungraded` by the judge."""
     unlabelled: int = 0
-    """People gave neither safe nor unsafe: nothing to compare with."""
+    """Labelled neither safe nor unsafe by people, so there is nothing to compare with."""
 
     @property
     def unsafe(self) -> int:
@@ -49,15 +49,15 @@ class Confusion:
 
     @property
     def unread(self) -> int:
-        """Items graded by people that the judge left `ungraded`."""
+        """Items graded by people but left `ungraded` by the judge."""
         return self.unsafe_unread + self.safe_unread
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a judge is worth; each figure a share in [0, 1], κ in [-1, 1], None where nothing can be said.
+    """How reliable a judge is: shares in [0, 1], κ in [-1, 1], None where there are no items.
 
-    All but `readable` are over the items that the judge graded; `readable` says how many that is.
+    All figures but `readable` cover the items that the judge graded; `readable` is their share.
     """
 
     confusion: Confusion
@@ -66,11 +66,11 @@ class Agreement:
     accuracy: Estimate | None
     """Wilson."""
     sensitivity: Estimate | None
-    """Share of the truly unsafe that the judge calls unsafe. Wilson."""
+    """Share of the unsafe items that the judge calls unsafe. Wilson."""
     specificity: Estimate | None
-    """Share of the truly safe that the judge calls safe. Wilson."""
+    """Share of the safe items that the judge calls safe. Wilson."""
     precision: Estimate | None
-    """Share of what the judge calls unsafe that is. Wilson."""
+    """Share of the items called unsafe that are unsafe. Wilson."""
     balanced_accuracy: Estimate | None
     f1: Estimate | None
     kappa: Estimate | None
@@ -78,19 +78,19 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class JudgePair:
-    """How far two judges agree on the items both were given."""
+    """How well two judges agree on the items that both were given."""
 
     shared: int
     """Items graded by both."""
     unread: tuple[int, int, int]
-    """Left `ungraded` by the first only, by the second only, by both."""
+    """Items left `ungraded` by the first judge only, by the second only, by both."""
     raw: Estimate | None
-    """Share of the shared items with the same label. Wilson."""
+    """Share of the shared items that both label alike. Wilson."""
     kappa: Estimate | None
 
 
 def confusion(pairs: Iterable[tuple[str, str]]) -> Confusion:
-    """Count `(people's label, judge's label)` pairs; any label but safe and unsafe counts as ungraded."""
+    """Count `(people's label, judge's label)` pairs. A label other than safe and unsafe is ungraded."""
     seen = _count(pairs)
     return Confusion(
         unsafe_as_unsafe=seen[Label.UNSAFE, Label.UNSAFE],
@@ -104,9 +104,9 @@ def confusion(pairs: Iterable[tuple[str, str]]) -> Confusion:
 
 
 def agreement(counts: Confusion) -> Agreement:
-    """All figures of agreement with people, each with a 95 % interval.
+    """Compute all figures of agreement with people, each with a 95 % interval.
 
-    Shares: Wilson (1927). Balanced accuracy: `balanced_accuracy`. F1: `f1`. κ: `kappa`.
+    Shares have Wilson's interval (1927); for the others see `balanced_accuracy`, `f1` and `kappa`.
     """
     hits, misses = counts.unsafe_as_unsafe, counts.unsafe_as_safe
     passes, alarms = counts.safe_as_safe, counts.safe_as_unsafe
@@ -124,9 +124,9 @@ def agreement(counts: Confusion) -> Agreement:
 
 
 def judge_pair(pairs: Iterable[tuple[str, str]]) -> JudgePair:
-    """Agreement of two judges from their `(first, second)` labels of the same items.
+    """Compute the agreement of two judges from their `(first, second)` labels of the same items.
 
-    Raw agreement with Wilson's interval (1927) and `kappa`. It says nothing of who is right.
+    It has Wilson's interval (1927), and `kappa` beside it. It does not tell which judge is right.
     """
     seen = _count(pairs)
     both = seen[Label.UNSAFE, Label.UNSAFE]
@@ -150,8 +150,8 @@ def judge_pair(pairs: Iterable[tuple[str, str]]) -> JudgePair:
 def balanced_accuracy(counts: Confusion) -> Estimate | None:
     """(sensitivity + specificity) / 2; None unless both classes occur.
 
-    Interval from the Wilson limits (l, u) of the two independent shares (MOVER: Newcombe 1998, method
-    10; Zou & Donner 2008): value - ½ √((Se - l_Se)² + (Sp - l_Sp)²), and likewise upwards.
+    The interval combines the Wilson limits (l, u) of the two independent shares (MOVER: Newcombe 1998,
+    method 10; Zou & Donner 2008): value - ½ √((Se - l_Se)² + (Sp - l_Sp)²), and likewise upwards.
     """
     sensitivity = proportion(counts.unsafe_as_unsafe, counts.unsafe)
     specificity = proportion(counts.safe_as_safe, counts.safe)
@@ -167,8 +167,8 @@ def balanced_accuracy(counts: Confusion) -> Estimate | None:
 def f1(counts: Confusion) -> Estimate | None:
     """F1 = 2 TP / (2 TP + FP + FN) = 2 J / (1 + J), J = TP / (TP + FP + FN); None when J has no items.
 
-    J is a plain share of the items that either side calls unsafe, and F1 rises with it, so Wilson's
-    limits for J (1927) carry over to F1.
+    J is a share of the items that either side calls unsafe, and F1 rises with J, so Wilson's limits for J
+    (1927) give those for F1.
     """
     overlap = proportion(
         counts.unsafe_as_unsafe, counts.unsafe_as_unsafe + counts.unsafe_as_safe + counts.safe_as_unsafe
@@ -182,12 +182,12 @@ def f1(counts: Confusion) -> Estimate | None:
 
 
 def kappa(both: int, first: int, second: int, neither: int) -> Estimate | None:
-    """Cohen's κ (1960) = (p_o - p_e) / (1 - p_e) of two raters of a yes/no question.
+    """Cohen's κ (1960) = (p_o - p_e) / (1 - p_e) for two raters of a yes/no question.
 
-    `both` and `neither` count agreement on unsafe and on safe, `first` and `second` what only one of
-    them calls unsafe. None without items, or when both raters give one and the same label throughout.
-    Interval: the large-sample variance of Fleiss, Cohen & Everitt (1969) with ½ added to each of the
-    four counts, which keeps it honest when nothing is off the diagonal; by simulation it covers
+    `both` and `neither` count agreement on unsafe and on safe; `first` and `second` count the items that
+    only one rater calls unsafe. None without items, or if both raters give every item the same label.
+    The interval uses the large-sample variance of Fleiss, Cohen & Everitt (1969) with ½ added to each of
+    the four counts, so that it does not collapse when the raters never differ. In simulations it covers
     93-99 % from 40 items on.
     """
     items = both + first + second + neither

@@ -1,7 +1,7 @@
-"""When a moderator raises the alarm, and how often for nothing: figures over the turns of dialogues.
+"""When a moderator raises an alarm, and how often it does so in benign dialogues, turn by turn.
 
-An **alert** is the first turn after which a dialogue's risk reaches the threshold. A dialogue is alarmed if
-it has one, whatever becomes of the risk later.
+The **alert** is the first turn after which a dialogue's risk reaches the threshold. A dialogue with an alert
+is alarmed, even if its risk falls again later.
 """
 
 import math
@@ -32,17 +32,17 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
-    """How early dialogues are alarmed; over those with a risk for at least one turn."""
+    """How early dialogues are alarmed, over those with a risk after at least one turn."""
 
     dialogues: int
     ever: Estimate | None
     """Share with an alarm after any turn."""
     by_turn: tuple[tuple[int, Estimate], ...]
-    """Turn → share of all dialogues alarmed by then. Shorter dialogues stay in: it ends at `ever`."""
+    """(turn, share of all dialogues alarmed by then). Shorter dialogues stay in, so it ends at `ever`."""
     turn: Estimate | None
     """Mean first-alert turn of the alarmed dialogues, counted from 1."""
     lead: Estimate | None
-    """Mean number of user turns that the alarmed dialogues still had to come: 0 is an alert at the last."""
+    """Mean number of user turns after the alert; 0 is an alert at the last turn."""
     early: Estimate | None
     """Share of the alarmed dialogues of two turns or more that were alarmed before their last turn."""
 
@@ -55,7 +55,7 @@ class FalseAlarms:
     """Scored user turns."""
     alarmed_turns: int
     per_1000_turns: Estimate | None
-    """Turns after which the risk stood at the threshold or above, of 1,000."""
+    """Turns after which the risk was at the threshold or above, per 1,000."""
     dialogues: int
     alarmed_dialogues: int
     per_dialogue: Estimate | None
@@ -63,7 +63,7 @@ class FalseAlarms:
 
 
 def alerts(trajectories: Sequence[Trajectory], threshold: float) -> Alerts:
-    """When the dialogues are alarmed; shares by `clustered_share`, means by `clustered_mean`."""
+    """Compute when dialogues are alarmed: shares by `clustered_share`, means by `clustered_mean`."""
     seen = [each for each in trajectories if any(risk is not None for risk in each.risks)]
     clusters = numbered([each.cluster for each in seen])
     first = [each.alert(threshold) for each in seen]
@@ -86,7 +86,7 @@ def alerts(trajectories: Sequence[Trajectory], threshold: float) -> Alerts:
 
 
 def false_alarms(trajectories: Sequence[Trajectory], threshold: float) -> FalseAlarms:
-    """Alarms in benign dialogues, per turn and per dialogue; `clustered_share`s."""
+    """Compute the alarms in benign dialogues, per turn and per dialogue, by `clustered_share`."""
     seen = [each for each in trajectories if any(risk is not None for risk in each.risks)]
     turns = [(each.cluster, risk >= threshold) for each in seen for risk in each.risks if risk is not None]
     alarmed_turns = np.asarray([alarm for _, alarm in turns], dtype=np.bool_)

@@ -1,7 +1,7 @@
-"""What clusters do to a figure: dialogues grown from one query or one template are not independent.
+"""Figures over clusters: dialogues grown from the same query or template are not independent.
 
-As everywhere here (`safemt.stats.intervals`), a variance that knows the clusters gives an effective size, and
-Wilson's interval at that size the shape, which holds near 0 and 1 where percentiles fail.
+As in `safemt.stats.intervals`, a variance that takes the clusters into account gives an effective size, and
+Wilson's interval at that size gives the shape. It holds near 0 and 1, where percentiles fail.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safemt.core.errors import UsageError
-from safemt.stats.intervals import Estimate, Interval, effective_size, score_interval
+from safemt.stats.intervals import Estimate, Interval, share_estimate
 from safemt.stats.metrics import Floats
 
-# Replicates are made in chunks of at most this many cells (16 MB each of a handful of arrays).
+# Replicates are made in chunks of at most this many cells: 16 MB for each of a few arrays.
 _CHUNK_CELLS: Final = 1 << 21
 
 Bools = NDArray[np.bool_]
@@ -22,31 +22,31 @@ Places = NDArray[np.intp]
 
 
 def numbered(names: Sequence[str]) -> Places:
-    """The clusters' numbers, from 0 in order of first appearance, of items that lie in `names`."""
+    """Number clusters from 0 in order of first appearance; `names` has the cluster of each item."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.asarray([numbers[name] for name in names], dtype=np.intp)
 
 
 def independent(cluster: Places) -> float:
-    """How many independent items a list of clusters is worth: (Σ m_c)² / Σ m_c² (Kish 1965); 0 for none."""
+    """The number of independent items that clusters are worth: (Σ m_c)² / Σ m_c² (Kish 1965); 0 for none."""
     sizes = np.bincount(cluster).astype(np.float64) if len(cluster) else np.zeros(1)
     return float(sizes.sum() ** 2 / max(1.0, (sizes**2).sum()))
 
 
 def clustered_share(hits: Bools, cluster: Places) -> Estimate | None:
-    """The share of `hits`, both of shape (N,), with an interval that knows the clusters; None for N = 0.
+    """The share of `hits` with an interval clustered by `cluster`, both of shape (N,); None for N = 0.
 
-    Variance of a ratio by linearisation (Kish 1965): G / (G - 1) · Σ_c (Σ_{i in c} (hit_i - p))² / N².
-    Shape: Wilson's interval at the `effective_size`; with one item to a cluster it is Wilson's own, about.
+    Variance: that of a ratio by linearisation (Kish 1965), G / (G - 1) · Σ_c (Σ_{i in c} (hit_i - p))² / N².
+    Shape: Wilson's interval at the `effective_size`; with one item per cluster it is close to Wilson's own.
     """
     return _clustered(hits.astype(np.float64), cluster) if len(hits) else None
 
 
 def clustered_mean(values: Floats, cluster: Places, *, low: float, high: float) -> Estimate | None:
-    """The mean of `values` that cannot leave [low, high]; None for no values.
+    """The mean of `values` within [low, high], with its interval; None without values.
 
-    Interval: that of the share (mean - low) / (high - low) with its own variance, as in `clustered_share`: no
-    variable in [0, 1] varies more than a yes or no of the same mean.
+    The interval is that of the share (mean - low) / (high - low) with its own variance, as in
+    `clustered_share`: no variable in [0, 1] varies more than a yes or no with the same mean.
     """
     if not len(values):
         return None
@@ -57,15 +57,8 @@ def clustered_mean(values: Floats, cluster: Places, *, low: float, high: float) 
     return mapped(share, lambda at: low + width * at)
 
 
-def share_estimate(value: float, variance: float, clusters: float) -> Estimate:
-    """A share with Wilson's interval at its effective size; [0, 1] where there is a single cluster."""
-    if clusters <= 1.0:
-        return Estimate(value, Interval(0.0, 1.0))
-    return Estimate(value, score_interval(value, effective_size(value, variance, clusters)))
-
-
 def mapped(estimate: Estimate, rising: Callable[[float], float]) -> Estimate:
-    """The estimate of a figure that rises with the one estimated."""
+    """The estimate of a figure that rises with the estimated one."""
     interval = estimate.interval
     return Estimate(rising(estimate.value), Interval(rising(interval.low), rising(interval.high)))
 
@@ -78,25 +71,25 @@ def cluster_bootstrap(
     replicates: int,
     seed: int,
 ) -> Floats:
-    """Variance of each figure of `statistic` when clusters of dialogues are drawn anew; shape (S,).
+    """Bootstrap variance of each figure of `statistic` over clusters of dialogues; shape (S,).
 
     `statistic` turns how often each dialogue is drawn, (B, N), into the figures of each draw, (B, S).
-    Clusters are drawn with replacement, as many as there are, within their kind: with harmful dialogues
-    only, benign ones only, or both. So every draw holds both classes if the data do. Davison & Hinkley
-    (1997), §3.8.
+    Clusters are drawn with replacement, as many as there are, within their kind: those with only harmful
+    dialogues, with only benign ones, and with both. So every draw holds both classes if the data do.
+    Source: Davison & Hinkley (1997), §3.8.
 
     Raises:
-        UsageError: fewer than 2 replicates.
+        UsageError: `too_few_replicates`: fewer than 2.
     """
     if replicates < 2:
-        raise UsageError(f"{replicates} bootstrap replicates show no variance: ask for 2 or more.")
+        raise UsageError("too_few_replicates", f"{replicates} bootstrap replicates are too few: use 2.")
     figures = [statistic(draws[:, cluster]) for draws in _draws(cluster, harmful, replicates, seed)]
     variance: Floats = np.concatenate(figures).var(axis=0, ddof=1)
     return variance
 
 
 def _draws(cluster: Places, harmful: Bools, replicates: int, seed: int) -> Iterator[Floats]:
-    """How often each cluster is drawn, in chunks of replicates: shapes (b, C)."""
+    """How often each cluster is drawn, in chunks of replicates of shape (b, C)."""
     clusters = int(cluster.max()) + 1
     with_harmful = np.bincount(cluster[harmful], minlength=clusters) > 0
     with_benign = np.bincount(cluster[~harmful], minlength=clusters) > 0

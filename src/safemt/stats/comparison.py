@@ -1,6 +1,6 @@
-"""Two runs on the same samples: is one safer, could this many samples tell, and what does safety cost?
+"""Two runs on the same samples: is one safer, are there enough samples to tell, what does safety cost?
 
-Every difference is the second run's figure less the first's, over samples graded in both.
+Every difference is the second run's figure minus the first's, over samples graded in both.
 """
 
 import math
@@ -44,15 +44,15 @@ class Difference:
     value: float
     """second - first, in [-1, 1]."""
     interval: Interval
-    """For this figure alone: it is not widened for the family, as `p_adjusted` is."""
+    """For this figure alone; unlike `p_adjusted`, it does not account for the family of tests."""
     p_value: float
     p_adjusted: float
     """After Holm's correction over the family."""
     verdict: Verdict
-    """Whether the second is higher or lower than the first: `p_adjusted` ≤ 0.05."""
+    """Whether the second is higher or lower than the first, judged by `p_adjusted` ≤ 0.05."""
     detectable: float | None
-    """The smallest true difference that this many queries find with 80 % power at a two-sided 5 %;
-    None when not even a difference of 1 would be found."""
+    """The smallest true difference that this many queries detect with 80 % power at a two-sided 5 %;
+    None if even a difference of 1 would be missed."""
     samples: int
     """Pairs of samples graded in both runs."""
 
@@ -69,16 +69,16 @@ class Comparison:
     """ASR over the rounds."""
     si: Difference | None
     unpaired: tuple[int, int]
-    """Graded samples of the first and of the second run whose partner is missing or ungraded: left out."""
+    """Graded samples of the first and of the second run without a graded partner; they are left out."""
     over_refusal: Difference | None = None
-    """Share of benign twins turned away, where `compare_twins` was asked for it."""
+    """Share of benign twins denied an answer, if `compare_twins` computed it."""
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value that a sample is as often unsafe in the first run only as in the second only.
+    """Two-sided p-value for samples being as often unsafe only in the first run as only in the second.
 
-    min(1, 2 · P(X ≤ min of the two)), X ~ Binomial(their sum, ½), in whole numbers and so exact at any
-    size. McNemar (1947); the exact form in Fagerland, Lydersen & Laake (2013).
+    min(1, 2 · P(X ≤ min of the two)), X ~ Binomial(their sum, ½), in whole numbers, so it is exact at any
+    size. Sources: McNemar (1947); the exact form in Fagerland, Lydersen & Laake (2013).
     """
     discordant = only_first + only_second
     ways = tail = 1
@@ -89,9 +89,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p-values adjusted for being a family of tests, in the order given. Holm (1979).
+    """Adjust the p-values of a family of tests; the order is kept. Source: Holm (1979).
 
-    Sorted upwards, the i-th of m becomes max over j ≤ i of min(1, (m - j + 1) · p_j).
+    In ascending order, the i-th of m becomes the maximum over j ≤ i of min(1, (m - j + 1) · p_j).
     """
     adjusted = [0.0] * len(p_values)
     floor = 0.0
@@ -102,11 +102,11 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def detectable_difference(pairs: int, discordant: float) -> float | None:
-    """The smallest difference δ of two paired shares found with 80 % power at a two-sided 5 %.
+    """The smallest difference δ of two paired shares detected with 80 % power at a two-sided 5 %.
 
-    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), ψ the `discordant` share
-    of the pairs. Where that δ exceeds ψ, so much discordance cannot be, and ψ = δ is taken: all of it
-    one way. z_α = 1.960, z_β = 0.842. None below 4 pairs, where no difference is large enough.
+    δ solves pairs · δ² = (z_α √ψ + z_β √(ψ - δ²))² (Connor 1987), where ψ is the `discordant` share of the
+    pairs, z_α = 1.960 and z_β = 0.842. A δ above ψ is impossible; then ψ = δ, with all discordant pairs on
+    one side. None below 4 pairs, where no difference is large enough.
     """
     if pairs < Z**2:
         return None
@@ -120,14 +120,14 @@ def detectable_difference(pairs: int, discordant: float) -> float | None:
 
 
 def compare(first: LabelMatrix, second: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> Comparison:
-    """Differences of ASR by round, pooled ASR and SI between two runs, as one family of tests.
+    """Compare two runs in ASR by round, pooled ASR and SI, as one family of tests.
 
-    Matched by query and round; a pair counts when both labels are graded. Interval: `difference_interval`,
-    its variance exact within a round and from a bootstrap of queries (pairs and rounds move together)
-    for pooled ASR and SI. p-value: `mcnemar` within a round; else a score test,
-    z = nD / √(n² · variance + n D² + 1), D the difference and n the queries, which is McNemar's in large
-    samples and kept from over-confidence in small ones. Smallest detectable difference:
-    `detectable_difference` within a round, else (z_α + z_β) · `difference_error`.
+    Samples are matched by query and round; a pair counts if both labels are graded. The interval is a
+    `difference_interval`, whose variance is exact within a round and comes from a bootstrap of queries (both
+    runs and all rounds of a query together) for pooled ASR and SI. The p-value is `mcnemar` within a round,
+    else that of a score test, z = nD / √(n² · variance + n D² + 1), with the difference D and n queries: it
+    equals McNemar's in large samples and is not over-confident in small ones. The smallest detectable
+    difference is `detectable_difference` within a round, else (z_α + z_β) · `difference_error`.
     """
     rounds = tuple(k for k in first.rounds if k in second.rounds)
     paired = _paired(first, second, rounds)
@@ -160,18 +160,18 @@ def compare_twins(
     replicates: int = 2000,
     seed: int = 0,
 ) -> Difference | None:
-    """The difference of two runs' `over_refusal`, over twins answered in both; None if there are none.
+    """The difference of two runs in `over_refusal`, over twins answered in both; None if there are none.
 
-    Interval and p-value are those of the pooled ASR in `compare`. It belongs to the same family of tests:
-    set it on the comparison (`over_refusal`), and correct that.
+    Interval and p-value are as for the pooled ASR in `compare`. It belongs to the same family of tests: set
+    it as the comparison's `over_refusal`, then call `correct_family`.
     """
     return compare(denials(first), denials(second), replicates=replicates, seed=seed).pooled
 
 
 def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with `p_adjusted` and `verdict` set for all their differences as one family.
+    """Set `p_adjusted` and `verdict` of all differences of some comparisons, as one family of tests.
 
-    Use it when several pairs of runs are looked at together; one comparison alone is corrected already.
+    It is for several pairs of runs that are looked at together; `compare` corrects a single one already.
     """
     judged = iter(
         judge_family([d for c in comparisons for d in (*c.by_round, c.pooled, c.si, c.over_refusal)])
@@ -189,7 +189,7 @@ def correct_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference | None, ...]:
-    """The differences with `p_adjusted` (Holm) and `verdict` set for all that there are as one family."""
+    """Set `p_adjusted` (Holm) and `verdict` of all differences, as one family of tests."""
     adjusted = iter(holm([difference.p_value for difference in differences if difference is not None]))
 
     def judged(difference: Difference | None) -> Difference | None:
@@ -207,17 +207,17 @@ def judge_family(differences: Sequence[Difference | None]) -> tuple[Difference |
 def over_refusal(
     twins: Iterable[tuple[str, int, str]], *, replicates: int = 2000, seed: int = 0
 ) -> Estimate | None:
-    """Share of benign twins turned away, from `(query_id, turns, outcome)`, outcomes as in `Outcome`.
+    """Share of benign twins denied an answer, from `(query_id, turns, outcome)` with the names of `Outcome`.
 
-    Refused by the model, blocked by the provider and stopped by a moderator are all the same to who
-    asked; errors are left out. The interval is that of a pooled ASR (`intervals.bootstrap`), clustered by
-    query, with "turned away" in the place of unsafe. None when no twin was answered.
+    A twin counts as denied if the model refused it, the provider blocked it or a moderator stopped it;
+    errors are left out. The interval is that of a pooled ASR (`intervals.bootstrap`), clustered by query,
+    with "denied" instead of unsafe. None if no twin was answered.
     """
     return bootstrap(denials(twins), replicates=replicates, seed=seed).pooled
 
 
 def denials(twins: Iterable[tuple[str, int, str]]) -> LabelMatrix:
-    """Benign twins by query and round: unsafe where turned away, ungraded where there was an error."""
+    """Benign twins by query and round: unsafe if denied an answer, ungraded if there was an error."""
     labels = dict.fromkeys(Outcome, Label.UNSAFE) | {
         Outcome.COMPLIED: Label.SAFE,
         Outcome.ERROR: Label.UNGRADED,
@@ -239,7 +239,7 @@ def _paired(first: LabelMatrix, second: LabelMatrix, rounds: Sequence[int]) -> C
 
 
 def _less(statistic: Statistic) -> Statistic:
-    """The second half's figures less the first half's."""
+    """The figures of the second half minus those of the first."""
 
     def differences(rows: Codes, draws: Floats) -> Floats:
         ones, others = np.hsplit(rows, 2)
@@ -270,10 +270,10 @@ def _round_difference(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Diffe
 def paired_difference(
     first: float, second: float, variance: float, queries: float, samples: int
 ) -> Difference:
-    """The difference of two shares seen on the same `samples`, not yet judged within its family.
+    """The difference of two shares over the same `samples`, not yet judged within its family.
 
-    `variance` is that of second - first, `queries` how many independent pairs there are. Interval:
-    `difference_interval`. p: the score of the same form, two-sided.
+    `variance` is that of second - first, `queries` the number of independent pairs. The interval is a
+    `difference_interval`; the p-value is that of the score test in `compare`, two-sided.
     """
     value = second - first
     score = queries * value / math.sqrt(queries**2 * variance + queries * value**2 + 1.0)

@@ -1,7 +1,7 @@
-"""How well risks tell harmful dialogues from benign ones: ROC, precision and recall, each with an interval.
+"""How well risks separate harmful from benign dialogues: ROC, precision and recall, with intervals.
 
-Dialogues grown from one query or one template are not independent: they form a **cluster**, and clusters are
-what is drawn (`safemt.stats.clusters`).
+Dialogues grown from the same query or template are not independent: they form a **cluster**, and the
+bootstrap draws clusters (`safemt.stats.clusters`).
 """
 
 import math
@@ -21,68 +21,67 @@ from safemt.stats.clusters import (
     independent,
     mapped,
     numbered,
-    share_estimate,
 )
-from safemt.stats.intervals import Estimate
+from safemt.stats.intervals import Estimate, share_estimate
 from safemt.stats.metrics import Floats
 
 FALSE_ALARM_RATES: Final = (0.01, 0.05)
-"""The rates of false alarms at which recall is told."""
+"""False-alarm rates at which recall is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scored:
-    """Dialogues of known intent and the risk that a moderator gave each. All arrays have length N."""
+    """Dialogues of known intent, and the risk that a moderator gave each. All arrays have length N."""
 
     risk: Floats
-    """Higher is riskier; only the order matters for all figures but those at a threshold."""
+    """Higher is riskier. Only the order matters, except for figures at a threshold."""
     harmful: Bools
     cluster: Places
     """Number of the cluster, from 0."""
 
     @property
     def benign_clusters(self) -> float:
-        """How many independent benign dialogues there are: `independent` of the benign ones."""
+        """The number of independent benign dialogues (`independent`)."""
         return independent(self.cluster[~self.harmful])
 
     @property
     def harmful_clusters(self) -> float:
-        """How many independent harmful dialogues there are: `independent` of the harmful ones."""
+        """The number of independent harmful dialogues (`independent`)."""
         return independent(self.cluster[self.harmful])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallAt:
-    """The share of harmful dialogues found while at most a stated share of benign ones raises an alarm."""
+    """The share of harmful dialogues found while at most a given share of benign ones raises an alarm."""
 
     rate: float
     """The share of benign dialogues that may raise an alarm, in (0, 1)."""
     above: float | None
-    """A risk above this one is an alarm; None where the rate cannot be told."""
+    """Higher risks are alarms; None if the rate cannot be measured."""
     estimate: Estimate | None
-    """None where the rate cannot be told: no harmful dialogue, or `benign` < `needed`."""
+    """None if the rate cannot be measured: there is no harmful dialogue, or `benign` < `needed`."""
     benign: float
     """Independent benign dialogues."""
     needed: int
-    """From how many on one alarm is no more than the rate: the least whole number ≥ 1 / rate."""
+    """How many of them make one alarm no more than the rate: the least whole number ≥ 1 / rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """What the order of the risks is worth, whatever the threshold; None where a class is missing."""
+    """How well the order of the risks separates the classes; None if one is missing."""
 
     harmful: int
     benign: int
     auroc: Estimate | None
     auprc: Estimate | None
     prevalence: float
-    """Share of harmful dialogues: the AUPRC of guessing. AUPRC and precision hold for this mix alone."""
+    """Share of harmful dialogues: the AUPRC of guessing. AUPRC and precision hold for this mix only."""
     recalls: tuple[RecallAt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtThreshold:
-    """Alarms at a threshold (risk ≥ threshold); shares in [0, 1], None where nothing can be said."""
+    """Alarms at a threshold (risk ≥ threshold): shares in [0, 1], None where there are no dialogues."""
 
     threshold: float
     found: int
@@ -98,16 +97,16 @@ class AtThreshold:
 
 
 def scored(risk: ArrayLike, harmful: ArrayLike, clusters: Sequence[str]) -> Scored:
-    """Arrange risks, whether each dialogue is harmful, and the names of their clusters.
+    """Arrange the risk of each dialogue, whether it is harmful, and the name of its cluster.
 
     Raises:
-        UsageError: the three differ in length, or a risk is no finite number.
+        UsageError: `unequal_lengths`, or `not_finite` for a risk that is not a finite number.
     """
     risks, harms = np.asarray(risk, dtype=np.float64), np.asarray(harmful, dtype=np.bool_)
     if not (risks.shape == harms.shape == (len(clusters),)):
-        raise UsageError("Risks, labels and clusters must be lists of one and the same length.")
+        raise UsageError("unequal_lengths", "Risks, labels and clusters must be lists of equal length.")
     if not np.isfinite(risks).all():
-        raise UsageError("A risk is not a finite number. Leave out dialogues that were not scored.")
+        raise UsageError("not_finite", "A risk is not a finite number. Leave out dialogues without a risk.")
     return Scored(risk=risks, harmful=harms, cluster=numbered(clusters))
 
 
@@ -118,24 +117,24 @@ def ranking(
     replicates: int = 2000,
     seed: int = 0,
 ) -> Ranking:
-    """AUROC, AUPRC and recall at fixed rates of false alarms.
+    """Compute AUROC, AUPRC and recall at fixed false-alarm rates.
 
-    AUROC: `auroc`. AUPRC: average precision, Σ_v (R_v - R_{v-1}) · P_v over the distinct risks v from the
-    highest down, R_v and P_v recall and precision with all dialogues of risk ≥ v as alarms: equal risks
+    AUROC: see `auroc`. AUPRC is the average precision Σ_v (R_v - R_{v-1}) · P_v over the distinct risks v in
+    descending order, where R_v and P_v are recall and precision with all risks ≥ v as alarms: equal risks
     enter together and nothing is interpolated (Davis & Goadrich 2006; scikit-learn's
-    `average_precision_score`). Recall at a rate of false alarms: the share of harmful dialogues with a risk
-    above the lowest value that keeps the rate (`alarms_above`); each replicate chooses its own threshold, so
-    the interval carries the threshold's uncertainty too.
+    `average_precision_score`). Recall at a false-alarm rate is the share of harmful dialogues with a risk
+    above the lowest value that keeps the rate (`alarms_above`). Each replicate chooses its own threshold, so
+    the interval includes the uncertainty of the threshold.
 
-    Variances of AUPRC and recalls: bootstrap over clusters, drawn within their kind (only harmful, only
-    benign, both), since how many there are of each is the data's design; effective size at most held
-    towards the number of independent harmful dialogues.
+    The variances of AUPRC and recalls come from `cluster_bootstrap`, which draws within each kind of
+    cluster, as the numbers of each are the design of the data. Their effective size is drawn towards the
+    number of independent harmful dialogues.
     """
     harmful = int(data.harmful.sum())
     benign = len(data.harmful) - harmful
     prevalence = harmful / len(data.harmful) if len(data.harmful) else 0.0
     if not (harmful and benign):
-        nothing = tuple(_untold(rate, data) for rate in rates)
+        nothing = tuple(_recall_at(rate, data, None) for rate in rates)
         return Ranking(
             harmful=harmful, benign=benign, auroc=None, auprc=None, prevalence=prevalence, recalls=nothing
         )
@@ -152,29 +151,18 @@ def ranking(
         auroc=auroc(data),
         auprc=auprc,
         prevalence=prevalence,
-        recalls=tuple(
-            RecallAt(
-                rate=rate,
-                above=alarms_above(data.risk[~data.harmful], rate),
-                estimate=recall,
-                benign=data.benign_clusters,
-                needed=needed_benign(rate),
-            )
-            if data.benign_clusters >= needed_benign(rate)
-            else _untold(rate, data)
-            for rate, recall in zip(rates, recalls, strict=True)
-        ),
+        recalls=tuple(_recall_at(rate, data, recall) for rate, recall in zip(rates, recalls, strict=True)),
     )
 
 
 def auroc(data: Scored) -> Estimate | None:
-    """The chance that a harmful dialogue has a higher risk than a benign one, a tie counting one half.
+    """The probability that a harmful dialogue has a higher risk than a benign one; a tie counts one half.
 
-    Mann & Whitney (1947); Bamber (1975). Variance by the placements of DeLong, DeLong & Clarke-Pearson
-    (1988), summed by cluster (Obuchowski 1997), so a cluster may hold both classes. Interval: Wilson's at
-    the effective size, held towards the number of independent dialogues of the smaller class, because
-    A(1-A) / min(m, n) is the largest variance that an area can have (Birnbaum & Klose 1957).
-    None unless both classes occur.
+    Sources: Mann & Whitney (1947); Bamber (1975). The variance uses the placements of DeLong, DeLong &
+    Clarke-Pearson (1988), summed by cluster (Obuchowski 1997), so a cluster may hold both classes. The
+    interval is Wilson's at the effective size, which is drawn towards the number of independent dialogues of
+    the smaller class: A(1-A) / min(m, n) is the largest variance that an area can have (Birnbaum & Klose
+    1957). None unless both classes occur.
     """
     if data.harmful.all() or not data.harmful.any():
         return None
@@ -185,12 +173,12 @@ def auroc(data: Scored) -> Estimate | None:
 
 
 def area_deviations(data: Scored) -> tuple[float, Floats]:
-    """The area under the ROC curve, and what each cluster adds to it beyond its mean part; shape (C,).
+    """The area under the ROC curve, and how much each cluster deviates from its mean part of it; shape (C,).
 
-    The squares of the parts sum up to the area's variance. For a harmful dialogue i the placement is the
-    share of benign ones below it (ties one half), and its part (placement - area) / harmful; likewise for
-    benign ones with the share of harmful ones above. Both classes must occur. The parts of each class are
-    scaled by √(G / (G - 1)), G its number of clusters.
+    The squared deviations add up to the variance of the area. The placement of a harmful dialogue is the
+    share of benign ones below it (ties count one half), and its part is (placement - area) / harmful; for
+    benign dialogues it is the share of harmful ones above. The parts of a class are scaled by √(G / (G - 1)),
+    G being its number of clusters. Both classes must occur.
     """
     harmful, benign = data.risk[data.harmful], data.risk[~data.harmful]
     above = _placements(harmful, np.sort(benign))
@@ -206,32 +194,32 @@ def area_deviations(data: Scored) -> tuple[float, Floats]:
 
 
 def alarms_above(benign: Floats, rate: float) -> float:
-    """The least benign risk r such that no more than `rate` of the `benign` risks lie above r.
+    """The lowest benign risk r such that at most the share `rate` of the `benign` risks lies above r.
 
-    Alarms are the risks above r, so equal risks are never split and the rate is never exceeded: with
-    ties it may be well below. `benign` must not be empty.
+    Risks above r are alarms. Equal risks are never split, so the rate is never exceeded; with ties it may be
+    well below. `benign` must not be empty.
     """
     downwards = np.sort(benign)[::-1]
     return float(downwards[_allowed(rate, len(downwards))])
 
 
 def recalls_of(data: Scored, rates: Sequence[float]) -> Callable[[Floats], Floats]:
-    """From how often each dialogue is drawn, (B, N), to the recall at each rate, (B, rates)."""
+    """The function from how often each dialogue is drawn, (B, N), to the recall at each rate, (B, rates)."""
     statistic = _curve_statistic(data, rates)
     return lambda weights: statistic(weights)[:, 1:]
 
 
 def needed_benign(rate: float) -> int:
-    """How many benign dialogues it takes for one alarm to be no more than `rate` of them."""
+    """How many benign dialogues make one alarm no more than the share `rate`."""
     return math.ceil(1.0 / rate - 1e-9)
 
 
 def at_threshold(data: Scored, threshold: float) -> AtThreshold:
-    """Recall, rate of false alarms, precision and F1 with every risk ≥ `threshold` as an alarm.
+    """Compute recall, false-alarm rate, precision and F1 with every risk ≥ `threshold` as an alarm.
 
-    All four are `clustered_share`s: of the harmful, the benign, the alarms; and F1 = 2 J / (1 + J), J the
-    share of hits among the dialogues that are harmful or raise an alarm, whose limits carry over because F1
-    rises with J.
+    The first three are `clustered_share`s of the harmful dialogues, the benign ones and the alarms. F1 is
+    2 J / (1 + J), J being the `clustered_share` of hits among the dialogues that are harmful or raise an
+    alarm; F1 rises with J, so the limits of J give those of F1.
     """
     alarm = data.risk >= threshold
     hits = alarm & data.harmful
@@ -255,7 +243,7 @@ def at_threshold(data: Scored, threshold: float) -> AtThreshold:
 
 
 def roc_curve(data: Scored) -> tuple[Floats, Floats]:
-    """Rates of false alarms and recalls from (0, 0) to (1, 1), one point per distinct risk.
+    """False-alarm rates and recalls from (0, 0) to (1, 1), one point per distinct risk.
 
     Both classes must occur.
     """
@@ -265,7 +253,7 @@ def roc_curve(data: Scored) -> tuple[Floats, Floats]:
 
 
 def _cumulative(data: Scored) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """From weights (B, N) to the harmful and the benign weight with risk ≥ each distinct risk, downwards."""
+    """The function from weights (B, N) to the harmful and benign weight at or above each risk, descending."""
     order = np.argsort(-data.risk, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(data.risk[order]) != 0.0, True))
     harmful = data.harmful[order].astype(np.float64)
@@ -279,7 +267,7 @@ def _cumulative(data: Scored) -> Callable[[Floats], tuple[Floats, Floats]]:
 
 
 def _curve_statistic(data: Scored, rates: Sequence[float]) -> Callable[[Floats], Floats]:
-    """From weights (B, N) to average precision and the recall at each rate: (B, 1 + rates)."""
+    """The function from weights (B, N) to average precision and the recall at each rate, (B, 1 + rates)."""
     cumulative = _cumulative(data)
 
     def statistic(weights: Floats) -> Floats:
@@ -297,7 +285,7 @@ def _curve_statistic(data: Scored, rates: Sequence[float]) -> Callable[[Floats],
 
 
 def _placements(these: Floats, others: Floats) -> Floats:
-    """Of each of `these` the share of the sorted `others` below it, ties one half."""
+    """For each of `these`, the share of the sorted `others` below it; ties count one half."""
     places: Floats = (np.searchsorted(others, these, "left") + np.searchsorted(others, these, "right")) / (
         2.0 * len(others)
     )
@@ -305,11 +293,17 @@ def _placements(these: Floats, others: Floats) -> Floats:
 
 
 def _allowed(rate: float, benign: int) -> int:
-    """How many of so many benign dialogues may raise an alarm."""
+    """How many benign dialogues may raise an alarm."""
     return math.floor(rate * benign + 1e-9)
 
 
-def _untold(rate: float, data: Scored) -> RecallAt:
+def _recall_at(rate: float, data: Scored, recall: Estimate | None) -> RecallAt:
+    needed = needed_benign(rate)
+    measured = recall is not None and data.benign_clusters >= needed
     return RecallAt(
-        rate=rate, above=None, estimate=None, benign=data.benign_clusters, needed=needed_benign(rate)
+        rate=rate,
+        above=alarms_above(data.risk[~data.harmful], rate) if measured else None,
+        estimate=recall if measured else None,
+        benign=data.benign_clusters,
+        needed=needed,
     )

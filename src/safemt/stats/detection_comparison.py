@@ -1,6 +1,6 @@
-"""Two moderators on the same dialogues: does one tell harmful from benign better, and can that be told?
+"""Two moderators on the same dialogues: does one detect harm better, and are there enough data to tell?
 
-Every difference is the second's figure less the first's, over dialogues that both scored.
+Every difference is the second moderator's figure minus the first's, over dialogues that both scored.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from safemt.stats.metrics import Floats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionComparison:
-    """Two moderators compared; None where a class is missing or a rate of false alarms cannot be told."""
+    """Two moderators compared; None where a class is missing or a false-alarm rate cannot be measured."""
 
     dialogues: int
     """Scored by both."""
@@ -41,19 +41,23 @@ def compare_detection(
     replicates: int = 2000,
     seed: int = 0,
 ) -> DetectionComparison:
-    """Compare two moderators' risks of the same dialogues in the same order.
+    """Compare the risks that two moderators give the same dialogues in the same order.
 
-    AUROC: the difference of the clusters' parts in each area gives the variance (DeLong, DeLong &
-    Clarke-Pearson 1988; by cluster: Obuchowski 1997). Recalls: paired bootstrap over clusters, each
-    replicate choosing both thresholds anew. Intervals and p-values: `comparison.paired_difference`;
-    verdicts after Holm's correction over these differences (`correct_detection` for several pairs).
+    The variance for AUROC comes from the differences of the clusters' parts in the two areas (DeLong,
+    DeLong & Clarke-Pearson 1988; by cluster: Obuchowski 1997). That for recalls comes from a paired bootstrap
+    over clusters, in which each replicate chooses both thresholds anew. Intervals and p-values are those of
+    `comparison.paired_difference`; verdicts follow Holm's correction over these differences
+    (`correct_detection` corrects several pairs together).
 
     Raises:
-        UsageError: the dialogues are not the same.
+        UsageError: `different_dialogues`: they are not the same.
     """
     same = np.array_equal(first.harmful, second.harmful) and np.array_equal(first.cluster, second.cluster)
     if not same:
-        raise UsageError("Two moderators can be compared on the same dialogues only, in the same order.")
+        raise UsageError(
+            "different_dialogues",
+            "Two moderators can only be compared on the same dialogues in the same order.",
+        )
     total, harmful = len(first.harmful), int(first.harmful.sum())
     if harmful in (0, total):
         nothing = (None,) * len(rates)
@@ -85,7 +89,7 @@ def compare_detection(
 
 
 def correct_detection(comparisons: Sequence[DetectionComparison]) -> tuple[DetectionComparison, ...]:
-    """The comparisons with p-values adjusted and verdicts given for all their differences as one family."""
+    """Adjust the p-values and set the verdicts of all differences of some comparisons, as one family."""
     judged = iter(judge_family([each for c in comparisons for each in (c.auroc, *c.recalls)]))
     return tuple(
         DetectionComparison(

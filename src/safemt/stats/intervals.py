@@ -1,19 +1,19 @@
 """Confidence intervals for ASR and the Safety Index, clustered by query.
 
-The rounds of one query are grown from the same question and image, so they are not independent:
-the unit of sampling is the query, and all its rounds move together. Two ingredients:
+The rounds of a query are grown from the same question and image, so they are not independent: the unit of
+sampling is the query with all its rounds. An interval has two parts:
 
-* **Variance** from a bootstrap that draws queries with replacement (Davison & Hinkley 1997, §3.8;
-  Field & Welsh 2007). Queries with the same labels are interchangeable, so the draw is one
-  multinomial over the distinct rows, and each replicate is a product of small matrices.
-* **Shape** from Wilson's score interval (Wilson 1927) with an effective number of queries in the
-  place of n (Kott & Carr 1997; recommended by Franco, Little, Louis & Slud 2019 for clustered
-  proportions), and that number held towards the plain count of queries while events are few.
+* **Variance**, from a bootstrap that draws queries with replacement (Davison & Hinkley 1997, §3.8; Field &
+  Welsh 2007). Queries with the same labels are interchangeable, so a draw is one multinomial over the
+  distinct rows, and a replicate is a product of small matrices.
+* **Shape**, from Wilson's score interval (Wilson 1927) with an effective number of queries instead of n
+  (Kott & Carr 1997; recommended by Franco, Little, Louis & Slud 2019 for clustered proportions). That number
+  is drawn towards the plain count of queries while events are few.
 
-Neither percentile nor BCa limits are used. Simulated at 34 to 2,000 queries and rates of 2 to 98 %,
-they cover SI and pooled ASR in as little as 55 % of cases instead of 95 %, and say `[0, 0]` when every
-label is safe. The intervals here cover SI in 93-98 %, and pooled ASR in 93-98 %, or more where events
-are few and the rounds of a query unrelated; `tests/core/test_intervals.py` repeats the simulation.
+Percentile and BCa limits are not used. In simulations with 34 to 2,000 queries and rates of 2 to 98 % they
+cover SI and pooled ASR in as little as 55 % of cases instead of 95 %, and give `[0, 0]` when every label is
+safe. The intervals here cover SI and pooled ASR in 93-98 %, and pooled ASR in more where events are few and
+the rounds of a query unrelated; `tests/stats/test_intervals.py` repeats the simulation.
 """
 
 import math
@@ -39,21 +39,21 @@ LEVEL: Final = 0.95
 """The confidence level of every interval."""
 Z: Final = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
 
-# Weight, in queries, of the assumption that a query is one yes or no, while events are few.
-# The smallest value that keeps coverage of ASR and SI above 93 % from 34 queries on, by simulation.
+# Weight, in queries, of the assumption that a query is a single yes or no; it matters while events are few.
+# The smallest value that keeps the coverage of ASR and SI above 93 % from 34 queries on, in simulations.
 _PRIOR_QUERIES: Final = 0.5
 
-# Replicates are made in chunks of at most this many cells (32 MB of counts), whatever the data.
+# Replicates are made in chunks of at most this many cells: 32 MB of counts.
 _CHUNK_CELLS: Final = 1 << 22
 
 Codes = NDArray[np.int8]
 Statistic = Callable[[Codes, Floats], Floats]
-"""From distinct rows (U, C) and how often each is drawn (B, U) to the figures of each draw (B, S)."""
+"""From the distinct rows (U, C) and how often each is drawn (B, U) to the figures of each draw (B, S)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval at `LEVEL`, ends included."""
+    """A confidence interval at `LEVEL`; it includes its ends."""
 
     low: float
     high: float
@@ -71,8 +71,8 @@ class Estimate:
 class Uncertainty:
     """ASR by round, pooled ASR and SI of one label matrix, each with its interval.
 
-    None where no sample is graded. With a single query the pooled and SI intervals are [0, 1]:
-    one query shows nothing of how queries differ.
+    None where no sample is graded. With a single query the intervals of pooled ASR and SI are [0, 1], as one
+    query does not show how queries differ.
     """
 
     rounds: tuple[int, ...]
@@ -83,14 +83,14 @@ class Uncertainty:
     pooled: Estimate | None
     """Unsafe / graded over all rounds."""
     pooled_size: float
-    """How many independent samples the pooled ASR is worth; 0 without an estimate."""
+    """The number of independent samples that the pooled ASR is worth; 0 without an estimate."""
     si: Estimate | None
 
 
 def score_interval(share: float, size: float) -> Interval:
-    """Wilson's interval for a share seen in `size` independent observations (need not be whole).
+    """Wilson's interval (1927) for a share of `size` independent observations, which need not be whole.
 
-    (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n); its limit [0, 1] for n = 0. Wilson (1927).
+    (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n); for n = 0 its limit, [0, 1].
     """
     if size <= 0.0:
         return Interval(0.0, 1.0)
@@ -101,34 +101,44 @@ def score_interval(share: float, size: float) -> Interval:
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """Wilson's interval for `successes` of `n` independent trials; [0, 1] when n is 0. Wilson (1927)."""
+    """Wilson's interval (1927) for `successes` of `n` independent trials; [0, 1] if n is 0.
+
+    Raises:
+        UsageError: `impossible_counts`: there are more successes than trials.
+    """
     if not 0 <= successes <= n:
-        raise UsageError(f"{successes} successes of {n} trials cannot be: give 0 ≤ successes ≤ trials.")
+        raise UsageError("impossible_counts", f"{successes} successes of {n} trials are impossible.")
     return score_interval(successes / n if n else 0.0, n)
 
 
 def proportion(successes: int, n: int) -> Estimate | None:
-    """successes / n with Wilson's interval; None when n is 0."""
+    """successes / n with Wilson's interval; None if n is 0."""
     return Estimate(successes / n, wilson(successes, n)) if n else None
 
 
 def effective_size(share: float, variance: float, queries: float) -> float:
     """The number n of independent observations that would give `share` the same `variance`.
 
-    n = queries / ρ with ρ = (queries² · variance + κ) / (queries · p(1-p) + κ), κ = ½ query. As κ → 0
-    this is p(1-p) / variance, the usual effective size (Kish 1965); κ holds ρ at 1, one query one
-    observation, when the data show next to no events and so no variance.
+    n = queries / ρ with ρ = (queries² · variance + κ) / (queries · p(1-p) + κ) and κ = ½ query. For κ → 0 it
+    is p(1-p) / variance, the usual effective size (Kish 1965). κ keeps ρ near 1, one observation per query,
+    when the data show hardly any events and so no variance.
     """
     events = queries * share * (1.0 - share)
     ratio = (queries**2 * variance + _PRIOR_QUERIES) / (events + _PRIOR_QUERIES)
     return queries / ratio
 
 
+def share_estimate(share: float, variance: float, queries: float) -> Estimate:
+    """A share with Wilson's interval at its `effective_size`; [0, 1] if there is a single query."""
+    size = effective_size(share, variance, queries) if queries > 1.0 else 0.0
+    return Estimate(share, score_interval(share, size))
+
+
 def difference_error(variance: float, queries: float) -> float:
-    """Standard error of a mean of paired differences in [-1, 1] from its `variance`, never 0.
+    """Standard error of a mean of paired differences in [-1, 1] from its `variance`; never 0.
 
     √(queries² · variance + 1) / (queries + 2): half a query is added at either extreme, as Agresti & Min
-    (2005) add ½ to each cell of a paired table, so that no difference seen is not taken for none there.
+    (2005) add ½ to each cell of a paired table, so seeing no difference does not prove that there is none.
     """
     return math.sqrt(queries**2 * variance + 1.0) / (queries + 2.0)
 
@@ -146,19 +156,22 @@ def difference_interval(value: float, variance: float, queries: float) -> Interv
 
 
 def distinct(codes: Codes) -> tuple[Codes, NDArray[np.int64]]:
-    """The distinct rows of `codes` and how many rows are alike: shapes (U, C) and (U,)."""
+    """The distinct rows of `codes`, (U, C), and how often each occurs, (U,)."""
     rows, counts = np.unique(codes, axis=0, return_counts=True)
     return rows, counts.astype(np.int64)
 
 
 def cluster_variance(codes: Codes, statistic: Statistic, *, replicates: int, seed: int) -> Floats:
-    """Bootstrap variance of each figure of `statistic` when rows of `codes` are drawn anew; shape (S,).
+    """Bootstrap variance of each figure of `statistic` over the rows of `codes`; shape (S,).
 
-    Rows are queries: as many are drawn, with replacement, as there are. The order of rows does not
-    matter; equal seeds give equal results. `statistic` must be finite for every draw.
+    Rows are queries, drawn with replacement, as many as there are. The order of the rows does not matter;
+    equal seeds give equal results. `statistic` must be finite for every draw.
+
+    Raises:
+        UsageError: `too_few_replicates`: fewer than 2.
     """
     if replicates < 2:
-        raise UsageError(f"{replicates} bootstrap replicates show no variance: ask for 2 or more.")
+        raise UsageError("too_few_replicates", f"{replicates} bootstrap replicates are too few: use 2.")
     rows, counts = distinct(codes)
     generator = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_CELLS // len(rows))
@@ -172,7 +185,7 @@ def cluster_variance(codes: Codes, statistic: Statistic, *, replicates: int, see
 
 
 def pooled_and_si(rounds: Sequence[int]) -> Statistic:
-    """The statistic (pooled ASR, SI) of reweighted queries; each must have a graded sample."""
+    """The statistic (pooled ASR, SI) of reweighted queries, each with a graded sample."""
     round_weight = round_weights(rounds)
 
     def statistic(rows: Codes, draws: Floats) -> Floats:
@@ -188,11 +201,12 @@ def pooled_and_si(rounds: Sequence[int]) -> Statistic:
 
 
 def query_counts(matrix: LabelMatrix) -> tuple[float, float]:
-    """How many queries of one kind stand behind the pooled ASR and behind SI; uneven rounds count less.
+    """The number of equal queries that pooled ASR and SI are worth; uneven rounds count less.
 
-    Pooled: (Σ_q m_q)² / Σ_q m_q², m_q the graded samples of query q (Kish 1965). SI: with n_k the
-    graded samples of round k, (Σ_k weight_k / √n_k)⁻², as if a query were unsafe in all rounds or none.
-    Both are the number of queries when every round of every query is graded. At least one sample must be.
+    Pooled ASR: (Σ_q m_q)² / Σ_q m_q², m_q being the graded samples of query q (Kish 1965). SI:
+    (Σ_k weight_k / √n_k)⁻², n_k being the graded samples of round k, as if a query were unsafe in all rounds
+    or none. Both equal the number of queries if every round of every query is graded. At least one sample
+    must be graded.
     """
     per_query: Floats = matrix.graded.sum(axis=1)
     per_round: Floats = matrix.graded.sum(axis=0)
@@ -209,12 +223,12 @@ def graded_queries(matrix: LabelMatrix) -> LabelMatrix:
 
 
 def bootstrap(matrix: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> Uncertainty:
-    """ASR of each round, pooled ASR and SI with 95 % intervals, clustered by query.
+    """Compute ASR of each round, pooled ASR and SI with 95 % intervals, clustered by query.
 
-    A round holds one sample per query, so there is nothing to cluster: Wilson's interval. Pooled ASR
-    and SI take their variance from the clustered bootstrap and their shape from `score_interval` at
-    their `effective_size`. Any grouping (scenario, method) is the same call on a smaller matrix.
-    Sources: see the module. Ungraded samples are left out; `trend.ungraded_bounds` shows what they hide.
+    A round holds one sample per query, so it has Wilson's interval. Pooled ASR and SI take their variance
+    from the clustered bootstrap and their shape from `score_interval` at their `effective_size` (sources: see
+    the module). For a scenario or method, pass its part of the matrix. Ungraded samples are left out;
+    `trend.ungraded_bounds` shows how much they could change.
     """
     seen = graded_queries(matrix)
     graded = seen.graded.sum(axis=0)
@@ -225,7 +239,7 @@ def bootstrap(matrix: LabelMatrix, *, replicates: int = 2000, seed: int = 0) -> 
     pooled_size = 0.0
     index = safety_index(seen).value
     if index is not None:
-        # Absent and ungraded are the same thing here; as one code they make fewer distinct rows.
+        # Absent and ungraded are equivalent here; one code for both makes fewer distinct rows.
         codes = np.maximum(seen.codes, UNGRADED)
         share = float(unsafe.sum() / graded.sum())
         sizes = (0.0, 0.0)

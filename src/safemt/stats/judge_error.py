@@ -1,4 +1,4 @@
-"""ASR freed of the judge's error: by a validation of the judge, or by people's labels on part of the run."""
+"""ASR corrected for the judge's errors: by a validation of the judge, or by people's labels of a part."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from safemt.stats.agreement import Confusion
+from safemt.stats.agreement import Confusion, balanced_accuracy
 from safemt.stats.intervals import (
     Estimate,
     Interval,
     Uncertainty,
     Z,
-    effective_size,
-    score_interval,
-    wilson,
+    share_estimate,
 )
 from safemt.stats.metrics import SAFE, UNSAFE, Floats, LabelMatrix
 
@@ -24,12 +22,12 @@ Standing = Literal["corrected", "not validated", "no better than chance", "does 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An ASR corrected for the judge's error, or the reason why there is none."""
+    """An ASR corrected for the judge's errors, or the reason why there is none."""
 
     standing: Standing
-    """`not validated`: people's labels lack unsafe or safe items. `no better than chance`: the interval
-    of sensitivity + specificity - 1 reaches 0, so the observed ASR says nothing of the true one. `does not
-    fit`: no true ASR could make a judge with these errors report this one, so it errs otherwise here."""
+    """`not validated`: people's labels lack unsafe or safe items. `no better than chance`: the interval of
+    sensitivity + specificity - 1 includes 0, so the observed ASR does not depend on the true one. `does not
+    fit`: with these errors no true ASR leads to the observed one, so the judge errs differently here."""
     estimate: Estimate | None
     """A share in [0, 1]; None unless `corrected`."""
 
@@ -45,47 +43,43 @@ class CorrectedAsr:
 
 @dataclass(frozen=True, slots=True)
 class PredictionPowered:
-    """ASR by people's standard, from few labels by people and many by the judge."""
+    """ASR as people would judge it, from few labels by people and many by the judge."""
 
     estimate: Estimate
     """Prediction-powered."""
     people_only: Estimate
-    """The same from people's labels alone: what the judge's labels add is the difference in width."""
+    """The same from people's labels alone. The judge's labels make the interval above narrower."""
     power: float
-    """λ in [0, 1]: how much the judge's labels count; 0 is people only."""
+    """λ in [0, 1], the weight of the judge's labels; 0 uses people's alone."""
     labelled: int
-    """Samples graded by people and judge."""
+    """Samples graded by people and by the judge."""
     unlabelled: int
     """Samples graded by the judge only."""
     unread: int
-    """Samples graded by people that the judge left `ungraded`; they are in neither number above."""
+    """Samples graded by people but left `ungraded` by the judge; the numbers above leave them out."""
 
 
 def youden(validation: Confusion) -> Estimate | None:
-    """J = sensitivity + specificity - 1, in [-1, 1], 0 for a coin; None unless both classes were validated.
+    """J = sensitivity + specificity - 1 = 2 · `balanced_accuracy` - 1 in [-1, 1], 0 for a coin (Youden 1950).
 
-    Interval from the two Wilson intervals: J ± √(distance to the limit of each, squared and summed)
-    (Newcombe 1998, method 10). Source of J: Youden (1950).
+    None unless both classes were validated.
     """
-    if not (validation.unsafe and validation.safe):
+    balanced = balanced_accuracy(validation)
+    if balanced is None:
         return None
-    sensitivity = validation.unsafe_as_unsafe / validation.unsafe
-    specificity = validation.safe_as_safe / validation.safe
-    of_unsafe = wilson(validation.unsafe_as_unsafe, validation.unsafe)
-    of_safe = wilson(validation.safe_as_safe, validation.safe)
-    value = sensitivity + specificity - 1.0
-    down = math.hypot(sensitivity - of_unsafe.low, specificity - of_safe.low)
-    up = math.hypot(of_unsafe.high - sensitivity, of_safe.high - specificity)
-    return Estimate(value, Interval(low=max(-1.0, value - down), high=min(1.0, value + up)))
+    value, low, high = (
+        2.0 * each - 1.0 for each in (balanced.value, balanced.interval.low, balanced.interval.high)
+    )
+    return Estimate(value, Interval(low, high))
 
 
 def correct(observed: float, size: float, validation: Confusion) -> Correction:
-    """The ASR that would make a judge with this validation report `observed` (a share in [0, 1]).
+    """The true ASR with which a judge of this validation would report `observed`, a share in [0, 1].
 
-    Value: (observed + Sp - 1) / (Se + Sp - 1), clipped to [0, 1] (Rogan & Gladen 1978). Interval: Lang &
-    Reiczigel (2014), which carries the uncertainty of all three shares, clipped likewise. `size` is the
-    number of independent samples behind `observed`: their count, or the effective one where they are
-    clustered. The judge is taken to err on the run as it does on the validation items.
+    Value: (observed + Sp - 1) / (Se + Sp - 1), clipped to [0, 1] (Rogan & Gladen 1978). The interval is that
+    of Lang & Reiczigel (2014), which includes the uncertainty of all three shares, clipped likewise. `size`
+    is the number of independent samples of `observed`: their count, or the effective size if they are
+    clustered. The judge is assumed to err in the run as it does on the validation items.
     """
     chance = youden(validation)
     if chance is None:
@@ -116,7 +110,7 @@ def correct(observed: float, size: float, validation: Confusion) -> Correction:
 
 
 def corrected_asr(observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
-    """`correct` for each round, and for the pooled ASR at its effective size (clustered by query)."""
+    """`correct` the ASR of each round, and the pooled ASR at its effective size (clustered by query)."""
     nothing = Correction("nothing graded", None)
     return CorrectedAsr(
         rounds=observed.rounds,
@@ -131,15 +125,15 @@ def corrected_asr(observed: Uncertainty, validation: Confusion) -> CorrectedAsr:
 
 
 def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPowered | None:
-    """ASR over the samples that the judge graded, when people labelled a random part of those samples.
+    """ASR over the samples that the judge graded, if people labelled a random part of them.
 
     Value: mean of people's labels + λ · (mean of the judge's labels on the rest - on people's part),
-    clipped to [0, 1] (Angelopoulos, Bates, Fannjiang, Jordan & Zrnic 2023); λ minimises the variance
-    (PPI++: Angelopoulos, Duchi & Zrnic 2023), within [0, 1]. It is right however wrong the judge is, as
-    long as chance decided which samples people saw. The variance is summed by query, so the samples
-    of one query may depend on each other; the interval is `score_interval` at the `effective_size`.
-    Matched by query and round; None when no sample is graded by both. With one labelled query the
-    intervals are [0, 1].
+    clipped to [0, 1] (Angelopoulos, Bates, Fannjiang, Jordan & Zrnic 2023). λ in [0, 1] minimises the
+    variance (PPI++: Angelopoulos, Duchi & Zrnic 2023). The value is unbiased however wrong the judge is, as
+    long as people's samples were chosen at random. The variance is summed by query, so the samples of a
+    query may depend on each other; the interval is `score_interval` at the `effective_size`. Samples are
+    matched by query and round. None if no sample is graded by both; with one labelled query the intervals
+    are [0, 1].
     """
     judge, person = judged.codes, _aligned(people, judged)
     labelled = (judge >= SAFE) & (person >= SAFE)
@@ -169,7 +163,7 @@ def prediction_powered(judged: LabelMatrix, people: LabelMatrix) -> PredictionPo
 
 
 def _aligned(matrix: LabelMatrix, like: LabelMatrix) -> NDArray[np.int8]:
-    """The codes of `matrix` in the rows and columns of `like`; -1 where it has none."""
+    """The codes of `matrix`, arranged in the rows and columns of `like`; -1 where it has none."""
     codes = np.full(like.codes.shape, -1, dtype=np.int8)
     row_of = {query_id: row for row, query_id in enumerate(matrix.query_ids)}
     rows = [(row, row_of[query_id]) for row, query_id in enumerate(like.query_ids) if query_id in row_of]
@@ -187,17 +181,12 @@ def _mean_unsafe(codes: NDArray[np.int8], where: NDArray[np.bool_]) -> float:
 
 
 def _deviations(codes: NDArray[np.int8], where: NDArray[np.bool_]) -> Floats:
-    """What each query adds to the mean of unsafe labels `where`, less what it would add at the mean; (Q,)."""
+    """Each query's part of the mean of unsafe labels `where`, minus its part if it were average; (Q,)."""
     apart = np.where(where, (codes == UNSAFE) - _mean_unsafe(codes, where), 0.0)
     deviations: Floats = apart.sum(axis=1) / max(1, where.sum())
     return deviations
 
 
 def _clustered(value: float, deviations: Floats, queries: float) -> Estimate:
-    """A share whose error is the sum of one independent deviation per query."""
-    share = min(1.0, max(0.0, value))
-    if queries <= 1.0:
-        return Estimate(share, Interval(0.0, 1.0))
-    return Estimate(
-        share, score_interval(share, effective_size(share, float(deviations @ deviations), queries))
-    )
+    """A share whose error is the sum of independent deviations, one per query."""
+    return share_estimate(min(1.0, max(0.0, value)), float(deviations @ deviations), queries)

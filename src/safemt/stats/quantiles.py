@@ -1,4 +1,4 @@
-"""Quantiles of times, with intervals that assume nothing of how times are spread."""
+"""Quantiles of times, with intervals that do not assume a distribution."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from safemt.stats.intervals import Estimate, Interval, Z
 
 
 def quantile(values: Sequence[float], share: float) -> Estimate | None:
-    """The value that `share` of `values` do not exceed, and a 95 % interval; None without values.
+    """The value that a `share` of `values` does not exceed, with a 95 % interval; None without values.
 
-    Value: the ⌈share · n⌉-th of the n sorted values. Interval: the order statistics whose ranks are
-    share · n ± z √(share (1 - share) n), outwards, for the rank of the true quantile is binomial (David &
-    Nagaraja 2003, §7.1). Where the upper rank is beyond n the interval ends at the highest value seen, and
-    the truth may lie above.
+    Value: the ⌈share · n⌉-th of the n sorted values. The interval lies between the order statistics of the
+    ranks share · n ± z √(share (1 - share) n), rounded outwards, as the rank of the true quantile is binomial
+    (David & Nagaraja 2003, §7.1). If the upper rank is beyond n, the interval ends at the highest value seen,
+    and the true quantile may lie above it.
     """
     if not values:
         return None

@@ -1,7 +1,7 @@
-"""Whether a risk may be read as a probability: reliability, calibration error, Brier score.
+"""Whether a risk can be read as a probability: reliability, calibration error, Brier score.
 
-All of it holds for the mix of harmful and benign dialogues that it was measured on: a risk that is right
-where half of the dialogues are harmful is far too high where one in a thousand is.
+The figures hold only for the mix of harmful and benign dialogues that they were measured on: a risk that is
+right where half of the dialogues are harmful is far too high where one in a thousand is.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from safemt.core.errors import UsageError
-from safemt.stats.clusters import cluster_bootstrap, clustered_mean, clustered_share, share_estimate
+from safemt.stats.clusters import cluster_bootstrap, clustered_mean, clustered_share
 from safemt.stats.detection import Scored
-from safemt.stats.intervals import Estimate
+from safemt.stats.intervals import Estimate, share_estimate
 from safemt.stats.metrics import Floats
 
 BINS: Final = 10
@@ -21,11 +21,11 @@ BINS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityBin:
-    """Dialogues of like risk."""
+    """Dialogues of similar risk."""
 
     low: float
     high: float
-    """Risks in [low, high); the last bin holds its upper end too."""
+    """Risks in [low, high); the last bin includes its upper end."""
     dialogues: int
     risk: float
     """Their mean risk."""
@@ -35,10 +35,10 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """How near risks come to being probabilities; None without dialogues."""
+    """How close risks are to probabilities; None without dialogues."""
 
     bins: tuple[ReliabilityBin, ...]
-    """Those that hold dialogues."""
+    """Those with dialogues."""
     error: Estimate | None
     """Expected calibration error: Σ_b n_b / N · |share harmful - mean risk|."""
     brier: Estimate | None
@@ -46,19 +46,19 @@ class Reliability:
 
 
 def reliability(data: Scored, *, replicates: int = 2000, seed: int = 0) -> Reliability:
-    """Reliability in ten bins of equal width, expected calibration error and Brier score.
+    """Compute reliability in ten bins of equal width, expected calibration error and Brier score.
 
-    Error: Naeini, Cooper & Hauskrecht (2015); variance by `cluster_bootstrap`. It errs on the high side where
-    bins hold few dialogues, for chance alone then sets share and risk apart. Score: Brier (1950), interval
-    by `clustered_mean`. Bins: `clustered_share`.
+    Error: Naeini, Cooper & Hauskrecht (2015), with the variance of `cluster_bootstrap`. It is too high where
+    bins hold few dialogues, as chance alone separates share and risk there. Score: Brier (1950), with the
+    interval of `clustered_mean`. Bins have that of `clustered_share`.
 
     Raises:
-        UsageError: a risk lies outside [0, 1].
+        UsageError: `not_a_probability`: a risk lies outside [0, 1].
     """
     if not len(data.risk):
         return Reliability(bins=(), error=None, brier=None)
     if data.risk.min() < 0.0 or data.risk.max() > 1.0:
-        raise UsageError("A risk outside [0, 1] cannot be read as a probability.")
+        raise UsageError("not_a_probability", "A risk outside [0, 1] cannot be read as a probability.")
     place = np.minimum((data.risk * BINS).astype(np.intp), BINS - 1)
     apart = np.eye(BINS)[place] * (data.harmful - data.risk)[:, np.newaxis]
 

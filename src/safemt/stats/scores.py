@@ -7,17 +7,17 @@ from safemt.core.taxonomy import Label, Outcome
 
 @dataclass(frozen=True, slots=True)
 class ScoredSample:
-    """What became of one sample: all that the figures are computed from."""
+    """The result of one sample: all that the figures are computed from."""
 
     query_id: str
     turns: int
     label: Label | None
-    """None while the sample is still to do."""
+    """None while the sample is pending."""
     outcome: Outcome | None = None
-    """None where only labels are known."""
+    """None if only labels are known."""
     cause: str = ""
     """Why it is `ungraded`."""
     scenario: str | None = None
     method: str | None = None
     twin_of: str | None = None
-    """Set on a benign twin: it enters over-refusal, never ASR or SI."""
+    """Set for a benign twin, which counts for over-refusal, never for ASR or SI."""

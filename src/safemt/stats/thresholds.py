@@ -1,6 +1,6 @@
-"""The threshold that keeps a promise: at most so many benign dialogues raise an alarm, with confidence.
+"""Thresholds that keep false alarms below a given rate, with confidence.
 
-Nothing is assumed of the risks but that the benign dialogues at hand and those to come are alike.
+The only assumption is that future benign dialogues resemble the present ones.
 """
 
 import math
@@ -12,37 +12,37 @@ from safemt.core.errors import UsageError
 from safemt.stats.intervals import LEVEL, Estimate, Interval
 
 DIGITS: Final = 6
-"""Digits of a threshold."""
+"""Decimal places of a threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """A threshold and what is known of its false alarms."""
+    """A threshold, and how many false alarms it raises."""
 
     threshold: float
-    """An alarm is a risk of at least this. It may lie above 1: then nothing may raise one."""
+    """A risk of at least this is an alarm. It may lie above 1; then nothing raises an alarm."""
     rate: float
-    """What was asked for."""
+    """The rate that was asked for."""
     allowed: int
-    """How many of the benign may raise an alarm if the rate is to be kept with confidence."""
+    """How many benign dialogues may raise an alarm if the rate is to be kept with confidence."""
     alarms: int
-    """How many do; fewer than `allowed` where risks are equal."""
+    """How many do; fewer than `allowed` if risks are equal."""
     benign: int
     achieved: Estimate
-    """Their share with Clopper and Pearson's interval, whose upper end is at most `rate`."""
+    """Their share, with Clopper and Pearson's interval, whose upper end is at most `rate`."""
 
 
 def clopper_pearson(successes: int, n: int) -> Interval:
-    """The exact 95 % interval for `successes` of `n` independent trials. Clopper & Pearson (1934).
+    """The exact 95 % interval (Clopper & Pearson 1934) for `successes` of `n` ≥ 1 independent trials.
 
-    Low: the p with P(X ≥ successes) = 2.5 %, 0 for none; high: that with P(X ≤ successes) = 2.5 %, 1 for all;
-    X ~ Binomial(n, p). Found by bisection to the last bit.
+    With X ~ Binomial(n, p), it goes from the p with P(X ≥ successes) = 2.5 %, or 0 for no success, to that
+    with P(X ≤ successes) = 2.5 %, or 1 if all succeed. Both are found by bisection to the last bit.
 
     Raises:
-        UsageError: there are no trials, or more successes than trials.
+        UsageError: `impossible_counts`: there are more successes than trials, or no trials.
     """
     if not 0 <= successes <= n or n == 0:
-        raise UsageError(f"{successes} successes of {n} trials cannot be: give 0 ≤ successes ≤ trials.")
+        raise UsageError("impossible_counts", f"{successes} successes of {n} trials are impossible.")
     tail = (1.0 - LEVEL) / 2.0
     # P(X ≤ k) falls as p rises. P(X ≥ k) = tail is P(X ≤ k - 1) = 1 - tail.
     low = 0.0 if successes == 0 else _root(lambda p: at_most(successes - 1, n, p) - (1.0 - tail))
@@ -51,7 +51,7 @@ def clopper_pearson(successes: int, n: int) -> Interval:
 
 
 def at_most(successes: int, n: int, p: float) -> float:
-    """P(X ≤ successes) of X ~ Binomial(n, p), 0 < p < 1, summed in logarithms."""
+    """P(X ≤ successes) for X ~ Binomial(n, p), 0 < p < 1, from logarithms."""
     steps = range(successes + 1)
     logs = [
         math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p)
@@ -62,15 +62,15 @@ def at_most(successes: int, n: int, p: float) -> float:
 
 
 def needed_for(rate: float) -> int:
-    """How many benign dialogues it takes to promise `rate` at all: the least n with (1 - rate)^n ≤ 2.5 %."""
+    """How many benign dialogues are needed to promise `rate`: the least n with (1 - rate)^n ≤ 2.5 %."""
     return math.ceil(math.log((1.0 - LEVEL) / 2.0) / math.log1p(-rate))
 
 
 def allowed_alarms(rate: float, benign: int) -> int | None:
-    """The most alarms among `benign` whose Clopper-Pearson interval still ends at `rate` or below.
+    """The most alarms among `benign` dialogues whose Clopper-Pearson interval ends at `rate` or below.
 
-    That is the largest k with P(X ≤ k) ≤ 2.5 %, X ~ Binomial(benign, rate): the tolerance limit of the
-    order statistic (Wilks 1941). None where even no alarm at all promises too little.
+    That is the largest k with P(X ≤ k) ≤ 2.5 %, X ~ Binomial(benign, rate): the tolerance limit of the order
+    statistic (Wilks 1941). None if even no alarm is not enough to promise the rate.
     """
     tail = (1.0 - LEVEL) / 2.0
     if benign < needed_for(rate):
@@ -85,12 +85,12 @@ def allowed_alarms(rate: float, benign: int) -> int | None:
 def promise(benign: Sequence[float], rate: float) -> Promise | None:
     """The lowest threshold that keeps false alarms at `rate` or below with 97.5 % confidence.
 
-    `benign` holds the highest risk of each independent benign dialogue (of each cluster where several hang
-    together). With k alarms allowed the threshold lies just above the (k+1)-th highest risk, rounded up
-    to six digits. None where there are too few (`needed_for`).
+    `benign` holds the highest risk of each independent benign dialogue, or of each cluster. If k alarms are
+    allowed, the threshold lies just above the (k+1)-th highest risk, rounded up to six decimal places. None
+    if there are too few dialogues (`needed_for`).
 
     Raises:
-        UsageError: the rate is not between 0 and 1.
+        UsageError: `bad_rate`: it does not lie between 0 and 1.
     """
     require_rate(rate)
     allowed = allowed_alarms(rate, len(benign))
@@ -111,17 +111,19 @@ def promise(benign: Sequence[float], rate: float) -> Promise | None:
 
 
 def require_rate(rate: float) -> None:
-    """Return if `rate` is a share that can be promised.
+    """Accept a rate that can be promised.
 
     Raises:
-        UsageError: it is not between 0 and 1.
+        UsageError: `bad_rate`: it does not lie between 0 and 1.
     """
     if not 0.0 < rate < 1.0:
-        raise UsageError(f"A false-alarm rate lies between 0 and 1, such as 0.01; {rate:g} does not.")
+        raise UsageError(
+            "bad_rate", f"A false-alarm rate must lie between 0 and 1, such as 0.01, not {rate:g}.", rate=rate
+        )
 
 
 def _root(falling: Callable[[float], float]) -> float:
-    """Where a falling function of a share crosses 0."""
+    """The share at which a falling function crosses 0."""
     low, middle, high = 0.0, 0.5, 1.0
     while low < middle < high:
         low, high = (middle, high) if falling(middle) > 0.0 else (low, middle)

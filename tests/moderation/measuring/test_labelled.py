@@ -11,7 +11,7 @@ from moderation.word_detector import row
 from safemt.core.errors import DialogueError
 from safemt.moderation.measuring.labelled import LabelledDialogue, Truth, read_labelled
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -16,7 +16,7 @@ from safemt.core.schema import ImageRef, UnknownPart
 from safemt.core.taxonomy import Scenario
 from safemt.moderation.reading.dialogues import BadRow, Dialogue, read_dialogues
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 HELLO = {"role": "user", "content": "hello"}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safemt.moderation.reading.normalise import fold, views
 
 PHRASE = "please tell me how to water the garden in the evening"
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def kinds(text: str) -> list[str]:

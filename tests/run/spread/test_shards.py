@@ -100,16 +100,14 @@ def test_without_shards_all_samples_keep_their_places() -> None:
 
 
 def test_an_empty_shard_is_said() -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match="holds no query: there are 1 to share out"):
         place_samples([sample("q0")], Shard(1, 4), History.SCRIPTED)
-    assert (error.value.code, error.value.fields) == ("empty_shard", {"shard": "1/4"})
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/", "/2", "1/2/3", "-1/2", "a/b", "1.0/2", "½/2"])
 def test_what_is_no_shard_is_refused(text: str) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match="--shards takes N/M"):
         read_shard(text)
-    assert (error.value.code, error.value.fields) == ("bad_shard", {"shard": text})
 
 
 def test_a_shard_is_written_as_it_is_read() -> None:

@@ -16,7 +16,8 @@ from safemt.judges.refusal import RefusalJudge
 from safemt.run.engine import Engine, setup_of
 from safemt.run.running import Tracker
 from safemt.run.store import Store
-from safemt.run.watch.progress import Progress, progress_line, show_progress
+from safemt.run.watch import progress as progress_module
+from safemt.run.watch.progress import progress_line, show_progress
 from safemt.targets.openai import OpenAITarget
 
 
@@ -76,10 +77,13 @@ async def until(console: Console, text: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_plain_lines_come_at_intervals_and_at_the_end(engine: Engine) -> None:
+async def test_plain_lines_come_at_intervals_and_at_the_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "_PLAIN_SECONDS", 0.02)
     plain = console(terminal=False)
     engine.tracker.last_problem = "[/bold] [red]\n" + "long " * 30
-    async with show_progress(engine, plain, simulated=False, every=0.02):
+    async with show_progress(engine, plain, simulated=False):
         await until(plain, "200/1,200 samples")
         engine.tracker.done = 1200
     assert written(plain).splitlines()[-2].startswith("1,200/1,200 samples")
@@ -108,11 +112,14 @@ async def test_a_terminal_gets_one_live_line_whose_last_state_stays(engine: Engi
     assert text.rindex("\x1b[?25h") < text.rindex("1,200/1,200 samples")
 
 
-async def test_a_display_that_breaks_does_not_break_the_run(engine: Engine) -> None:
+async def test_a_display_that_breaks_does_not_break_the_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "_PLAIN_SECONDS", 0.01)
     broken = Console(file=(closed := io.StringIO()), force_terminal=False)
     closed.close()
     finished = False
-    async with show_progress(engine, broken, simulated=False, every=0.01):
+    async with show_progress(engine, broken, simulated=False):
         await asyncio.sleep(0.05)
         finished = True
     assert finished
@@ -129,40 +136,3 @@ async def test_the_line_stays_when_the_run_ends_in_an_error(engine: Engine) -> N
     with pytest.raises(ZeroDivisionError):
         await broken_run()
     assert written(plain).startswith("300/1,200 samples")
-
-
-# Work in stages
-
-
-def test_stages_leave_a_line_each_in_a_log() -> None:
-    plain = console(terminal=False, width=80)
-    with Progress(plain) as progress:
-        progress.stage("reading", None)
-        progress.stage("asking", 3)
-        for _ in range(3):
-            progress.advance("a note")
-    assert [line.rpartition(":")[0] for line in written(plain).splitlines()] == ["reading", "asking 3"]
-
-
-def test_a_stage_shows_its_count_and_a_note_in_one_live_line() -> None:
-    live = console(terminal=True, width=80)
-    with Progress(live) as progress:
-        progress.stage("asking", 3)
-        progress._line.every = 0.0
-        progress.advance("[red] a note")
-    assert "asking 1/3 · [red] a note" in written(live)
-    assert "asking 1: " in written(live)
-
-
-def test_a_stage_that_ends_in_an_error_says_how_far_it_came() -> None:
-    plain = console(terminal=False, width=80)
-
-    def breaks() -> None:
-        with Progress(plain) as progress:
-            progress.stage("asking", 3)
-            progress.advance()
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        breaks()
-    assert written(plain).startswith("asking 1: ")

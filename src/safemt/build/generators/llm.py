@@ -21,6 +21,7 @@ from safemt.build.compose import Written
 from safemt.build.gates import GATES, INTENT, Draft, Gates
 from safemt.build.methods.registry import METHODS
 from safemt.build.overlap import MOST, overlap
+from safemt.build.progress import Progress
 from safemt.build.queries import Query
 from safemt.build.twins import twin_question
 from safemt.build.words import dialogue_grams
@@ -34,7 +35,6 @@ from safemt.endpoints.limits import EndpointLimits
 from safemt.judges.refusal_detector import Refusal, detect_refusal
 from safemt.run.database import is_run
 from safemt.run.store import Store
-from safemt.run.watch.progress import Progress
 
 PROMPTS_VERSION: Final = 1
 SAMPLING: Final = Sampling(temperature=0.8, max_output_tokens=3_000)

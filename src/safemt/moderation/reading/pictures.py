@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import safemt
 from safemt.core.identity import Json
 from safemt.core.schema import ImageRef
 from safemt.io.images import MAX_BYTES
@@ -125,7 +124,7 @@ class PictureReader:
         self._end()
         if time.monotonic() < self._failed_at + self.retry_seconds:
             return None
-        home = str(Path(safemt.__file__).parents[1])
+        home = str(Path(__file__).parents[3])
         paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", "safemt.moderation.reading.ocr_worker"],

@@ -167,8 +167,6 @@ class _Journal(Store):
 class _Collected(EventLog):
     """Keeps events until they are handed over."""
 
-    is_open = True
-
     def __init__(self) -> None:
         super().__init__()
         self._kept: list[Event] = []

@@ -1,8 +1,8 @@
 """Splitting a run so that several machines share it.
 
-All rounds of a query and its benign twin stay together. So do queries with a request in common, which is then
-asked once, as in one process. The shard is the hash of a query's id, so it depends on neither the machine nor
-the order or the rest of the benchmark.
+All rounds of a query, and its benign twin, stay together, and so do queries of which two samples make the
+same request: it is asked once, as in one process. Which shard they belong to is the hash of a query's id, so
+it depends neither on the machine nor on the order or the rest of the benchmark.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class Shard:
 
 
 def read_shard(text: str) -> Shard:
-    """The shard in a text such as `2/4`.
+    """The shard that `--shards` names.
 
     Raises:
         UsageError: it is not of the form N/M with N from 1 to M.
@@ -34,11 +34,7 @@ def read_shard(text: str) -> Shard:
     number, _, of = text.partition("/")
     if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
         return Shard(int(number), int(of))
-    raise UsageError(
-        "bad_shard",
-        f"`shard` must be N/M, such as 2/4 for the second of four parts, not {text!r}.",
-        shard=text,
-    )
+    raise UsageError(f"--shards takes N/M, such as 2/4 for the second of four parts, not {text!r}.")
 
 
 def place_samples(
@@ -60,16 +56,14 @@ def place_samples(
     ]
     if not placed:
         raise UsageError(
-            "empty_shard",
-            f"Shard {shard} holds no query, because there are only {len(number):,} to share out. Nothing is "
-            "missing without it. Use fewer shards if you can.",
-            shard=str(shard),
+            f"Shard {shard} holds no query: there are {len(number):,} to share out. Nothing is missing "
+            "without it; use fewer shards where you can."
         )
     return placed
 
 
 def _groups(samples: Sequence[Sample], history: History) -> Mapping[str, str]:
-    """For each query, the query that names its group: the least of those that have a request in common."""
+    """For each query the one that its group goes by: the least of those that share a request with it."""
     leader: dict[str, str] = {}
 
     def lead(query: str) -> str:

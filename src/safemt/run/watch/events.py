@@ -1,4 +1,4 @@
-"""A run's events as JSON lines, for programs that watch it. They hold no texts and no keys."""
+"""A run's events as JSON lines, for programs that watch it. No texts and no keys are in them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,10 +11,10 @@ from safemt.core.errors import UsageError
 
 
 class EventLog:
-    """Writes one line per event, at once. If the log cannot be written any more, the run goes on without."""
+    """Writes one line per event, at once. A log that cannot be written is given up; the run goes on."""
 
     def __init__(self, path: Path | None = None, *, complain: Callable[[str], None] | None = None) -> None:
-        """Open `path` for appending; None logs nothing. `complain` gets a sentence if the log is given up.
+        """Open `path` for appending; None logs nothing. `complain` is told if the log has to be given up.
 
         Raises:
             UsageError: the file cannot be written.
@@ -29,14 +29,7 @@ class EventLog:
             if _ends_within_a_line(path):
                 self._file.write(b"\n")
         except OSError as error:
-            raise UsageError(
-                "log_unwritable", f"The event log {path} cannot be written: {error.strerror}.", path=path
-            ) from error
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything comes of an event."""
-        return self._file is not None
+            raise UsageError(f"--log-json {path} cannot be written: {error.strerror}.") from error
 
     def emit(self, event: str, **fields: object) -> None:
         """Write one event. Its fields are described in docs/file-formats.md."""
@@ -62,12 +55,12 @@ class EventLog:
         self.close()
         if self._complain is not None:
             self._complain(
-                f"The event log {self._path} can no longer be written ({reason}). The run goes on without it."
+                f"--log-json {self._path} can no longer be written ({reason}); the run goes on without."
             )
 
 
 def _ends_within_a_line(path: Path) -> bool:
-    """Whether an earlier process stopped in the middle of a line."""
+    """Whether an earlier process was stopped in the middle of a line."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open("rb") as file:

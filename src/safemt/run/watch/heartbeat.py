@@ -1,8 +1,8 @@
-"""`progress.json` in the run directory: what only the running process knows, for those who watch it.
+"""What a running process alone knows, told to those who watch: `progress.json` in the run directory.
 
-It is a file beside the store rather than a table in it, because news of one second are not worth a
-transaction. It is replaced as a whole once a second and removed when the run ends; one that stays behind is
-from a process that was killed.
+It is a file beside the store rather than a table in it: a second's news is not worth a transaction, and the
+store stays free of what is stale a moment later. It is replaced as a whole at most once a second and removed
+when the run ends; one that stays behind is from a process that was killed.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _RATE_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a running process tells about one moment."""
+    """The news of one moment."""
 
     written: str
     """UTC, ISO."""
@@ -42,7 +42,7 @@ class Heartbeat:
     retries: int
     """Attempts made again, by this process."""
     stopping: bool
-    """Whether the run only finishes what is in flight."""
+    """Whether it only finishes what is in flight."""
 
     @property
     def age(self) -> float:
@@ -51,7 +51,7 @@ class Heartbeat:
 
 
 async def keep_heartbeat(engine: Running, folder: Path) -> None:
-    """Write heartbeats of `engine` until cancelled. One that cannot be written is skipped."""
+    """Tell the news of `engine` until cancelled. What cannot be written is left: it is for watchers only."""
     path = folder / HEARTBEAT_FILE
     done: deque[tuple[float, int]] = deque(maxlen=_RATE_SECONDS + 1)
     try:
@@ -76,7 +76,7 @@ async def keep_heartbeat(engine: Running, folder: Path) -> None:
 
 
 def read_heartbeat(folder: Path) -> Heartbeat | None:
-    """The newest heartbeat in a run directory; None if none can be read."""
+    """The newest heartbeat in a run directory; None if there is none that can be read."""
     try:
         content = json.loads((folder / HEARTBEAT_FILE).read_text(encoding="utf-8"))
         heartbeat = Heartbeat(**content)

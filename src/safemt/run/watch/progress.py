@@ -1,10 +1,12 @@
-"""Progress on the terminal: one live line on a terminal, plain lines now and then elsewhere."""
+"""Progress on the terminal: one live line where there is one, plain lines where there is not.
+
+Either way the last line stays, so that a log says how far a run came.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -13,100 +15,25 @@ from rich.text import Text
 from safemt.endpoints.spend import dollars
 from safemt.run.running import Running, Tracker
 
-_LIVE_SECONDS: Final = 0.25
-PLAIN_SECONDS: Final = 5.0
-
-
-class LiveLine:
-    """A line that changes in place on a terminal, and is printed from time to time elsewhere."""
-
-    def __init__(self, console: Console, *, every: float = PLAIN_SECONDS) -> None:
-        """`every` is the seconds between two printed lines."""
-        self._console = console
-        live = Live(console=console, auto_refresh=False, transient=True)
-        self._live = live if console.is_terminal else None
-        self.every = _LIVE_SECONDS if self._live else every
-        self._shown = 0.0 if self._live else time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, line: str) -> None:
-        """Show what is true now, unless something was shown a moment ago."""
-        if time.monotonic() - self._shown < self.every:
-            return
-        if self._live:
-            self._live.update(Text(line, overflow="fold"), refresh=True)
-            self._shown = time.monotonic()
-        else:
-            self.keep(line)
-
-    def keep(self, line: str) -> None:
-        """Print a line that stays."""
-        self._shown = time.monotonic()
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-class Progress:
-    """Work in stages, each with a count. What a stage took stays on the screen."""
-
-    def __init__(self, console: Console) -> None:
-        self._line = LiveLine(console)
-        self._name = ""
-        self._total: int | None = None
-        self._done = 0
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._line.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._end()
-        self._line.__exit__(*error)
-
-    def stage(self, name: str, total: int | None) -> None:
-        """Begin a stage of `total` steps; None if that is not known."""
-        self._end()
-        self._name, self._total, self._done, self._started = name, total, 0, time.monotonic()
-        self._line.show(name)
-
-    def advance(self, note: str = "") -> None:
-        """Count a step of the stage."""
-        self._done += 1
-        elapsed = time.monotonic() - self._started
-        parts = [self._name if self._total is None else f"{self._name} {self._done:,}/{self._total:,}"]
-        if self._total and elapsed > 1:
-            parts.append(f"{(self._total - self._done) * elapsed / self._done:.0f} s left")
-        self._line.show(" · ".join([*parts, note] if note else parts))
-
-    def _end(self) -> None:
-        if self._name:
-            count = f" {self._done:,}" if self._total else ""
-            self._line.keep(f"{self._name}{count}: {time.monotonic() - self._started:.1f} s")
-        self._name = ""
+_LIVE_SECONDS = 0.25
+_PLAIN_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def show_progress(
-    engine: Running, console: Console, *, simulated: bool, every: float = PLAIN_SECONDS
-) -> AsyncIterator[None]:
-    """Show how far `engine` is while the block runs. The last line stays, so that a log has it."""
-    line = LiveLine(console, every=every)
+async def show_progress(engine: Running, console: Console, *, simulated: bool) -> AsyncIterator[None]:
+    """Keep `console` told about `engine` while the block runs."""
     try:
-        with line:
-            async with beside(_keep_showing(engine, line, simulated=simulated)):
+        if console.is_terminal:
+            with Live(console=console, auto_refresh=False, transient=True) as live:
+                async with beside(_paint(engine, live, simulated)):
+                    yield
+        else:
+            async with beside(_write(engine, console, simulated)):
                 yield
     finally:
         if engine.tracker.done > engine.tracker.already_done:
             with suppress(OSError):
-                line.keep(progress_line(engine, simulated=simulated))
+                _print(engine, console, simulated)
 
 
 @asynccontextmanager
@@ -120,10 +47,21 @@ async def beside(display: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _keep_showing(engine: Running, line: LiveLine, *, simulated: bool) -> None:
+async def _paint(engine: Running, live: Live, simulated: bool) -> None:
     while True:
-        line.show(progress_line(engine, simulated=simulated))
-        await asyncio.sleep(line.every)
+        live.update(Text(progress_line(engine, simulated=simulated), overflow="fold"), refresh=True)
+        await asyncio.sleep(_LIVE_SECONDS)
+
+
+async def _write(engine: Running, console: Console, simulated: bool) -> None:
+    while True:
+        await asyncio.sleep(_PLAIN_SECONDS)
+        _print(engine, console, simulated)
+
+
+def _print(engine: Running, console: Console, simulated: bool) -> None:
+    line = progress_line(engine, simulated=simulated)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def progress_line(engine: Running, *, simulated: bool) -> str:
@@ -131,7 +69,7 @@ def progress_line(engine: Running, *, simulated: bool) -> str:
     tracker = engine.tracker
     parts = [f"{tracker.done:,}/{tracker.total:,} samples", *_speed(tracker)]
     rounds = " ".join(
-        f"{turns}t {100 * tracker.unsafe[turns] / graded:.0f} %"
+        f"{turns}t {100 * tracker.unsafe.get(turns, 0) / graded:.0f} %"
         for turns, graded in sorted(tracker.graded.items())
     )
     if rounds:

@@ -18,7 +18,7 @@ from safemt.moderation.reading.pictures import PictureReader, can_read_pictures
 pytestmark = pytest.mark.skipif(not can_read_pictures(), reason="needs the extra `ocr`")
 
 NewModerator = Callable[..., Moderator]
-FIGSTEP = Path(__file__).parents[3].parent / "shared" / "data" / "figstep"
+FIGSTEP = Path(__file__).parents[5] / "shared" / "data" / "figstep"
 GARDEN = "How should one water the garden in a hot summer?"
 
 

@@ -112,6 +112,27 @@ async def test_sync_and_async_calls_work_while_a_loop_runs_and_failed_calls_are_
         with open_moderator("llm:openai/m", base_url=server.base_url) as moderator:
             verdict = moderator.moderate(turns("a"), every_turn=False)
         assert (verdict.risk, verdict.degraded, len(server.requests)) == (0.9, None, 2)
+        # Not the same moderator: its connections belong to another loop.
         other = open_moderator("llm:openai/m", base_url=server.base_url)
         assert (await other.amoderate("a", every_turn=False)).risk == 0.9
         await other.close()
+
+
+def test_an_endpoint_that_refuses_every_call_degrades_verdicts_and_is_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    refusing = [True]
+
+    def answer(body: Body) -> str | tuple[int, object]:
+        if refusing[0]:
+            return 401, {"error": {"message": "bad key"}}
+        return json.dumps({"code": code_in(body), "risk": 90})
+
+    with serve(answer) as server, open_moderator("llm:openai/m", base_url=server.base_url) as moderator:
+        for _ in range(4):
+            verdict = moderator.moderate("a")
+            assert verdict.degraded is not None
+            assert (verdict.degraded.cause, verdict.action) == ("http_401", "inject")
+        refusing[0] = False
+        assert moderator.moderate("a").risk == 0.9

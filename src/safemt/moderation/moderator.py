@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Self, TypeVar
 
@@ -17,7 +17,7 @@ from safemt.core.identity import Json
 from safemt.core.schema import JUDGED_ROLES, Message, UnknownPart
 from safemt.core.taxonomy import Action, OnError, Scenario
 from safemt.core.verdict import Coverage, Degraded, TurnRisk, Unscanned, Verdict
-from safemt.endpoints.asking import Ask, LimitedAsk
+from safemt.endpoints.asking import Ask, limited_ask
 from safemt.moderation.detectors.detector import (
     Assessment,
     Detector,
@@ -29,8 +29,6 @@ from safemt.moderation.detectors.detector import (
 from safemt.moderation.policies.policy import FITS, Policies, Policy, select_policies
 from safemt.moderation.reading.chat import Conversation, Said, conversation_of, message_of
 
-AT_ONCE: Final = 32
-"""Calls to an endpoint at a time, unless the caller gives limits of its own."""
 LINKED: Final = 0.5
 """The linkage from which a turn serves the suspected intent. A turn below it is never blocked."""
 
@@ -48,8 +46,8 @@ class Moderator:
     on_error: OnError = OnError.INJECT
     threshold: float | None = None
     """The risk from which a conversation is flagged; None is the detector's own."""
-    ask: Ask = field(default_factory=lambda: LimitedAsk(AT_ONCE, role="moderator"))
-    """How calls to endpoints are made: by default within limits, and again if that may help."""
+    ask: Ask = limited_ask
+    """Makes the calls to endpoints: by default within limits, and again if that may help."""
 
     @property
     def name(self) -> str:

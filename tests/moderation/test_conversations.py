@@ -133,6 +133,6 @@ def test_an_endpoint_that_refuses_every_call_degrades_verdicts_and_is_asked_agai
         for _ in range(4):
             verdict = moderator.moderate("a")
             assert verdict.degraded is not None
-            assert (verdict.degraded.cause, verdict.action) == ("http_401", "inject")
+            assert (verdict.degraded.cause, verdict.action) == ("bad_key", "inject")
         refusing[0] = False
         assert moderator.moderate("a").risk == 0.9

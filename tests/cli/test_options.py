@@ -40,9 +40,9 @@ def options(command: click.Command) -> list[Option]:
 
 def test_every_command_of_today_is_there() -> None:
     assert [name.removeprefix("safemt ") for name in COMMANDS] == [
-        *("demo", "check", "estimate", "run", "merge", "status", "score", "compare", "report"),
+        *("demo", "check", "estimate", "run", "merge", "status", "score", "compare", "report", "export"),
         *("judge", "judge-check", "moderate", "moderator eval", "moderator calibrate"),
-        *("policy list", "policy show", "policy test", "build", "examples"),
+        *("policy list", "policy show", "policy test", "serve", "monitor", "build", "examples"),
     ]
 
 
@@ -91,7 +91,9 @@ def test_every_field_of_a_run_has_an_option() -> None:
 def test_help_groups_the_options_of_a_run_in_panels(safemt: Command) -> None:
     lines = safemt("run", "--help").out.splitlines()
     panels = [line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
-    of_run = [panel.value for panel in Panel if panel not in (Panel.ARGUMENTS, Panel.GENERATOR)]
+    of_run = [
+        panel.value for panel in Panel if panel not in (Panel.ARGUMENTS, Panel.GATEWAY, Panel.GENERATOR)
+    ]
     assert panels == [*of_run, "Examples"]
     at = {panel: lines.index(f"{panel}:") for panel in panels}
     where = next(n for n, line in enumerate(lines) if line.startswith("  --moderator-threshold "))
@@ -101,7 +103,7 @@ def test_help_groups_the_options_of_a_run_in_panels(safemt: Command) -> None:
 def test_help_lists_the_commands_in_groups(safemt: Command) -> None:
     shown = safemt("--help").out
     assert [line for line in shown.splitlines() if line.endswith(":")] == [
-        "Options:", "Evaluate:", "Look:", "Judge:", "Moderate:", "Build:",
+        "Options:", "Evaluate:", "Look:", "Judge:", "Moderate:", "Deploy:", "Build:",
     ]  # fmt: skip
     assert safemt().out == shown
 

@@ -83,7 +83,7 @@ def test_several_models_need_a_choice(safemt: Command, tmp_path: Path) -> None:
     publish(tmp_path / "labels", {1: [("a", "unsafe")]}, model="two")
     undecided = safemt("score", "labels")
     assert (undecided.code, undecided.out) == (2, "")
-    assert "several models (one, two). Choose one as --target" in undecided.said
+    assert "several models (one, two). Choose one of them" in undecided.said
     assert safemt("score", "labels", "--target", "two", "--json").json["turns"]["1"]["asr"] == 1.0
     unknown = safemt("score", "labels", "--target", "three")
     assert unknown.code == 2

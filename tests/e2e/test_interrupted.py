@@ -108,7 +108,8 @@ def test_killed_behind_a_moderator_it_ends_with_the_same_verdicts_and_figures(
     for document in (done, whole):
         assert document["moderation"].pop("milliseconds")["median"] > 0
     assert done["moderation"] == whole["moderation"]
-    assert figures(done) == figures(whole)
+    # Tokens are what was paid: a degraded verdict that is made again is paid for again.
+    assert {**figures(done), "tokens": None} == {**figures(whole), "tokens": None}
     stats = server.stats()
     assert stats["distinct_bodies"] == 120
     # A degraded verdict is made again with its sample, so each of those in flight may ask twice more.
@@ -156,7 +157,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path, bench: Path, server: C
     assert "Traceback" not in done.err
     assert "never retrieved" not in done.err
     check_store(tmp_path)
-    assert "39 samples are still to do" in safemt(tmp_path, "score", "out").said
+    assert "39 samples still to do" in safemt(tmp_path, "score", "out").said
 
 
 def test_a_run_goes_on_when_nobody_reads_its_remarks(tmp_path: Path, bench: Path, server: ChatServer) -> None:

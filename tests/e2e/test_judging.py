@@ -126,17 +126,20 @@ def test_labels_by_people_on_a_part_of_the_run_sharpen_its_figures(tmp_path: Pat
     ]
 
     assert (powered["labelled"], powered["unlabelled"]) == (10, 20)
-    assert "By people's standard" in safemt(tmp_path, "score", "out", "--people", "people.jsonl").said
+    assert "By people’s standard" in safemt(tmp_path, "score", "out", "--people", "people.jsonl").said
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("judge", "nowhere", "--judge", "refusal"), "nowhere is no run directory"),
+        (("judge", "nowhere", "--judge", "refusal"), "nowhere is not a run directory"),
         (("judge-check", "nowhere.jsonl", "--judge", "refusal"), "nowhere.jsonl cannot be read"),
-        (("judge-check", "bad.jsonl", "--judge", "refusal"), "bad.jsonl, line 1 has the label 'maybe'"),
+        (("judge-check", "bad.jsonl", "--judge", "refusal"), "bad.jsonl, line 1 has a label 'maybe'"),
         (("judge-check", "good.jsonl", "--judge", "gpt"), "--judge 'gpt' is not known"),
-        (("judge-check", "good.jsonl", "--judge", "refusal", "--language", "xx"), "no row in language 'xx'"),
+        (
+            ("judge-check", "good.jsonl", "--judge", "refusal", "--language", "xx"),
+            "no row in the language 'xx'",
+        ),
         (("compare", "nowhere", "elsewhere"), "nothing to score at nowhere"),
     ],
 )

@@ -185,4 +185,4 @@ def test_a_very_long_pause_stops_the_run_and_what_was_done_stays(tmp_path: Path,
     assert server.stats()["total"] == 4
     partial = safemt(tmp_path, "score", "out")
     assert partial.code == 0
-    assert "27 samples are still to do; these figures are partial" in partial.said
+    assert "27 samples still to do: these figures are partial" in partial.said

@@ -131,9 +131,9 @@ def test_compare_shows_with_and_without_in_pairs(recorded: Path) -> None:
     assert comparison["safety_index"]["difference"] > 0
     assert comparison["unpaired"] == [0, 0]
     shown = safemt(recorded, "compare", "without", "with").said
-    assert "moderator – keyword" in shown
-    assert "harmful blocked – 2 of 4" in shown
-    assert "over-refusal +50.0" in shown
+    assert "Moderator none keyword" in shown
+    assert "2 blocked" in shown
+    assert "Over-refusal +50.0" in shown
 
 
 def test_a_policy_that_nobody_reads_is_said_to_change_nothing(recorded: Path) -> None:
@@ -150,10 +150,8 @@ def test_report_shows_what_the_moderator_did(recorded: Path) -> None:
     assert safemt(recorded, "report", "with", "-o", "r.html", "-o", "r.md", "-o", "r.csv").code == 0
     page = (recorded / "r.html").read_text(encoding="utf-8")
     assert "What did the moderator do?" in page
-    assert "keyword</bdi> (block, on errors inject, threshold 0.50)" in page
-    assert "| 2 blocked, 0 injected, 2 allowed; 2 flagged |" in (recorded / "r.md").read_text(
-        encoding="utf-8"
-    )
+    assert "block, on error inject, threshold 0.500" in page
+    assert "2 blocked, 0 injected, 2 allowed; 2 flagged" in (recorded / "r.md").read_text(encoding="utf-8")
     rows = (recorded / "r.csv").read_text(encoding="utf-8").splitlines()
     assert any(",moderated,action,block," in each for each in rows)
 
@@ -308,8 +306,8 @@ def test_compare_shows_what_answers_cost_with_and_without(tmp_path: Path, server
         assert document["answer_cost"]["dollars"] == pytest.approx(sum(used) / 1_000_000)
     assert moderated["answer_cost"]["prompt_tokens"] > without["answer_cost"]["prompt_tokens"]
     shown = safemt(tmp_path, "compare", "without", "with").said
-    assert "target's tokens" in shown
-    assert "cost of both $0.00" in shown
+    assert "Target’s tokens" in shown
+    assert "Cost of both $0.00" in shown
 
 
 # Wrong options

@@ -1,7 +1,6 @@
 """Runs without a network: simulated targets, recorded responses, recorded labels."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,11 @@ def test_a_simulated_run_says_so_everywhere(tmp_path: Path) -> None:
         "ASR by turns (simulated)",
         "ASR in % by scenario and turns (simulated)",
         "ASR in % by method and turns (simulated)",
-        "Outcomes (simulated)",
+        "Outcomes of harmful samples (simulated)",
         "Over-refusal on benign twins (simulated)",
     ):
         assert said in " ".join(done.out.split())
-    assert re.search(r"Safety Index [\d.]+ \(simulated\)", done.out)
+    assert "Overall, with 95 % intervals (simulated)" in done.out
     document = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
     assert document["simulated"] is True
     scored = safemt(tmp_path, "score", "out", "--json")

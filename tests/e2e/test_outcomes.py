@@ -111,7 +111,7 @@ def test_twins_are_asked_but_not_judged(tmp_path: Path, server: ChatServer) -> N
     assert done.json["ungraded"]["n"] == 0
     table = safemt(tmp_path, "score", "out")
     assert "Over-refusal on benign twins" in table.said
-    assert "1t 66.7 %, 2t 66.7 %" in table.said
+    assert table.said.count("66.7 % (") >= 3
 
 
 def test_a_live_dialogue_that_is_blocked_on_the_way_ends_there(tmp_path: Path, server: ChatServer) -> None:
@@ -129,4 +129,4 @@ def test_nothing_graded_is_no_success(tmp_path: Path, server: ChatServer) -> Non
     assert done.code == 1
     assert done.json["turns"]["1"]["asr"] is None
     assert done.json["safety_index"]["value"] is None
-    assert "nothing was graded" in safemt(tmp_path, "score", "out").said
+    assert "Nothing is graded yet" in safemt(tmp_path, "score", "out").said

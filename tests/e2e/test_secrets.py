@@ -46,7 +46,7 @@ def test_a_key_in_an_address_is_refused_before_anything_is_written(tmp_path: Pat
             "--target", "openai/m", "--target-base-url", url,
         )  # fmt: skip
         assert done.code == 2
-        assert "keys are read from the environment" in done.said
+        assert "Keys are read from the environment" in done.said
         assert KEY not in done.said
     assert not (tmp_path / "out").exists()
 

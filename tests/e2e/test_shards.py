@@ -212,11 +212,11 @@ def test_mistakes_are_one_sentence(tmp_path: Path, server: ChatServer) -> None:
     before = (tmp_path / "s1/run.sqlite").read_bytes()
     for runs, out, said in [
         (("s1", "s1"), "all", "named twice"),
-        (("s1", "nowhere"), "all", "nowhere is no run directory"),
+        (("s1", "nowhere"), "all", "nowhere is not a run directory"),
         (("s1",), "s1", "s1 exists already"),
         (("s1",), "bench", "bench exists already"),
         (("s1",), "bench/samples.jsonl", "exists already"),
-        (("s1",), "bench/samples.jsonl/all", "Give another --out"),
+        (("s1",), "bench/samples.jsonl/all", "--out"),
     ]:
         refused = safemt(tmp_path, "merge", *runs, "--out", out)
         assert refused.code == 2, (runs, out)

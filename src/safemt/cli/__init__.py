@@ -47,6 +47,10 @@ _COMMANDS: Final = {
         "moderator": "Measure moderators, and choose thresholds for them.",
         "policy": "Show and test the policies that a moderator hands to a target.",
     },
+    "Deploy": {
+        "serve": "Put a moderator in front of a deployed model.",
+        "monitor": "Show how a deployment's traffic and its moderation change over time.",
+    },
     "Build": {
         "build": "Build a benchmark from harmful queries.",
         "examples": "Write small sample inputs for the other commands.",
@@ -92,6 +96,8 @@ def main() -> None:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
+        # An event loop that was interrupted while it was made complains when it is collected.
+        sys.unraisablehook = lambda _: None
         sys.exit(130)
     except OSError as error:
         # Commands report their own files by name; this is mostly the disk behind their output.

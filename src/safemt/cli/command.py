@@ -94,7 +94,7 @@ def command(
         def callback(**values: Any) -> int | None:
             use(chosen)
             taken = {each.path: values.pop(_identifier(each)) for each in chosen}
-            file = taken.pop("config", None)
+            file = taken.pop("config", None) if config else None
             keywords = {
                 each.path.replace(".", "_"): _argument(each, taken[each.path])
                 for each in chosen

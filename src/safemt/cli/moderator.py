@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from safemt.cli.command import command, group
 from safemt.cli.moderators import DETECTOR, ModerationConfig, open_alone
 from safemt.cli.options import Panel, Setting, option
@@ -99,7 +101,13 @@ def evaluate(
 
 
 @command(
-    _DATA, "moderator.name", *DETECTOR, "every_turn", "limits.concurrency",
+    replace(_DATA, required=False),
+    Setting(
+        "audit",
+        "Audit logs of `safemt serve`, in place of --data: the deployment's own traffic. May be repeated.",
+        Path, panel=Panel.SELECTION, multiple=True,
+    ),
+    "moderator.name", *DETECTOR, "every_turn", "limits.concurrency",
     Setting("fpr", "Share of benign dialogues that may raise an alarm.", float, 0.01, metavar="RATE"),
     Setting(
         "verdicts",
@@ -111,13 +119,14 @@ def evaluate(
     config=ModerationConfig,
     examples=(
         "safemt moderator calibrate --data traffic.jsonl --fpr 0.01",
-        "safemt moderator calibrate --data traffic.jsonl --moderator keyword -o keyword.json",
+        "safemt moderator calibrate --audit audit.jsonl -o thresholds.json",
     ),
 )  # fmt: skip
 def calibrate(
     config: ModerationConfig,
     *,
     data: tuple[Path, ...],
+    audit: tuple[Path, ...],
     every_turn: bool,
     fpr: float,
     verdicts: Path | None,
@@ -126,7 +135,8 @@ def calibrate(
 ) -> None:
     """Choose a threshold that keeps false alarms rare on your own traffic.
 
-    The data must hold benign dialogues like those to come. Harmful ones only show what is still found.
+    The data must hold benign dialogues like those to come. Harmful ones only show what is still found. Audit
+    logs are taken as benign: the threshold then flags at most that share of conversations.
     """
     from safemt.cli.printing import print_json, say, stdout
     from safemt.moderation.measuring.kept import VerdictLog
@@ -137,6 +147,11 @@ def calibrate(
     from safemt.stats.thresholds import require_rate
 
     require_rate(fpr)
+    if bool(data) == bool(audit):
+        raise click.UsageError("Give labelled dialogues with --data, or audit logs with --audit.")
+    if audit:
+        _calibrate_on_audit(audit, fpr, out, as_json=as_json)
+        return
     at_once = config.limits.concurrency
     moderator = open_alone(config.moderator, at_once)
     read = read_labelled(data)
@@ -153,6 +168,26 @@ def calibrate(
 
 
 moderator = group("moderator", [evaluate, calibrate])
+
+
+def _calibrate_on_audit(audit: Sequence[Path], fpr: float, out: Path, *, as_json: bool) -> None:
+    from safemt.cli.printing import print_json, say, stdout
+    from safemt.moderation.measuring.thresholds import write_threshold
+    from safemt.serve.audit import read_audit
+    from safemt.serve.calibrate import calibrate_on_audit
+
+    document = calibrate_on_audit([record for path in audit for record in read_audit(path)], fpr)
+    write_threshold(out, document)
+    if as_json:
+        print_json(document)
+        return
+    achieved = document["achieved"]
+    say(
+        stdout(),
+        f"Threshold {document['threshold']:g}: flags {achieved['alarms']:,} of "
+        f"{achieved['independent_dialogues']:,} conversations, at most {100 * fpr:g} % of those to come.",
+    )
+    say(stdout(), f"Written: {out}. Use it with --moderator-thresholds {out}")
 
 
 def _with_thresholds(opened: "Sequence[Moderator]", paths: Sequence[Path]) -> "list[Moderator]":

@@ -16,6 +16,7 @@ class Panel(StrEnum):
 
     ARGUMENTS = "Arguments"
     CONFIGURATION = "Configuration"
+    GATEWAY = "Gateway"
     TARGET = "Target"
     JUDGE = "Judge"
     MODERATOR = "Moderator"
@@ -31,6 +32,7 @@ _PANELS: Final = {
     "target": Panel.TARGET, "history": Panel.TARGET,
     "judge": Panel.JUDGE,
     "moderator": Panel.MODERATOR, "every_turn": Panel.MODERATOR,
+    "upstream": Panel.GATEWAY, "listen": Panel.GATEWAY, "audit": Panel.GATEWAY,
     "generator": Panel.GENERATOR,
     "benchmark": Panel.SELECTION, "selection": Panel.SELECTION, "seed": Panel.SELECTION,
     "limits": Panel.LIMITS, "budget": Panel.LIMITS,
@@ -47,6 +49,8 @@ _FLAGS: Final = {
     "moderator.policy_position": "--policy-position",
     "moderator.policy_budget": "--policy-budget",
     "shard": "--shards",
+    "upstream.base_url": "--upstream",
+    "audit.path": "--audit",
     "as_json": "--json",
 }
 """Options that are not named by the rule in `Setting.flag`."""
@@ -82,7 +86,7 @@ class Setting:
     def flag(self) -> str:
         """`--target-base-url`: the place without `name`, `sampling`, and sections that are no model."""
         parts = self.path.split(".")
-        if parts[0] in ("selection", "limits", "budget"):
+        if parts[0] in ("selection", "limits", "budget", "listen"):
             parts = parts[1:]
         words = [part for part in parts if part not in ("name", "sampling")]
         return _FLAGS.get(self.path) or "--" + "-".join(words).replace("_", "-")

@@ -8,11 +8,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Coroutine
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Self, TypeVar
 
-from safemt.core.errors import DialogueError
+from safemt.core.errors import DialogueError, UsageError
 from safemt.core.identity import Json
 from safemt.core.schema import JUDGED_ROLES, Message, UnknownPart
 from safemt.core.taxonomy import Action, OnError, Scenario
@@ -21,6 +22,7 @@ from safemt.endpoints.asking import Ask, limited_ask
 from safemt.moderation.detectors.detector import (
     Assessment,
     Detector,
+    ForkableReading,
     Reading,
     Scan,
     assess_safely,
@@ -253,6 +255,25 @@ class Session:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
         )
+
+    def fork(self, name: str = "") -> "Session":
+        """A copy that continues on its own, under another name. It takes microseconds and a few kilobytes.
+
+        Raises:
+            UsageError: the detector calls endpoints, and its readings cannot be copied.
+        """
+        if not isinstance(self._reading, ForkableReading):
+            raise UsageError(
+                "not_forkable", f"A session of `moderator` {self._moderator.name} cannot be copied."
+            )
+        forked = copy(self)
+        vars(forked).update(
+            _name=name,
+            _reading=self._reading.fork(),
+            _unscanned=list(self._unscanned),
+            _trajectory=dict(self._trajectory),
+        )
+        return forked
 
 
 def _action(assessment: Assessment, *, flagged: bool, degraded: bool, moderator: Moderator) -> Action:

@@ -154,10 +154,12 @@ def line_chart(width: float, series: Sequence[Series], *, y_title: str, x_title:
     frame = _turns_frame(series, (LEFT, top, width - 16.0, height - FLOOR), x_title, y_title)
     parts = [*key_lines(series, width), *frame.grid(upright=False), *_lines(series, frame)]
     if len(series) == 1:
-        parts += [
-            text(frame.x_of(turns), frame.y_of(e.value) - 11.0, percent(e.value), "value middle")
-            for turns, e in series[0].shares
-        ]
+        free = width  # a figure is left out where it would touch the one to its right
+        for turns, e in reversed(series[0].shares):
+            x = frame.x_of(turns)
+            if x <= free:
+                parts.append(text(x, frame.y_of(e.value) - 11.0, percent(e.value), "value middle"))
+                free = x - marks.text_width("100.0 %", SMALL)
     return parts, height, _told(series)
 
 

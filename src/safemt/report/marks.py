@@ -164,7 +164,8 @@ class Frame:
         for tick in self.x.ticks:
             x = self.x_of(tick)
             if upright:
-                css = "base" if tick == self.x.strong else "grid"
+                # Where the axis begins at the edge, names are over it.
+                css = "base" if tick == self.x.strong and not (inside and x <= self.left) else "grid"
                 parts.append(line(x, self.top, x, self.bottom, css))
             at_end = "tick" if x <= self.left else "tick end" if x >= self.right else "tick middle"
             parts.append(text(x, self.bottom + 18.0, self.x.label(tick), at_end if inside else "tick middle"))

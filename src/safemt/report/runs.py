@@ -112,7 +112,8 @@ def _read(folder: Path, slot: int, stack: ExitStack) -> ReportRun:
         return ReportRun("", results_of(folder), slot, folder)
     store = stack.enter_context(Store.open_for_reading(folder))
     found = tuple(store.invocations())
-    setup, judge = found[-1].setup, found[-1].judge
+    newest = store.invocation()
+    setup, judge = newest.setup, newest.judge
     return ReportRun(
         "", results_of_store(store), slot, folder, found, lambda: store.samples(setup=setup, judge=judge)
     )

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from safemt.core.errors import CallError, SafemtError
 from safemt.core.identity import Json
@@ -74,6 +74,14 @@ class Reading(Protocol):
         Raises:
             CallError: a call to an endpoint failed for good.
         """
+
+
+@runtime_checkable
+class ForkableReading(Reading, Protocol):
+    """A reading that can be copied cheaply, so that several conversations continue from one beginning."""
+
+    def fork(self) -> "Reading":
+        """A copy that shares nothing that changes."""
 
 
 class Detector(Protocol):

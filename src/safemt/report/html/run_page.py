@@ -28,7 +28,7 @@ class _Figure(NamedTuple):
     title: str
     lead: str
     plot: Callable[[Runs], Chart | None]
-    table: Callable[[Runs], Table]
+    table: Callable[[Runs], Table] | None
     nothing: str = ""
     """What is said where there is nothing to draw."""
 
@@ -77,7 +77,7 @@ _FIGURES: Final = (
         "trend", "Trend", "Does safety give way as the conversation goes on?",
         "The change of ASR for each doubling of the number of turns, within queries. Right of 0, longer "
         "dialogues are less safe.",
-        plots.trend, tables.overview_table,
+        plots.trend, None,
     ),
     _Figure(
         "first-unsafe", "First unsafe", "When does a query first get an unsafe response?", "",
@@ -119,7 +119,9 @@ def run_page(runs: Runs, compared: Compared | None, unfair: str, *, redact: bool
 
 def _figure(runs: Runs, figure: _Figure) -> Section:
     chart = figure.plot(runs)
-    parts: list[Part] = [chart, folded_table(figure.table(runs))] if chart else [note(figure.nothing)]
+    parts: list[Part] = [chart or note(figure.nothing)]
+    if chart and figure.table:
+        parts.append(folded_table(figure.table(runs)))
     if figure.id == "si":
         parts += [
             note(f"{run.name}: {tables.missing_rounds(run.results)}")

@@ -28,6 +28,9 @@ class AlwaysDetector:
 
 
 class _AlwaysReading:
+    def fork(self) -> "_AlwaysReading":
+        return self
+
     async def add(self, message: Message) -> Scan:
         return scan_text(message)
 

@@ -41,6 +41,12 @@ class _KeywordReading:
         self._found: dict[Scenario, set[str]] = {}
         self._turn: set[str] = set()
 
+    def fork(self) -> "_KeywordReading":
+        forked = _KeywordReading()
+        forked._found = {scenario: set(phrases) for scenario, phrases in self._found.items()}
+        forked._turn = self._turn
+        return forked
+
     async def add(self, message: Message) -> Scan:
         if message.role in JUDGED_ROLES:
             found = find_phrases(message.content)

@@ -6,6 +6,7 @@ they differ in is only how they put turns together.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from safemt.core.schema import Message
 from safemt.core.taxonomy import Scenario
 from safemt.endpoints.asking import Ask
 from safemt.endpoints.chat import ChatEndpoint
-from safemt.moderation.detectors.detector import Assessment, Detector, Reading, Scan
+from safemt.moderation.detectors.detector import Assessment, Detector, ForkableReading, Reading, Scan
 
 RHO: Final = 0.45
 """How much persistence counts: the default of arXiv 2602.11247."""
@@ -92,6 +93,13 @@ class _TurnsReading:
         self._earlier: list[float | None] = []
         self._scenarios: Mapping[Scenario, float] = {}
         self._newest: Assessment = Assessment(risk=None)
+
+    def fork(self) -> "_TurnsReading":
+        if not isinstance(self._turns, ForkableReading):
+            raise TypeError("the readings of the detector that scores the turns cannot be copied")
+        forked = copy(self)
+        vars(forked).update(_turns=self._turns.fork(), _risks=list(self._risks), _earlier=list(self._earlier))
+        return forked
 
     async def add(self, message: Message) -> Scan:
         scan = await self._turns.add(message)

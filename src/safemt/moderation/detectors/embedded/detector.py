@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,6 +105,12 @@ class EmbeddedReading:
         self._read = False
         """Whether anything was read in the newest user message."""
         self._degraded: Degraded | None = None
+
+    def fork(self) -> "EmbeddedReading":
+        """A copy that shares nothing that changes."""
+        forked = copy(self)
+        vars(forked).update(_words=self._words.copy())
+        return forked
 
     async def add(self, message: Message) -> Scan:
         """Read a user's message; all others are passed over, since whoever sends a request can forge them.

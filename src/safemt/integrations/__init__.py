@@ -1,0 +1,1 @@
+"""The moderator and the benchmark inside other people's tools. Each module needs its tool installed."""
